@@ -1,0 +1,1 @@
+"""A renderer of street scenes in two styles: the embedded data."""

@@ -1,0 +1,14 @@
+"""Keys of the dictionaries that travel through the program, each written once."""
+
+from __future__ import annotations
+
+from data_pipelines.label_spaces import IGNORE_ID as IGNORE_ID
+
+SOURCE = "source"
+TARGET = "target"
+IMAGE = "image"
+LABEL = "label"
+
+FEATURES = "features"
+LOGITS = "logits"
+EMBEDDING = "embedding"

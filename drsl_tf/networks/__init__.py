@@ -1,0 +1,1 @@
+"""Parts of networks: images to feature maps, feature maps to logits and embeddings."""

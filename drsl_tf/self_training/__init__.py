@@ -1,0 +1,1 @@
+"""Self-training: confidence thresholds, pseudo-labels and rounds."""

@@ -1,0 +1,1 @@
+"""The training loop, its strategy, optimizers and checkpoints."""
