@@ -1,0 +1,266 @@
+"""The DRSL model: one base network, two heads, and the losses put together."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import keras
+import tensorflow as tf
+
+from drsl_tf import common
+from drsl_tf import compat
+from drsl_tf import inference
+from drsl_tf.losses import metric_learning
+from drsl_tf.losses import mode_alignment
+from drsl_tf.losses import segmentation
+
+_PROBE_SIZE = 64
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class DrslModel(keras.Model):
+    """Segmentation model with a multi-modal head, trained by DRSL (arXiv 2206.09683).
+
+    Called on images (B, H, W, 3), float32 in [0, 255], it returns `{"logits": (B, h, w, C)
+    float32, "embedding": (B, h, w, d) float32}`; without a multi-modal head the embedding is
+    missing and training is cross-entropy self-training.
+
+    Source and target images pass through the network in ONE forward pass, so in training batch
+    normalisation normalises both with the statistics of both.
+
+    The loss, each term divided by its own count over all replicas:
+
+        L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
+            + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
+
+    The form is the paper's; weights, margin, sigma and sampling are this project's choices
+    (`docs/method.md`).
+
+    Args:
+        base: keras.Model from images to a dict of feature maps with the key "features".
+        segmentation_head: keras.layers.Layer from that dict to logits.
+        multimodal_head: a `MultimodalHead` from that dict to embeddings, or None.
+        target_weight: weight of the cross-entropy on pseudo-labels.
+        dml_weight: weight of the margin loss on distances to modes.
+        posterior_weight: weight of the cross-entropy on mode posteriors.
+        sma_weight: weight of stochastic mode alignment.
+        margin: the margin alpha on squared distances, of unit-length vectors.
+        sigma: width of the mode posteriors.
+        samples_per_mode: most pixels that one mode aligns in one domain, a step and a replica.
+        seed: seed of the mode alignment's draws, together with the optimizer's step.
+        name: the model's name.
+    """
+
+    def __init__(
+        self,
+        base,
+        segmentation_head,
+        multimodal_head=None,
+        *,
+        target_weight: float = 1.0,
+        dml_weight: float = 1.0,
+        posterior_weight: float = 0.0,
+        sma_weight: float = 0.1,
+        margin: float = 0.5,
+        sigma: float = 0.5,
+        samples_per_mode: int = 64,
+        seed: int = 0,
+        name: Optional[str] = "drsl_model",
+    ):
+        super().__init__(name=name)
+        self.base = base
+        self.segmentation_head = segmentation_head
+        self.multimodal_head = multimodal_head
+        self._settings = {
+            "target_weight": target_weight,
+            "dml_weight": dml_weight,
+            "posterior_weight": posterior_weight,
+            "sma_weight": sma_weight,
+            "margin": margin,
+            "sigma": sigma,
+            "samples_per_mode": samples_per_mode,
+            "seed": seed,
+        }
+        self._term_weights = {
+            "ce_source": 1.0,
+            "ce_target": target_weight,
+            "dml_source": dml_weight,
+            "dml_target": dml_weight,
+            "posterior_source": posterior_weight,
+            "posterior_target": posterior_weight,
+            "sma": sma_weight,
+        }
+        if multimodal_head is None:
+            self._term_weights = {
+                name: weight
+                for name, weight in self._term_weights.items()
+                if name.startswith("ce_")
+            }
+        self._term_weights = {
+            name: float(weight) for name, weight in self._term_weights.items() if weight
+        }
+        self._loss_metrics = {
+            name: keras.metrics.Mean(name=name) for name in ("loss", *self._term_weights)
+        }
+        # A first call creates every variable: checkpoints, optimizers and Keras 3's `compile`
+        # all need them to exist.
+        logits = self(tf.zeros((1, _PROBE_SIZE, _PROBE_SIZE, 3)))[common.LOGITS]
+        self.logits_stride = _PROBE_SIZE // int(logits.shape[1])
+        self.num_classes = int(logits.shape[-1])
+
+    def call(self, inputs, training=None):
+        """Computes logits and embeddings, see the class."""
+        features = self.base(inputs, training=training)
+        outputs = {common.LOGITS: self.segmentation_head(features, training=training)}
+        if self.multimodal_head is not None:
+            outputs[common.EMBEDDING] = self.multimodal_head(features, training=training)
+        return outputs
+
+    @property
+    def metrics(self):
+        """The running mean of the loss and of each of its terms."""
+        return list(self._loss_metrics.values())
+
+    def train_step(self, data):
+        """Trains on one batch of source and target images.
+
+        Args:
+            data: `{"source": {"image": (B, H, W, 3) float32, "label": (B, H, W) int32}, "target":
+                the same}`, one replica's share; either half may hold no image.
+
+        Returns:
+            Dict of float32 scalars, equal on every replica: "loss" and each term of it, over the
+            batch of all replicas.
+        """
+        batch = data[0] if isinstance(data, tuple) else data
+        source, target = batch[common.SOURCE], batch[common.TARGET]
+        images = tf.concat([source[common.IMAGE], target[common.IMAGE]], axis=0)
+        labels = tf.concat([source[common.LABEL], target[common.LABEL]], axis=0)
+        num_source = tf.shape(source[common.IMAGE])[0]
+        context = tf.distribute.get_replica_context()
+        with tf.GradientTape() as tape:
+            outputs = self(images, training=True)
+            sums, counts = self.compute_loss_terms(outputs, labels, num_source)
+            counts = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(counts))
+            # The one place where a loss is divided and weighted.
+            means = tf.stack(sums) / tf.maximum(counts, 1.0)
+            loss = tf.reduce_sum(means * tf.constant(list(self._term_weights.values())))
+            scaled_loss = compat.scale_loss(self.optimizer, loss)
+        variables = self.trainable_variables
+        gradients = tape.gradient(
+            scaled_loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        gradients = compat.unscale_gradients(self.optimizer, gradients)
+        compat.apply_reduced_gradients(self.optimizer, gradients, variables)
+
+        values = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0)
+        )
+        present = tf.concat([[1.0], tf.cast(counts > 0, tf.float32)], axis=0)
+        results = {}
+        for index, (name, metric) in enumerate(self._loss_metrics.items()):
+            metric.update_state(values[index], sample_weight=present[index])
+            results[name] = values[index]
+        return results
+
+    def test_step(self, data):
+        """Computes the cross-entropy on labelled images.
+
+        Args:
+            data: `{"image": (B, H, W, 3) float32, "label": (B, H, W) int32}`.
+
+        Returns:
+            `{"loss": float32 scalar}`, the mean over the valid pixels of the batch.
+        """
+        logits = inference.predict_full_size_logits(self, data[common.IMAGE])
+        total, count = segmentation.cross_entropy_loss(logits, data[common.LABEL])
+        context = tf.distribute.get_replica_context()
+        total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+        loss = total / tf.maximum(count, 1.0)
+        self._loss_metrics["loss"].update_state(loss, sample_weight=count)
+        return {"loss": loss}
+
+    def compute_loss_terms(self, outputs, labels, num_source):
+        """Computes every loss term of this replica's batch, unweighted.
+
+        Args:
+            outputs: what the model returns for source images followed by target images.
+            labels: (B, H, W) int32, in the same order.
+            num_source: how many of them are source images, int32.
+
+        Returns:
+            Two lists of float32 scalars, sums and counts, in the order of the terms.
+        """
+        logits = inference.upsample_logits(
+            outputs[common.LOGITS], self.logits_stride, tf.shape(labels)[1:3]
+        )
+        terms = {
+            "ce_source": segmentation.cross_entropy_loss(
+                logits[:num_source], labels[:num_source]
+            ),
+            "ce_target": segmentation.cross_entropy_loss(
+                logits[num_source:], labels[num_source:]
+            ),
+        }
+        if self.multimodal_head is not None:
+            terms.update(self._compute_mode_terms(outputs, labels, num_source))
+        sums, counts = zip(*(terms[name] for name in self._term_weights))
+        return list(sums), list(counts)
+
+    def _compute_mode_terms(self, outputs, labels, num_source):
+        embedding = outputs[common.EMBEDDING]
+        size = tf.shape(embedding)[1:3]
+        dimension = embedding.shape[-1]
+        labels = segmentation.sample_labels(labels, size)
+        modes = self.multimodal_head.modes
+        pixels = {
+            common.SOURCE: (embedding[:num_source], labels[:num_source]),
+            common.TARGET: (embedding[num_source:], labels[num_source:]),
+        }
+        pixels = {
+            domain: (tf.reshape(vectors, (-1, dimension)), tf.reshape(ids, (-1,)))
+            for domain, (vectors, ids) in pixels.items()
+        }
+        terms = {}
+        for domain, (vectors, ids) in pixels.items():
+            distances = metric_learning.squared_distances(vectors, modes)
+            if f"dml_{domain}" in self._term_weights:
+                terms[f"dml_{domain}"] = metric_learning.mode_margin_loss(
+                    distances, ids, margin=self._settings["margin"]
+                )
+            if f"posterior_{domain}" in self._term_weights:
+                terms[f"posterior_{domain}"] = metric_learning.mode_posterior_loss(
+                    distances, ids, sigma=self._settings["sigma"]
+                )
+        if "sma" in self._term_weights:
+            step = tf.cast(self.optimizer.iterations, tf.int32)
+            terms["sma"] = mode_alignment.stochastic_mode_alignment_loss(
+                *pixels[common.SOURCE],
+                *pixels[common.TARGET],
+                modes,
+                samples_per_mode=self._settings["samples_per_mode"],
+                seed=tf.stack([self._settings["seed"], step]),
+            )
+        return terms
+
+    def get_config(self):
+        """Gives what `from_config` rebuilds the model from, weights apart."""
+        head = self.multimodal_head
+        return {
+            "base": keras.saving.serialize_keras_object(self.base),
+            "segmentation_head": keras.saving.serialize_keras_object(self.segmentation_head),
+            "multimodal_head": None if head is None else keras.saving.serialize_keras_object(head),
+            "name": self.name,
+            **self._settings,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuilds a model from `get_config`'s dict."""
+        config = dict(config)
+        for part in ("base", "segmentation_head", "multimodal_head"):
+            config[part] = keras.saving.deserialize_keras_object(
+                config[part], custom_objects=custom_objects
+            )
+        return cls(**config)
