@@ -1,0 +1,141 @@
+"""Weight files of backbones: read with errors that name the layer, written by layer name.
+
+The layout is Keras's HDF5 one (an attribute `layer_names`, one group a layer with an attribute
+`weight_names`): published ImageNet files come in it, and it reads the same on every Keras line.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import h5py
+import keras
+import numpy as np
+
+from data_pipelines.errors import UserError
+
+
+def load_weights(model: keras.Model, path: str) -> None:
+    """Fills a model from a weight file, layer after layer in the model's order.
+
+    Args:
+        model: built model without the layers that the file does not know.
+        path: file in Keras's HDF5 layout, or one that `model.save_weights` of the running Keras
+            wrote (`.weights.h5`).
+
+    Raises:
+        UserError: the file is missing or unreadable, or a layer of it does not fit; the message
+            names the first such layer.
+    """
+    if not os.path.isfile(path):
+        raise UserError(
+            f"The weight file {path!r} of {model.name!r} does not exist: give the path of an "
+            "existing .h5 file, or weights=None for random weights."
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            root = file["model_weights"] if "model_weights" in file else file
+            names = _read_names(root, "layer_names")
+            saved = None if names is None else _read_layers(root, names)
+    except (OSError, KeyError) as error:
+        raise UserError(
+            f"The weight file {path!r} of {model.name!r} cannot be read as HDF5 ({error}): "
+            "fetch or copy it again."
+        ) from error
+    if saved is None:
+        _load_running_layout(model, path)
+        return
+    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
+    for layer, (name, values) in zip(layers, saved):
+        expected = [tuple(weight.shape) for weight in layer.weights]
+        found = [value.shape for value in values]
+        if expected != found:
+            raise UserError(
+                f"The weight file {path!r} does not fit {model.name!r}: the first layer that does "
+                f"not fit is {layer.name!r} with shapes {expected}; the file has {name!r} with "
+                f"shapes {found} in its place. Use the file of this very network and its settings."
+            )
+    if len(layers) != len(saved):
+        longer = [layer.name for layer in layers] if len(layers) > len(saved) else [
+            name for name, _ in saved
+        ]
+        owner = "the network" if len(layers) > len(saved) else "the file"
+        raise UserError(
+            f"The weight file {path!r} does not fit {model.name!r}: it has {len(saved)} layers "
+            f"with weights, the network {len(layers)}; the first layer that only {owner} has is "
+            f"{longer[min(len(layers), len(saved))]!r}. Use the file of this very network."
+        )
+    for layer, (_, values) in zip(layers, saved):
+        layer.set_weights(values)
+
+
+def save_weights(model: keras.Model, path: str) -> None:
+    """Writes a model's weights in the layout that `load_weights` reads on every line.
+
+    Args:
+        model: built model.
+        path: file to write, ending in `.h5`; replaced only once it is complete.
+    """
+    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
+    folder = os.path.dirname(os.path.abspath(path))
+    handle, partial = tempfile.mkstemp(suffix=".h5", dir=folder)
+    os.close(handle)
+    try:
+        with h5py.File(partial, "w") as file:
+            file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+            for layer in layers:
+                group = file.create_group(layer.name)
+                names = [f"weight_{index}" for index in range(len(layer.weights))]
+                group.attrs["weight_names"] = [name.encode() for name in names]
+                for name, value in zip(names, layer.get_weights()):
+                    group.create_dataset(name, data=value)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def _iterate_leaf_layers(model):
+    """Yields the layers of a model in order, those of nested models in their place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _iterate_leaf_layers(layer)
+        else:
+            yield layer
+
+
+def _read_names(group, attribute):
+    """Reads a list of names that HDF5's size limit may have split; None where it is absent."""
+    if attribute in group.attrs:
+        parts = [group.attrs[attribute]]
+    else:
+        parts = []
+        while f"{attribute}{len(parts)}" in group.attrs:
+            parts.append(group.attrs[f"{attribute}{len(parts)}"])
+        if not parts:
+            return None
+    names = [name for part in parts for name in part]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _read_layers(root, layer_names):
+    """Reads [(layer name, [arrays])] of the layers that have weights."""
+    layers = []
+    for layer_name in layer_names:
+        weight_names = _read_names(root[layer_name], "weight_names") or []
+        if weight_names:
+            values = [np.asarray(root[layer_name][name]) for name in weight_names]
+            layers.append((layer_name, values))
+    return layers
+
+
+def _load_running_layout(model, path):
+    """Lets Keras read the layout of its own `save_weights`."""
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        raise UserError(
+            f"The weight file {path!r} does not fit {model.name!r}: {error} Use the file of this "
+            "very network, written by the same Keras line."
+        ) from error
