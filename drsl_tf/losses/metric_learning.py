@@ -1,0 +1,166 @@
+"""Distance metric learning between pixels and the modes of the classes (METHOD: DML, MMDL).
+
+Every function takes what the multi-modal head gives, already L2-normalised: N pixel embeddings of
+d dimensions, and K modes for each of C classes. Formulas of the distances, the posterior and the
+margin follow RepMet (Karlinsky et al., CVPR 2019), applied here to each pixel.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from drsl_tf.common import IGNORE_ID
+
+
+def squared_distances(embedding, modes):
+    """Computes the squared Euclidean distance of every pixel to every mode.
+
+    D2[p, c, k] = |E_p - R_ck|^2 = 2 - 2 E_p . R_ck for unit vectors, by one matrix product; no
+    (N, C, K, d) tensor is made. Rounding can leave the result just below 0 where E_p = R_ck, so it
+    is clipped at 0. The clip passes the gradient on at exactly 0 and above; it drops the gradient
+    at the rounding errors below 0 alone, where the gradient along the sphere vanishes anyway.
+
+    Args:
+      embedding: (N, d) float tensor of unit vectors; (..., d) is flattened to it. Lower precision
+        is computed in float32.
+      modes: (C, K, d) float tensor of unit vectors.
+
+    Returns:
+      (N, C, K) float32 tensor of values in [0, 4], up to rounding above.
+    """
+    embedding = tf.cast(embedding, tf.float32)
+    modes = tf.cast(modes, tf.float32)
+    dimensions = tf.shape(modes)
+    cosines = tf.matmul(
+        tf.reshape(embedding, [-1, dimensions[2]]),
+        tf.reshape(modes, [-1, dimensions[2]]), transpose_b=True)
+    # The order of the arguments matters: at a tie the gradient goes to the first.
+    distances = tf.maximum(2.0 - 2.0 * cosines, 0.0)
+    distances = tf.reshape(distances, [-1, dimensions[0], dimensions[1]])
+    return tf.ensure_shape(distances, [None, modes.shape[0], modes.shape[1]])
+
+
+def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID):
+    """Sums the hinge between a pixel's own class and the nearest other class (L_dml).
+
+    L[p] = max(0, min_k D2[p, y_p, k] - min_{c != y_p, k} D2[p, c, k] + margin). The margin is in
+    units of squared distance. The sum is 0 exactly where every valid pixel is nearer to a mode of
+    its own class than to every mode of the other classes by the margin; with a single class there
+    is no other, and the loss is 0.
+
+    Args:
+      distances: (N, C, K) float tensor, from `squared_distances`.
+      labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+      margin: the hinge's margin alpha in squared distance; RepMet uses 0.5.
+      ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+
+    Returns:
+      Two float32 scalars: the sum over the valid pixels and their number.
+    """
+    distances = tf.cast(distances, tf.float32)
+    valid, labels = _split_labels(labels, ignore_id)
+    class_distances = tf.reduce_min(distances, axis=2)
+    is_own = _own_class_mask(class_distances, labels)
+    # Selects with a finite stand-in for infinity, so that gradients stay finite. A label that is
+    # no class at all makes `own` huge, and so the loss: it never counts in silence.
+    largest = distances.dtype.max
+    own = tf.reduce_min(tf.where(is_own, class_distances, largest), axis=1)
+    others = tf.reduce_min(tf.where(is_own, largest, class_distances), axis=1)
+    hinge = tf.nn.relu(own - others + margin)
+    return tf.reduce_sum(tf.where(valid, hinge, 0.0)), _count(valid)
+
+
+def mode_posterior_loss(distances, labels, sigma=0.5, ignore_id=IGNORE_ID):
+    """Sums the negative log posterior of the pixels' own classes (L_mce).
+
+    L[p] = -log q[p, y_p], with q[p, c] = sum_k p[p, c, k] normalised over all (c, k), and
+    p[p, c, k] = exp(-D2[p, c, k] / (2 sigma^2)). As D2 is bounded, so is q: with sigma = 0.5 and 19
+    classes the loss cannot fall below about 0.24.
+
+    Args:
+      distances: (N, C, K) float tensor, from `squared_distances`.
+      labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+      sigma: the standard deviation of a mode; RepMet uses 0.5.
+      ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+
+    Returns:
+      Two float32 scalars: the sum over the valid pixels and their number.
+    """
+    valid, labels = _split_labels(labels, ignore_id)
+    # q is the softmax over the classes of log sum_k p, so the fused kernel serves.
+    pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=labels, logits=_class_log_sums(distances, sigma))
+    return tf.reduce_sum(tf.where(valid, pixel_loss, 0.0)), _count(valid)
+
+
+def class_scores(distances, sigma=0.5, reduce="max"):
+    """Scores the classes of every pixel by the distances to their modes.
+
+    With p[p, c, k] = exp(-D2[p, c, k] / (2 sigma^2)), "max" gives max_k p[p, c, k], and "sum" gives
+    sum_k p[p, c, k] normalised over all (c, k), which sums to 1 over the classes.
+
+    Args:
+      distances: (N, C, K) float tensor, from `squared_distances`.
+      sigma: the standard deviation of a mode.
+      reduce: "max" or "sum".
+
+    Returns:
+      (N, C) float32 tensor of values in (0, 1].
+
+    Raises:
+      ValueError: `reduce` is neither "max" nor "sum".
+    """
+    if reduce == "max":
+        nearest = tf.reduce_min(tf.cast(distances, tf.float32), axis=2)
+        return tf.exp(nearest * _exponent_scale(sigma))
+    if reduce == "sum":
+        return tf.nn.softmax(_class_log_sums(distances, sigma), axis=-1)
+    raise ValueError(f'reduce must be "max" or "sum", not {reduce!r}.')
+
+
+def nearest_modes(distances, labels, ignore_id=IGNORE_ID):
+    """Finds the mode of each pixel: the nearest one of its own (pseudo-)class.
+
+    m(p) = argmin_k D2[p, y_p, k]. No gradient runs through the choice.
+
+    Args:
+      distances: (N, C, K) float tensor, from `squared_distances`.
+      labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+      ignore_id: the label of pixels without a mode.
+
+    Returns:
+      (N,) int32 tensor of values 0..K-1, and -1 where the pixel is ignored.
+    """
+    valid, labels = _split_labels(labels, ignore_id)
+    own = tf.gather(tf.stop_gradient(distances), labels, axis=1, batch_dims=1)
+    modes = tf.argmin(own, axis=1, output_type=tf.int32)
+    return tf.where(valid, modes, -1)
+
+
+def _split_labels(labels, ignore_id):
+    """Flattens labels; returns where they are valid, and labels with 0 in the other places."""
+    labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
+    valid = tf.not_equal(labels, ignore_id)
+    return valid, tf.where(valid, labels, 0)
+
+
+def _count(valid):
+    """Counts in integers, as float32 sums of ones stall at 2**24; returns float32."""
+    return tf.cast(tf.math.count_nonzero(valid), tf.float32)
+
+
+def _own_class_mask(class_values, labels):
+    """(N, C) bool: whether a column is the pixel's own class."""
+    classes = tf.range(tf.shape(class_values)[1])
+    return tf.equal(labels[:, tf.newaxis], classes[tf.newaxis, :])
+
+
+def _class_log_sums(distances, sigma):
+    """(N, C) float32: log sum_k exp(-D2 / (2 sigma^2))."""
+    exponents = tf.cast(distances, tf.float32) * _exponent_scale(sigma)
+    # D2 in [0, 4] bounds the exponents, yet a small sigma needs the stable form.
+    return tf.reduce_logsumexp(exponents, axis=2)
+
+
+def _exponent_scale(sigma):
+    return -1.0 / (2.0 * sigma * sigma)
