@@ -1,0 +1,232 @@
+"""Whole data sets of rendered streets: written once, all or nothing."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+from data_pipelines.errors import UserError
+from data_pipelines.streets import layouts
+from data_pipelines.streets import renderer
+
+STAMP = "streets.json"
+_SERIAL_LIMIT = 8
+"""Up to so many scenes are rendered in this process: starting workers takes longer."""
+
+
+def rendered_root(*, root, layout, style, count, size=(128, 256), seed, val_count=0):
+    """Renders a data set on first use and returns its directory.
+
+    Made for gin: `synthia.Synthia.root = @game/rendered.rendered_root()`. A directory that is there
+    already is used if it was rendered with the same parameters.
+
+    Args:
+        root: directory of the data set; its parent may be missing.
+        layout: "synthia", "gta5" or "cityscapes".
+        style: "game" or "camera".
+        count: training scenes, indices 0 to count - 1.
+        size: (H, W) in pixels.
+        seed: int >= 0.
+        val_count: validation scenes, indices from `count` on. "cityscapes" has a split of its own
+            for them, the other layouts hold them last by name.
+
+    Returns:
+        `root`.
+
+    Raises:
+        UserError: a parameter is out of range, the directory holds something else, or it cannot
+            be written.
+    """
+    stamp = make_stamp(layout=layout, style=style, count=count, size=size, seed=seed,
+                       val_count=val_count)
+    if _is_filled(root):
+        check_stamp(root, stamp)
+        return root
+    try:
+        render_set(root, stamp)
+    except UserError:
+        # Another process may have put its own, equal, copy in place while this one rendered.
+        if not os.path.exists(os.path.join(root, STAMP)):
+            raise
+        check_stamp(root, stamp)
+    return root
+
+
+def make_stamp(*, layout, style, count, size, seed, val_count):
+    """Checks the parameters of a data set and makes the record of them.
+
+    Args:
+        layout: as `rendered_root`.
+        style: as `rendered_root`.
+        count: as `rendered_root`.
+        size: as `rendered_root`.
+        seed: as `rendered_root`.
+        val_count: as `rendered_root`.
+
+    Returns:
+        A JSON-ready dict.
+
+    Raises:
+        UserError: a parameter is out of range.
+    """
+    if layout not in layouts.LAYOUTS:
+        raise UserError(f"layout is {layout!r}: it must be one of {', '.join(layouts.LAYOUTS)}.")
+    if count < 1:
+        raise UserError(f"count is {count}: at least one training scene is needed.")
+    if val_count < 0:
+        raise UserError(f"val_count is {val_count}: it may not be negative.")
+    renderer.check_arguments(seed, 0, size, style)
+    return {"layout": layout, "style": style, "count": int(count), "size": [int(n) for n in size],
+            "seed": int(seed), "val_count": int(val_count)}
+
+
+def check_stamp(root, stamp):
+    """Checks that a directory was rendered with given parameters.
+
+    Args:
+        root: the directory.
+        stamp: as `make_stamp` gives it.
+
+    Raises:
+        UserError: it was rendered with others, or not by this renderer.
+    """
+    path = os.path.join(root, STAMP)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            found = json.load(stream)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{root} holds files but no readable {STAMP}, so it was not rendered here: "
+                        "name another directory, or remove this one.") from error
+    differing = [f"{key} is {found.get(key)!r} there and {value!r} here"
+                 for key, value in stamp.items() if found.get(key) != value]
+    if differing:
+        raise UserError(f"{root} was rendered with other parameters ({'; '.join(differing)}): name "
+                        "another directory, or remove this one so that it is rendered again.")
+
+
+def render_set(root, stamp, *, workers=None, progress=True):
+    """Renders a data set into a directory that is absent or empty.
+
+    Everything is written into a hidden sibling, which is renamed at the end: `root` is either
+    whole or not there.
+
+    Args:
+        root: the directory.
+        stamp: as `make_stamp` gives it; stored as `streets.json`.
+        workers: processes, None for one per core. The files do not depend on it.
+        progress: whether to report on stderr.
+
+    Raises:
+        UserError: the directory is not empty or cannot be written.
+    """
+    root = os.path.abspath(root)
+    if _is_filled(root):
+        raise UserError(f"{root} is not empty: name a new directory, or empty this one first.")
+    partial = None
+    try:
+        os.makedirs(os.path.dirname(root), exist_ok=True)
+        partial = tempfile.mkdtemp(prefix=f".{os.path.basename(root)}.partial-",
+                                   dir=os.path.dirname(root))
+        _write_scenes(partial, stamp, workers, progress)
+        with open(os.path.join(partial, STAMP), "w", encoding="utf-8") as stream:
+            json.dump(stamp, stream, indent=2)
+            stream.write("\n")
+        os.chmod(partial, 0o755)
+        os.rename(partial, root)
+        partial = None
+    except OSError as error:
+        raise UserError(f"{root} could not be written ({error.strerror or error}): free some disk "
+                        "space or name a directory that may be written.") from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_filled(root):
+    """Tells whether a path holds anything; refuses a plain file."""
+    if os.path.exists(root) and not os.path.isdir(root):
+        raise UserError(f"{root} is a file: name a directory.")
+    return os.path.isdir(root) and bool(os.listdir(root))
+
+
+def _render_one(job):
+    """Renders one scene in a worker: (image as PNG bytes, the scene)."""
+    seed, index, size, style = job
+    scene = renderer.render_layers(seed, index, size, style)
+    return layouts.encode_image(scene.image), scene._replace(image=None)
+
+
+def _write_scenes(folder, stamp, workers, progress):
+    """Renders and writes every file of the data set."""
+    total = stamp["count"] + stamp["val_count"]
+    jobs = [(stamp["seed"], index, tuple(stamp["size"]), stamp["style"]) for index in range(total)]
+    workers = min(workers or os.cpu_count() or 1, total)
+    report = _Progress(total, progress)
+    if workers == 1 or total <= _SERIAL_LIMIT:
+        _store(folder, stamp, map(_render_one, jobs), report)
+        return
+    # "spawn": a forked copy of a process that runs TensorFlow may hang.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            _store(folder, stamp, pool.map(_render_one, jobs, chunksize=2), report)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _store(folder, stamp, results, report):
+    """Writes the files of each scene as it arrives."""
+    made = set()
+    for index, (image, scene) in enumerate(results):
+        names = layouts.file_names(stamp["layout"], index, stamp["count"])
+        for name, data in zip(names, (image, layouts.encode_label(scene, stamp["layout"]))):
+            path = os.path.join(folder, name)
+            if os.path.dirname(path) not in made:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                made.add(os.path.dirname(path))
+            with open(path, "wb") as stream:
+                stream.write(data)
+        report.advance()
+    report.close()
+
+
+class _Progress:
+    """A line on stderr: scenes done, rate and time left."""
+
+    def __init__(self, total, shown):
+        self._total = total
+        self._shown = shown
+        self._done = 0
+        self._start = time.monotonic()
+        self._last = 0.0
+
+    def advance(self):
+        self._done += 1
+        now = time.monotonic() - self._start
+        every = 0.5 if sys.stderr.isatty() else 10.0
+        if self._shown and now - self._last >= every:
+            self._last = now
+            rate = self._done / now
+            left = (self._total - self._done) / rate
+            self._print(f"{self._done}/{self._total} scenes, {rate:.1f} a second, {left:.0f} s "
+                        "left")
+
+    def close(self):
+        if self._shown:
+            seconds = time.monotonic() - self._start
+            self._print(f"{self._done}/{self._total} scenes in {seconds:.0f} s")
+            if sys.stderr.isatty():
+                print(file=sys.stderr)
+
+    def _print(self, line):
+        if sys.stderr.isatty():
+            print(f"\r{line:<60}", end="", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,142 @@
+"""One street scene: seed, index, size and style in, image and label out."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.errors import UserError
+from data_pipelines.streets import canvas as canvas_lib
+from data_pipelines.streets import draws as draws_lib
+from data_pipelines.streets import geometry
+
+STYLES = ("game", "camera")
+SUPERSAMPLING = 2
+
+
+class RenderedScene(NamedTuple):
+    """What the renderer knows of a scene.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        label: uint8 (H, W), cityscapes19 trainIds, 255 for void.
+        void_kind: uint8 (H, W): `canvas.EGO_VEHICLE`, `canvas.STATIC` or 255 where the label is
+            void, 0 elsewhere.
+        instance: uint16 (H, W), 0 for stuff.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    void_kind: np.ndarray
+    instance: np.ndarray
+
+
+def render_scene(seed, index, size, style):
+    """Renders one scene.
+
+    Args:
+        seed: int >= 0, the seed of the whole set.
+        index: int >= 0, the scene's number in the set.
+        size: (H, W) in pixels.
+        style: "game" or "camera".
+
+    Returns:
+        (image, label): uint8 (H, W, 3) RGB, and uint8 (H, W) cityscapes19 trainIds with 255 for
+        void. The label depends on (seed, index, size) alone.
+
+    Raises:
+        UserError: unknown style, a size below 32 pixels, a negative seed or index.
+    """
+    scene = render_layers(seed, index, size, style)
+    return scene.image, scene.label
+
+
+def check_arguments(seed, index, size, style):
+    """Checks the arguments of `render_scene`.
+
+    Raises:
+        UserError: as `render_scene`.
+    """
+    if style not in STYLES:
+        raise UserError(f"style is {style!r}: it must be one of {', '.join(STYLES)}.")
+    if len(size) != 2 or min(size) < 32:
+        raise UserError(f"size is {tuple(size)} (height, width): both must be at least 32 pixels.")
+    if seed < 0 or index < 0:
+        raise UserError(f"seed is {seed}, index {index}: neither may be negative.")
+
+
+def render_layers(seed, index, size, style):
+    """Renders one scene with all that is known of it.
+
+    Args:
+        seed: as `render_scene`.
+        index: as `render_scene`.
+        size: as `render_scene`.
+        style: as `render_scene`.
+
+    Returns:
+        A `RenderedScene`.
+
+    Raises:
+        UserError: as `render_scene`.
+    """
+    check_arguments(seed, index, size, style)
+    height, width = size
+    draws = draws_lib.Draws(seed, index, 0)
+    step = SUPERSAMPLING
+    camera = geometry.Camera(
+        width=width * step, height=height * step, focal=width * step * 0.9,
+        horizon=height * step * draws.between(0.38, 0.5), eye_height=1.6,
+        x=draws.between(-3, 0), cos_yaw=1.0, sin_yaw=0.0)
+    canvas = canvas_lib.Canvas(camera)
+    bright = 1.0 if style == "game" else 0.6
+    canvas.rgb += np.array([120, 170, 230], np.float32)[:, None, None] * bright
+    canvas.label[:] = canvas_lib.SKY
+    ground = camera.ground()
+    road = abs(ground.u) < 6
+    canvas.paint(ground, ground.depth > 0, np.where(road, 90, 150) * bright,
+                 np.where(road, canvas_lib.ROAD, canvas_lib.SIDEWALK))
+    for item in range(40):
+        side = draws.pick((-1, 1))
+        label = draws.below(19)
+        s = 80 - 2 * item
+        window = camera.window((side * draws.between(4, 12), 0, s), camera.facing(), (0, 1, 0),
+                               (0, draws.between(1, 4), 0, draws.between(1, 6)))
+        if window is not None:
+            rgb = np.array([37 * label % 255, 91 * label % 255, 53 * label % 255], np.float32)
+            canvas.paint(window, window.u > 0, rgb[:, None, None] * bright, label, instance=item)
+    return _develop(canvas, step)
+
+
+def _develop(canvas, step):
+    """Averages colour over the supersamples and takes the middle one's label."""
+    total = canvas.rgb[:, 0::step, 0::step] * 0.0
+    for row in range(step):
+        for col in range(step):
+            total = total + canvas.rgb[:, row::step, col::step]
+    image = np.clip(total / (step * step) + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    middle = step // 2
+    raw = canvas.label[middle::step, middle::step]
+    instance = canvas.instance[middle::step, middle::step]
+    void = raw >= canvas_lib.EGO_VEHICLE
+    return RenderedScene(np.ascontiguousarray(image), np.where(void, np.uint8(255), raw),
+                         np.where(void, raw, np.uint8(0)), np.ascontiguousarray(instance))
+
+
+def style_fingerprint(style):
+    """Hashes a style, so that a test can freeze it.
+
+    Args:
+        style: "game" or "camera".
+
+    Returns:
+        sha256 in hexadecimal over the pixels and labels of a few small fixed scenes.
+    """
+    digest = hashlib.sha256()
+    for index, size in enumerate(((48, 96), (64, 128), (72, 96), (96, 64), (64, 128), (64, 128))):
+        image, label = render_scene(2022, index, size, style)
+        digest.update(image.tobytes())
+        digest.update(label.tobytes())
+    return digest.hexdigest()
