@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from drsl_tf.common import FEATURES
 from drsl_tf.networks.sublayers import build_sublayer
 
 # Spread of the class centres and of the modes around them at the start (RepMet's code).
@@ -56,8 +57,8 @@ class MultimodalHead(keras.layers.Layer):
         self._embed = keras.layers.Conv2D(embedding_dim, 1, dtype="float32", name="embed")
 
     def build(self, input_shape):
-        """Builds the convolutions and the modes for a feature map's shape."""
-        shape = tuple(input_shape)
+        """Builds the convolutions and the modes for the shapes of the base's outputs."""
+        shape = _select_features(input_shape)
         for layer in self._hidden:
             shape = build_sublayer(layer, shape)
         build_sublayer(self._embed, shape)
@@ -74,12 +75,12 @@ class MultimodalHead(keras.layers.Layer):
         """Computes the embedding.
 
         Args:
-            inputs: "features" of a base, (B, h, w, D).
+            inputs: outputs of a base, a dict with "features" (B, h, w, D), or that map alone.
 
         Returns:
             (B, h, w, d) float32, every pixel's vector of length 1.
         """
-        x = inputs
+        x = _select_features(inputs)
         for layer in self._hidden:
             x = layer(x)
         return tf.math.l2_normalize(self._embed(x), axis=-1)
@@ -91,8 +92,8 @@ class MultimodalHead(keras.layers.Layer):
         return tf.math.l2_normalize(weights, axis=-1)
 
     def compute_output_shape(self, input_shape):
-        """Gives (B, h, w, d) for a feature map's shape."""
-        return (*tuple(input_shape)[:3], self.embedding_dim)
+        """Gives (B, h, w, d) for the shapes of the base's outputs."""
+        return (*tuple(_select_features(input_shape))[:3], self.embedding_dim)
 
     def get_config(self):
         """Returns the constructor's arguments."""
@@ -112,3 +113,8 @@ class MultimodalHead(keras.layers.Layer):
         centres = generator.normal(0.0, _CLASS_STDDEV, (classes, 1, dim))
         offsets = generator.normal(0.0, _MODE_STDDEV, (1, modes, dim))
         return tf.constant(centres + offsets, dtype=dtype or "float32")
+
+
+def _select_features(inputs):
+    """Takes "features" out of a base's outputs, or out of their shapes."""
+    return inputs[FEATURES] if isinstance(inputs, dict) else inputs
