@@ -1,0 +1,167 @@
+"""The data of one experiment: a labelled source, a target, and a split to score on."""
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence
+
+import numpy as np
+from PIL import Image
+
+from data_pipelines import audit
+from data_pipelines import interleave
+from data_pipelines.augment import Augmenter
+from data_pipelines.domain import Domain
+from data_pipelines.domain import Pair
+from data_pipelines.errors import UserError
+
+
+class AdaptationData:
+    """Knows both domains, checks their files, and makes the streams that training reads.
+
+    Args:
+        source: labelled domain.
+        target: domain to adapt to, in the same label space. Labels of its training split, where
+            there are any, only score pseudo-labels.
+        source_augmenter: makes training pairs of source images.
+        target_augmenter: makes training pairs of target images, of the same size.
+        source_batch: source images in a batch, over all replicas.
+        target_batch: target images in a batch, over all replicas.
+        source_split: the source's split to train on.
+        target_split: the target's split to adapt to.
+        eval_split: the target's split to score on; one without labels is not scored.
+        bad_files: "error" stops at files that the audit refuses; "skip" names and leaves them.
+
+    Raises:
+        UserError: when the two domains or the two augmenters do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Domain,
+        target: Domain,
+        source_augmenter: Augmenter,
+        target_augmenter: Augmenter,
+        source_batch: int = 4,
+        target_batch: int = 4,
+        source_split: str = "train",
+        target_split: str = "train",
+        eval_split: str = "val",
+        bad_files: str = "error",
+    ):
+        if source.label_space != target.label_space:
+            raise UserError(
+                f"The source {source.name} has the label space {source.label_space.name} "
+                f"({source.label_space.num_classes} classes), the target {target.name} has "
+                f"{target.label_space.name} ({target.label_space.num_classes} classes). Bind one "
+                "label_space for both domains."
+            )
+        if source_augmenter.size != target_augmenter.size:
+            raise UserError(
+                f"Source crops are {source_augmenter.size} and target crops "
+                f"{target_augmenter.size} (height, width), but both share one batch. Bind the same "
+                "Augmenter.size for both."
+            )
+        for name, batch in (("source_batch", source_batch), ("target_batch", target_batch)):
+            if batch < 1:
+                raise UserError(f"AdaptationData.{name} is {batch}; it must be at least 1.")
+        self.source = source
+        self.target = target
+        self._augmenters = {"source": source_augmenter, "target": target_augmenter}
+        self._batches = {"source": source_batch, "target": target_batch}
+        self._splits = {"source": source_split, "target": target_split, "eval": eval_split}
+        self._bad_files = bad_files
+        self.source_pairs: List[Pair] = []
+        self.target_pairs: List[Pair] = []
+        self.eval_pairs: List[Pair] = []
+
+    @property
+    def label_space(self):
+        """The label space of both domains."""
+        return self.source.label_space
+
+    @property
+    def target_batch(self) -> int:
+        """Target images in a batch, over all replicas."""
+        return self._batches["target"]
+
+    def check_replicas(self, count: int) -> None:
+        """Checks that batches divide over the replicas.
+
+        Args:
+            count: replicas over all workers.
+
+        Raises:
+            UserError: when one does not.
+        """
+        for name, batch in self._batches.items():
+            if batch % count:
+                raise UserError(
+                    f"AdaptationData.{name}_batch is {batch}, which does not divide over {count} "
+                    f"replicas. Bind a multiple of {count}."
+                )
+
+    def audit(self, stamp_dir: Optional[str] = None) -> None:
+        """Opens every file that the experiment will read, and lists the pairs.
+
+        Args:
+            stamp_dir: where a stamp lets an unchanged list pass quickly; None always opens all.
+
+        Raises:
+            UserError: names every bad file.
+        """
+        self.source_pairs = self._audit_split(self.source, "source", stamp_dir)
+        if not self.source.has_labels(self._splits["source"]):
+            raise UserError(
+                f"The source {self.source.name} has no labels in its split "
+                f"{self._splits['source']!r}; training starts from a labelled source."
+            )
+        self.target_pairs = self._audit_split(self.target, "target", stamp_dir)
+        if self.target.has_labels(self._splits["eval"]):
+            self.eval_pairs = self._audit_split(self.target, "eval", stamp_dir)
+
+    def _audit_split(self, domain, role, stamp_dir):
+        report = audit.audit_split(
+            domain, self._splits[role], bad_files=self._bad_files, stamp_dir=stamp_dir
+        )
+        return report.pairs
+
+    def make_source_stream(self) -> interleave.Stream:
+        """Makes the labelled half of every batch."""
+        return interleave.Stream(
+            pairs=self.source_pairs,
+            read_image=self.source.read_image,
+            read_label=self.source.read_label,
+            augmenter=self._augmenters["source"],
+            batch_size=self._batches["source"],
+        )
+
+    def make_target_stream(self, labelled: Sequence[Pair]) -> interleave.Stream:
+        """Makes the pseudo-labelled half of every batch.
+
+        Args:
+            labelled: target images with the paths of their pseudo-labels.
+
+        Returns:
+            The stream; it reads no file of the target's own labels.
+        """
+        return interleave.Stream(
+            pairs=labelled,
+            read_image=self.target.read_image,
+            read_label=read_id_map,
+            augmenter=self._augmenters["target"],
+            batch_size=self._batches["target"],
+        )
+
+
+def read_id_map(path: str) -> np.ndarray:
+    """Reads a map of class ids that this program wrote.
+
+    Args:
+        path: an 8-bit grey PNG.
+
+    Returns:
+        (H, W) uint8 with 255 = ignore.
+    """
+    with Image.open(path) as image:
+        return np.asarray(image)

@@ -1,0 +1,88 @@
+"""Scores a model on a labelled split."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from data_pipelines import images as image_batches
+from data_pipelines import progress
+from data_pipelines.domain import Domain
+from data_pipelines.domain import Pair
+from drsl_tf import inference
+from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.replicated import ReplicatedFunction
+
+
+class Evaluator:
+    """Predicts every image of a split and counts hits and misses at the labels' resolution.
+
+    Args:
+        model: a `DrslModel`; its weights are read at every call.
+        strategy: where to run.
+        size: (height, width) at which the network sees the images; None is each image's own.
+        batch_size: images at once.
+    """
+
+    def __init__(
+        self,
+        model,
+        strategy: tf.distribute.Strategy,
+        *,
+        size: Optional[Tuple[int, int]] = None,
+        batch_size: int = 4,
+    ):
+        self._size = size
+        self._batch_size = batch_size
+        self._num_classes = model.num_classes
+
+        def predict(images, height, width):
+            logits = inference.predict_full_size_logits(model, images)
+            if size is not None:
+                logits = tf.image.resize(logits, (height, width))
+            return (tf.argmax(logits, axis=-1, output_type=tf.int32),)
+
+        self._predict = ReplicatedFunction(predict, strategy)
+
+    def evaluate(
+        self,
+        domain: Domain,
+        pairs: Sequence[Pair],
+        *,
+        description: str = "evaluating",
+        on_prediction: Optional[Callable[[Pair, np.ndarray], None]] = None,
+    ) -> ConfusionMatrix:
+        """Evaluates the model as it is now.
+
+        Args:
+            domain: reads the files.
+            pairs: images with labels.
+            description: what the progress bar says.
+            on_prediction: called with each pair and its (H, W) uint8 prediction.
+
+        Returns:
+            The confusion matrix over all pixels of all pairs.
+        """
+        confusion = ConfusionMatrix(self._num_classes)
+        batches = image_batches.iterate_image_batches(
+            pairs,
+            domain.read_image,
+            domain.read_label,
+            size=self._size,
+            batch_size=self._batch_size,
+        )
+        with progress.make_progress_bar(len(pairs), description, "image") as bar:
+            for batch in batches:
+                height, width = batch.labels.shape[1:]
+                (predictions,) = self._predict(
+                    batch.images, tf.constant(height), tf.constant(width)
+                )
+                predictions = predictions.astype(np.uint8)
+                confusion.update(batch.labels, predictions)
+                if on_prediction is not None:
+                    for pair, prediction in zip(batch.pairs, predictions):
+                        on_prediction(pair, prediction)
+                bar.update(len(batch.pairs))
+        return confusion

@@ -1,0 +1,280 @@
+"""One round of pseudo-labelling: thresholds over the whole target, then a label map an image."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent import futures
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from data_pipelines import images as image_batches
+from data_pipelines import progress
+from data_pipelines.domain import Domain
+from data_pipelines.domain import Pair
+from data_pipelines.errors import UserError
+from drsl_tf import common
+from drsl_tf import files
+from drsl_tf import inference
+from drsl_tf.losses import metric_learning
+from drsl_tf.replicated import ReplicatedFunction
+from drsl_tf.self_training import pseudo_labels
+from drsl_tf.self_training.thresholds import ConfidenceHistogram
+
+_REPORT = "report.json"
+_WRITER_THREADS = 2
+
+
+class PseudoLabeler:
+    """Writes the pseudo-labels of a round as PNGs under the images' own names.
+
+    The first pass predicts every image, counts confidences into histograms and keeps the logits
+    at the network's stride as float16 on disk; the second pass reads them back and selects. So
+    memory does not grow with the number of images, and no image goes through the network twice.
+    The disk holds 2 * C * h * w bytes an image meanwhile: 0.9 GB for Cityscapes' training set at
+    1024x512 and stride 8.
+
+    The growing portion is CBST's rule; its use for DRSL is this project's choice.
+
+    Args:
+        portion: share of each class's pixels that the first round selects.
+        portion_step: what each later round adds.
+        portion_limit: the share that no round exceeds.
+        rule: "ratio" labels a pixel argmax_c P_c / thr_c, "argmax" the most probable class.
+        num_bins: bins of each class's confidence histogram.
+    """
+
+    def __init__(
+        self,
+        *,
+        portion: float = 0.20,
+        portion_step: float = 0.05,
+        portion_limit: float = 0.50,
+        rule: str = "ratio",
+        num_bins: int = 4096,
+    ):
+        if not 0 < portion <= portion_limit <= 1:
+            raise UserError(
+                "PseudoLabeler needs 0 < portion <= portion_limit <= 1, but has portion = "
+                f"{portion} and portion_limit = {portion_limit}."
+            )
+        if rule not in ("ratio", "argmax"):
+            raise UserError(f"PseudoLabeler.rule is {rule!r}; choose 'ratio' or 'argmax'.")
+        self._portion = portion
+        self._portion_step = portion_step
+        self._portion_limit = portion_limit
+        self._rule = rule
+        self._num_bins = num_bins
+
+    def compute_portion(self, round_index: int) -> float:
+        """Gives the share of each class's pixels that a round selects.
+
+        Args:
+            round_index: 1 for the first round.
+
+        Returns:
+            A fraction.
+        """
+        portion = self._portion + self._portion_step * (round_index - 1)
+        return min(portion, self._portion_limit)
+
+    def generate(
+        self,
+        model,
+        strategy: tf.distribute.Strategy,
+        domain: Domain,
+        pairs: Sequence[Pair],
+        *,
+        round_index: int,
+        directory: str,
+        size: Optional[Tuple[int, int]] = None,
+        batch_size: int = 4,
+    ) -> Tuple[List[Pair], Dict[str, Any]]:
+        """Labels every image of the target.
+
+        A directory that is complete already is read and left as it is.
+
+        Args:
+            model: the `DrslModel` that predicts.
+            strategy: where to run.
+            domain: the target; its labels, where `pairs` name any, only score the result.
+            pairs: the target's training images.
+            round_index: 1 for the first round.
+            directory: where the PNGs and `report.json` go.
+            size: (height, width) at which the network sees the images, and of the PNGs; None
+                keeps each image's own.
+            batch_size: images at once.
+
+        Returns:
+            The pairs of image and pseudo-label, and the report: portion, and over all classes
+            and by class the threshold, the selected fraction, the accuracy (None without truth)
+            and the mode usage (None without a multi-modal head).
+        """
+        labelled = [
+            Pair(pair.name, pair.image_path, os.path.join(directory, pair.name + ".png"))
+            for pair in pairs
+        ]
+        report_path = os.path.join(directory, _REPORT)
+        if os.path.exists(report_path):
+            return labelled, files.read_json(report_path)
+        partial = directory + ".partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        os.makedirs(partial)
+        logits_path = os.path.join(partial, ".logits")
+        histogram, usage = self._collect(
+            model, strategy, domain, pairs, size, batch_size, logits_path, round_index
+        )
+        portion = self.compute_portion(round_index)
+        thresholds = histogram.thresholds(portion)
+        tally = _Tally(model.num_classes)
+        self._select(model, domain, pairs, thresholds, partial, logits_path, tally, round_index)
+        os.remove(logits_path)
+        report = {
+            "round": round_index,
+            "portion": portion,
+            **tally.as_dict(domain.label_space.class_names, histogram),
+            "thresholds": dict(zip(domain.label_space.class_names, thresholds.tolist())),
+            "mode_usage": None
+            if usage is None
+            else dict(zip(domain.label_space.class_names, usage.tolist())),
+        }
+        files.write_json(os.path.join(partial, _REPORT), report)
+        os.replace(partial, directory)
+        return labelled, report
+
+    def _collect(
+        self, model, strategy, domain, pairs, size, batch_size, logits_path, round_index
+    ):
+        histogram = ConfidenceHistogram(model.num_classes, self._num_bins)
+        head = model.multimodal_head
+        num_modes = 0 if head is None else head.modes.shape[1]
+        usage = None if head is None else np.zeros((model.num_classes, num_modes), np.int64)
+
+        def predict(images):
+            outputs = inference.predict_logits(model, images)
+            kept = tf.cast(outputs[common.LOGITS], tf.float16)
+            logits = inference.upsample_logits(
+                tf.cast(kept, tf.float32), model.logits_stride, tf.shape(images)[1:3]
+            )
+            confidence, prediction = pseudo_labels.confidence_and_prediction(logits)
+            result = (kept, confidence, prediction)
+            if head is not None:
+                result += (_find_modes(outputs, head.modes),)
+            return result
+
+        run = ReplicatedFunction(predict, strategy)
+        batches = image_batches.iterate_image_batches(
+            pairs, domain.read_image, size=size, batch_size=batch_size
+        )
+        with open(logits_path, "wb") as file, progress.make_progress_bar(
+            len(pairs), f"round {round_index}: predicting", "image"
+        ) as bar:
+            for batch in batches:
+                kept, confidence, prediction, *modes = run(batch.images)
+                histogram.update(confidence, prediction)
+                if head is not None:
+                    counts = np.bincount(modes[0].reshape(-1), minlength=usage.size)
+                    usage += counts.reshape(usage.shape)
+                for logits in kept:
+                    np.save(file, logits)
+                    np.save(file, np.array(batch.images.shape[1:3]))
+                bar.update(len(batch.pairs))
+        return histogram, usage
+
+    def _select(
+        self, model, domain, pairs, thresholds, directory, logits_path, tally, round_index
+    ):
+        @tf.function(reduce_retracing=True)
+        def select(logits, height, width):
+            logits = inference.upsample_logits(
+                tf.cast(logits, tf.float32)[tf.newaxis], model.logits_stride, (height, width)
+            )
+            return pseudo_labels.select_labels(logits, thresholds, rule=self._rule)[0]
+
+        def finish(pair, label):
+            path = os.path.join(directory, pair.name + ".png")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            Image.fromarray(label).save(path)
+            truth = None
+            if pair.label_path is not None:
+                truth = _resize_labels(domain.read_label(pair.label_path), label.shape)
+            return label, truth
+
+        with open(logits_path, "rb") as file, futures.ThreadPoolExecutor(
+            _WRITER_THREADS
+        ) as pool, progress.make_progress_bar(
+            len(pairs), f"round {round_index}: labelling", "image"
+        ) as bar:
+            waiting = []
+            for pair in pairs:
+                logits, (height, width) = np.load(file), np.load(file)
+                label = select(logits, tf.constant(height), tf.constant(width)).numpy()
+                waiting.append(pool.submit(finish, pair, label))
+                if len(waiting) > 2 * _WRITER_THREADS:
+                    tally.add(*waiting.pop(0).result())
+                bar.update(1)
+            for future in waiting:
+                tally.add(*future.result())
+
+
+def _find_modes(outputs, modes):
+    """Numbers the nearest mode, among its predicted class's, of every pixel: c * K + k."""
+    embedding = outputs[common.EMBEDDING]
+    prediction = tf.argmax(outputs[common.LOGITS], axis=-1, output_type=tf.int32)
+    prediction = tf.image.resize(
+        prediction[..., tf.newaxis], tf.shape(embedding)[1:3], method="nearest"
+    )
+    flat = tf.reshape(prediction, (-1,))
+    distances = metric_learning.squared_distances(
+        tf.reshape(embedding, (-1, embedding.shape[-1])), modes
+    )
+    nearest = tf.cast(metric_learning.nearest_modes(distances, flat), tf.int32)
+    return tf.reshape(flat * modes.shape[1] + nearest, tf.shape(embedding)[:3])
+
+
+def _resize_labels(labels, shape):
+    if labels.shape == shape:
+        return labels
+    return np.asarray(Image.fromarray(labels).resize(shape[::-1], Image.Resampling.NEAREST))
+
+
+class _Tally:
+    """Counts selected and right pixels, by the pseudo-label's class."""
+
+    def __init__(self, num_classes):
+        self._selected = np.zeros(num_classes, np.int64)
+        self._known = np.zeros(num_classes, np.int64)
+        self._right = np.zeros(num_classes, np.int64)
+        self._pixels = 0
+
+    def add(self, label, truth):
+        self._pixels += label.size
+        self._selected += self._count(label)
+        if truth is not None:
+            known = np.where(truth == common.IGNORE_ID, common.IGNORE_ID, label)
+            self._known += self._count(known)
+            self._right += self._count(np.where(truth == label, known, common.IGNORE_ID))
+
+    def _count(self, label):
+        return np.bincount(label.reshape(-1), minlength=256)[: len(self._selected)]
+
+    def as_dict(self, class_names, histogram):
+        predicted = histogram.counts.sum(axis=1)
+        scored = self._known.sum() > 0
+        return {
+            "fraction": float(self._selected.sum() / self._pixels),
+            "accuracy": float(self._right.sum() / self._known.sum()) if scored else None,
+            "fractions": _divide(self._selected, predicted, class_names),
+            "accuracies": _divide(self._right, self._known, class_names) if scored else None,
+        }
+
+
+def _divide(parts, wholes, class_names):
+    """Gives part / whole by class name, None for an empty whole."""
+    return {
+        name: float(part / whole) if whole else None
+        for name, part, whole in zip(class_names, parts, wholes)
+    }

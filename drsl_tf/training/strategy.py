@@ -1,0 +1,69 @@
+"""Where the work runs: one device, several devices, or several machines."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from drsl_tf.replicated import count_local_replicas
+
+
+def create_strategy() -> tf.distribute.Strategy:
+    """Creates the strategy that fits this process.
+
+    `TF_CONFIG` with several workers gives a `MultiWorkerMirroredStrategy`; otherwise a
+    `MirroredStrategy` over all GPUs or, without any, over all logical CPU devices.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        UserError: when TF_CONFIG is not valid JSON.
+    """
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"The environment variable TF_CONFIG is not a JSON object ({error}). "
+            "Unset it to train on one machine."
+        ) from error
+    if len(cluster.get("worker", [])) > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        return tf.distribute.MirroredStrategy([device.name for device in gpus])
+    cpus = tf.config.list_logical_devices("CPU")
+    # Collective kernels of different group sizes cannot live in one CPU process, reduction on
+    # one device can.
+    return tf.distribute.MirroredStrategy(
+        [device.name for device in cpus],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+
+
+def get_worker_index(strategy: tf.distribute.Strategy) -> int:
+    """Tells which of the job's processes this is.
+
+    Args:
+        strategy: any strategy.
+
+    Returns:
+        0 on one machine, the task id on several.
+    """
+    resolver = strategy.cluster_resolver
+    return 0 if resolver is None or resolver.task_id is None else int(resolver.task_id)
+
+
+def count_workers(strategy: tf.distribute.Strategy) -> int:
+    """Counts the processes of the job.
+
+    Args:
+        strategy: any strategy.
+
+    Returns:
+        1 on one machine.
+    """
+    return strategy.num_replicas_in_sync // count_local_replicas(strategy)

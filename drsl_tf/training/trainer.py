@@ -1,0 +1,224 @@
+"""The whole run: audit, source stage, rounds of self-training, scores."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Callable, Optional, Sequence, Tuple
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from data_pipelines.adaptation import AdaptationData
+from drsl_tf import compat
+from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.training.checkpoints import CheckpointStore
+from drsl_tf.training.loop import TrainingLoop
+from drsl_tf.training.results import ResultsFile
+from drsl_tf.training.schedule import Schedule
+from drsl_tf.training.strategy import create_strategy
+from drsl_tf.visualization import ComparisonFigure
+
+
+def run(
+    *,
+    run_dir: str,
+    experiment: str,
+    data: AdaptationData,
+    schedule: Schedule,
+    build_model: Callable,
+    optimizer: Callable,
+    pseudo_labeler: Optional[PseudoLabeler] = None,
+    inference_size: Optional[Tuple[int, int]] = None,
+    inference_batch: int = 4,
+    seed: int = 0,
+    deterministic: bool = False,
+    precision: str = "float32",
+    figure_images: int = 3,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> ResultsFile:
+    """Trains on the source, adapts to the target, and scores every stage.
+
+    A run directory that holds a checkpoint is resumed.
+
+    Args:
+        run_dir: where everything of this run is written.
+        experiment: the experiment's name.
+        data: both domains and what is drawn from them.
+        schedule: steps and rounds.
+        build_model: callable(label_space) that builds a `DrslModel`.
+        optimizer: callable without arguments that builds a Keras optimizer.
+        pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
+        inference_size: (height, width) at which the network sees whole target images; None is
+            each image's own.
+        inference_batch: images at once in pseudo-labelling and scoring.
+        seed: of initial weights, order of images, and augmentation.
+        deterministic: bit-equal reruns on one machine, at the price of speed: deterministic
+            operators and one thread.
+        precision: Keras's policy: "float32", "mixed_float16" or "mixed_bfloat16".
+        figure_images: frames of the evaluation split in the figure.
+        callbacks: Keras callbacks.
+
+    Returns:
+        The run's results, as written to `run_dir/results.json`.
+
+    Raises:
+        UserError: when data or configuration cannot be used.
+    """
+    if deterministic:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+    keras.mixed_precision.set_global_policy(precision)
+    strategy = create_strategy()
+    data.check_replicas(strategy.num_replicas_in_sync)
+    data.audit(os.path.join(run_dir, "audit"))
+    with strategy.scope():
+        model = build_model(data.label_space)
+        rule = optimizer()
+        compat.build_optimizer_slots(rule, model.trainable_variables)
+        model.compile(optimizer=rule, jit_compile=False)
+    trainer = Trainer(
+        run_dir=run_dir,
+        data=data,
+        schedule=schedule,
+        model=model,
+        strategy=strategy,
+        pseudo_labeler=pseudo_labeler or PseudoLabeler(),
+        inference_size=inference_size,
+        inference_batch=inference_batch,
+        results=ResultsFile(
+            run_dir, experiment=experiment, seed=seed, class_names=data.label_space.class_names
+        ),
+        figure=ComparisonFigure(run_dir, data.target, data.eval_pairs[:figure_images]),
+        loop=TrainingLoop(model, strategy, callbacks, seed=seed),
+    )
+    return trainer.train()
+
+
+class Trainer:
+    """Goes through the stages, from wherever the newest checkpoint stands.
+
+    The round and the step within it are variables of the checkpoint. A round's pseudo-labels are
+    complete on disk before its first step, so a run resumed within a round finds them.
+
+    Args:
+        run_dir: where everything of this run is written.
+        data: audited data.
+        schedule: steps and rounds.
+        model: a compiled `DrslModel`, slots of its optimizer created.
+        strategy: where to run.
+        pseudo_labeler: selects the pseudo-labels.
+        inference_size: (height, width) of whole target images, or None.
+        inference_batch: images at once in inference.
+        results: the run's record.
+        figure: the run's figure.
+        loop: runs the steps of a stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_dir: str,
+        data: AdaptationData,
+        schedule: Schedule,
+        model,
+        strategy: tf.distribute.Strategy,
+        pseudo_labeler: PseudoLabeler,
+        inference_size: Optional[Tuple[int, int]],
+        inference_batch: int,
+        results: ResultsFile,
+        figure: ComparisonFigure,
+        loop: TrainingLoop,
+    ):
+        self._run_dir = run_dir
+        self._data = data
+        self._schedule = schedule
+        self._model = model
+        self._strategy = strategy
+        self._pseudo_labeler = pseudo_labeler
+        self._inference = {"size": inference_size, "batch_size": inference_batch}
+        self._results = results
+        self._figure = figure
+        self._loop = loop
+        self._evaluator = Evaluator(model, strategy, **self._inference)
+        self._round = tf.Variable(0, dtype=tf.int64, trainable=False, name="round")
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
+        self._clock = time.monotonic()
+        self._checkpoints = CheckpointStore(
+            run_dir,
+            model,
+            model.optimizer,
+            {"round": self._round, "step": self._step, "seconds": self._seconds},
+        )
+
+    def train(self) -> ResultsFile:
+        """Runs every stage that is not done yet.
+
+        Returns:
+            The run's record.
+        """
+        if self._checkpoints.restore_latest():
+            logging.info(
+                "Resuming at round %d, step %d.", int(self._round), int(self._step)
+            )
+        self._clock = time.monotonic()
+        while int(self._round) <= self._schedule.rounds:
+            self._run_stage(int(self._round))
+            self._round.assign_add(1)
+            self._step.assign(0)
+            self._seconds.assign(0.0)
+            self._checkpoints.save()
+        self._figure.draw(self._schedule.rounds)
+        return self._results
+
+    def _run_stage(self, round_index):
+        target, report = None, None
+        if round_index:
+            labelled, report = self._pseudo_labeler.generate(
+                self._model,
+                self._strategy,
+                self._data.target,
+                self._data.target_pairs,
+                round_index=round_index,
+                directory=os.path.join(
+                    self._run_dir, "pseudo_labels", f"round_{round_index}"
+                ),
+                **self._inference,
+            )
+            target = self._data.make_target_stream(labelled)
+        steps = self._schedule.count_steps(
+            round_index, len(self._data.target_pairs), self._data.target_batch
+        )
+        self._loop.run_stage(
+            self._data.make_source_stream(),
+            target,
+            round_index=round_index,
+            steps=steps,
+            start_step=int(self._step),
+            after_step=lambda done: self._after_step(done, steps),
+        )
+        confusion = None
+        if self._data.eval_pairs:
+            confusion = self._evaluator.evaluate(
+                self._data.target,
+                self._data.eval_pairs,
+                description=f"round {round_index}: scoring",
+                on_prediction=self._figure.collect(round_index),
+            )
+        self._count_seconds()
+        self._results.record_stage(round_index, confusion, report, float(self._seconds))
+
+    def _after_step(self, done, steps):
+        self._step.assign(done)
+        if done % self._schedule.checkpoint_every == 0 or done == steps:
+            self._count_seconds()
+            self._checkpoints.save()
+
+    def _count_seconds(self):
+        now = time.monotonic()
+        self._seconds.assign_add(now - self._clock)
+        self._clock = now
