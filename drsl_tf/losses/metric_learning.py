@@ -21,19 +21,21 @@ def squared_distances(embedding, modes):
     at the rounding errors below 0 alone, where the gradient along the sphere vanishes anyway.
 
     Args:
-      embedding: (N, d) float tensor of unit vectors; (..., d) is flattened to it. Lower precision
-        is computed in float32.
-      modes: (C, K, d) float tensor of unit vectors.
+        embedding: (N, d) float tensor of unit vectors; (..., d) is flattened to it. Lower precision
+            is computed in float32.
+        modes: (C, K, d) float tensor of unit vectors.
 
     Returns:
-      (N, C, K) float32 tensor of values in [0, 4], up to rounding above.
+        (N, C, K) float32 tensor of values in [0, 4], up to rounding above.
     """
     embedding = tf.cast(embedding, tf.float32)
     modes = tf.cast(modes, tf.float32)
     dimensions = tf.shape(modes)
     cosines = tf.matmul(
         tf.reshape(embedding, [-1, dimensions[2]]),
-        tf.reshape(modes, [-1, dimensions[2]]), transpose_b=True)
+        tf.reshape(modes, [-1, dimensions[2]]),
+        transpose_b=True,
+    )
     # The order of the arguments matters: at a tie the gradient goes to the first.
     distances = tf.maximum(2.0 - 2.0 * cosines, 0.0)
     distances = tf.reshape(distances, [-1, dimensions[0], dimensions[1]])
@@ -49,13 +51,13 @@ def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID):
     is no other, and the loss is 0.
 
     Args:
-      distances: (N, C, K) float tensor, from `squared_distances`.
-      labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
-      margin: the hinge's margin alpha in squared distance; RepMet uses 0.5.
-      ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        distances: (N, C, K) float tensor, from `squared_distances`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        margin: the hinge's margin alpha in squared distance; RepMet uses 0.5.
+        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
 
     Returns:
-      Two float32 scalars: the sum over the valid pixels and their number.
+        Two float32 scalars: the sum over the valid pixels and their number.
     """
     distances = tf.cast(distances, tf.float32)
     valid, labels = _split_labels(labels, ignore_id)
@@ -78,18 +80,19 @@ def mode_posterior_loss(distances, labels, sigma=0.5, ignore_id=IGNORE_ID):
     classes the loss cannot fall below about 0.24.
 
     Args:
-      distances: (N, C, K) float tensor, from `squared_distances`.
-      labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
-      sigma: the standard deviation of a mode; RepMet uses 0.5.
-      ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        distances: (N, C, K) float tensor, from `squared_distances`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        sigma: the standard deviation of a mode; RepMet uses 0.5.
+        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
 
     Returns:
-      Two float32 scalars: the sum over the valid pixels and their number.
+        Two float32 scalars: the sum over the valid pixels and their number.
     """
     valid, labels = _split_labels(labels, ignore_id)
     # q is the softmax over the classes of log sum_k p, so the fused kernel serves.
     pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=labels, logits=_class_log_sums(distances, sigma))
+        labels=labels, logits=_class_log_sums(distances, sigma)
+    )
     return tf.reduce_sum(tf.where(valid, pixel_loss, 0.0)), _count(valid)
 
 
@@ -100,15 +103,15 @@ def class_scores(distances, sigma=0.5, reduce="max"):
     sum_k p[p, c, k] normalised over all (c, k), which sums to 1 over the classes.
 
     Args:
-      distances: (N, C, K) float tensor, from `squared_distances`.
-      sigma: the standard deviation of a mode.
-      reduce: "max" or "sum".
+        distances: (N, C, K) float tensor, from `squared_distances`.
+        sigma: the standard deviation of a mode.
+        reduce: "max" or "sum".
 
     Returns:
-      (N, C) float32 tensor of values in (0, 1].
+        (N, C) float32 tensor of values in (0, 1].
 
     Raises:
-      ValueError: `reduce` is neither "max" nor "sum".
+        ValueError: `reduce` is neither "max" nor "sum".
     """
     if reduce == "max":
         nearest = tf.reduce_min(tf.cast(distances, tf.float32), axis=2)
@@ -124,12 +127,12 @@ def nearest_modes(distances, labels, ignore_id=IGNORE_ID):
     m(p) = argmin_k D2[p, y_p, k]. No gradient runs through the choice.
 
     Args:
-      distances: (N, C, K) float tensor, from `squared_distances`.
-      labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
-      ignore_id: the label of pixels without a mode.
+        distances: (N, C, K) float tensor, from `squared_distances`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        ignore_id: the label of pixels without a mode.
 
     Returns:
-      (N,) int32 tensor of values 0..K-1, and -1 where the pixel is ignored.
+        (N,) int32 tensor of values 0..K-1, and -1 where the pixel is ignored.
     """
     valid, labels = _split_labels(labels, ignore_id)
     own = tf.gather(tf.stop_gradient(distances), labels, axis=1, batch_dims=1)

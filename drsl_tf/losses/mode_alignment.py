@@ -12,9 +12,17 @@ from drsl_tf.common import IGNORE_ID
 from drsl_tf.losses import metric_learning
 
 
-def stochastic_mode_alignment_loss(source_embedding, source_labels, target_embedding,
-                                   target_labels, modes, *, samples_per_mode=64, seed,
-                                   ignore_id=IGNORE_ID):
+def stochastic_mode_alignment_loss(
+    source_embedding,
+    source_labels,
+    target_embedding,
+    target_labels,
+    modes,
+    *,
+    samples_per_mode=64,
+    seed,
+    ignore_id=IGNORE_ID,
+):
     """Sums over the shared modes the mean squared distance of random source-target pairs (L_sma).
 
     A pixel belongs to the nearest mode of its own (pseudo-)class. For each mode (c, k) that holds
@@ -26,21 +34,21 @@ def stochastic_mode_alignment_loss(source_embedding, source_labels, target_embed
     part.
 
     Args:
-      source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
-      source_labels: (N_s,) integer tensor (any shape of N_s elements) or `ignore_id`.
-      target_embedding: (N_t, d) float tensor of unit vectors.
-      target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
-      modes: (C, K, d) float tensor of unit vectors.
-      samples_per_mode: the largest number of pairs that a mode contributes.
-      seed: (2,) integer tensor; the same seed and inputs give the same pairs on every device.
-      ignore_id: the label of pixels that take no part.
+        source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
+        source_labels: (N_s,) integer tensor (any shape of N_s elements) or `ignore_id`.
+        target_embedding: (N_t, d) float tensor of unit vectors.
+        target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
+        modes: (C, K, d) float tensor of unit vectors.
+        samples_per_mode: the largest number of pairs that a mode contributes.
+        seed: (2,) integer tensor; the same seed and inputs give the same pairs on every device.
+        ignore_id: the label of pixels that take no part.
 
     Returns:
-      Two float32 scalars: the sum over the shared modes, and their number. Both are 0 where no
-      mode is shared.
+        Two float32 scalars: the sum over the shared modes, and their number. Both are 0 where no
+        mode is shared.
 
     Raises:
-      ValueError: `samples_per_mode` is below 1.
+        ValueError: `samples_per_mode` is below 1.
     """
     if samples_per_mode < 1:
         raise ValueError(f"samples_per_mode must be at least 1, not {samples_per_mode}.")
@@ -65,8 +73,9 @@ def stochastic_mode_alignment_loss(source_embedding, source_labels, target_embed
     return tf.reduce_sum(mode_means), tf.cast(tf.math.count_nonzero(pairs), tf.float32)
 
 
-def closed_form_mode_alignment_loss(source_embedding, source_labels, target_embedding,
-                                    target_labels, modes, *, ignore_id=IGNORE_ID):
+def closed_form_mode_alignment_loss(
+    source_embedding, source_labels, target_embedding, target_labels, modes, *, ignore_id=IGNORE_ID
+):
     """Sums over the shared modes the expected squared distance of a random pair.
 
     For unit vectors and independent draws E|E_s - E_t|^2 = 2 - 2 mu_s . mu_t, where mu is the mean
@@ -74,20 +83,19 @@ def closed_form_mode_alignment_loss(source_embedding, source_labels, target_embe
     its noise, and its ablation.
 
     Args:
-      source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
-      source_labels: (N_s,) integer tensor (any shape of N_s elements) or `ignore_id`.
-      target_embedding: (N_t, d) float tensor of unit vectors.
-      target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
-      modes: (C, K, d) float tensor of unit vectors.
-      ignore_id: the label of pixels that take no part.
+        source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
+        source_labels: (N_s,) integer tensor (any shape of N_s elements) or `ignore_id`.
+        target_embedding: (N_t, d) float tensor of unit vectors.
+        target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
+        modes: (C, K, d) float tensor of unit vectors.
+        ignore_id: the label of pixels that take no part.
 
     Returns:
-      Two float32 scalars: the sum over the shared modes, and their number.
+        Two float32 scalars: the sum over the shared modes, and their number.
     """
     num_modes = tf.shape(modes)[0] * tf.shape(modes)[1]
     means, counts = [], []
-    for embedding, labels in ((source_embedding, source_labels),
-                              (target_embedding, target_labels)):
+    for embedding, labels in ((source_embedding, source_labels), (target_embedding, target_labels)):
         embedding = _flatten_embedding(embedding)
         ids = _mode_ids(embedding, labels, modes, ignore_id)
         counts.append(_count_members(ids, num_modes))
@@ -108,12 +116,12 @@ def _flatten_embedding(embedding):
 def _mode_ids(embedding, labels, modes, ignore_id):
     """(N,) int32: c * K + k of each pixel's mode, and C * K where it is ignored."""
     distances = metric_learning.squared_distances(
-        tf.stop_gradient(embedding), tf.stop_gradient(modes))
+        tf.stop_gradient(embedding), tf.stop_gradient(modes)
+    )
     nearest = metric_learning.nearest_modes(distances, labels, ignore_id)
     num_classes, modes_per_class = tf.unstack(tf.shape(modes)[:2])
     labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
-    return tf.where(nearest >= 0, labels * modes_per_class + nearest,
-                    num_classes * modes_per_class)
+    return tf.where(nearest >= 0, labels * modes_per_class + nearest, num_classes * modes_per_class)
 
 
 def _count_members(ids, num_modes):
@@ -128,17 +136,18 @@ def _draw_members(ids, counts, is_drawn, seed):
     are the draw.
 
     Args:
-      ids: (N,) int32 tensor of mode ids; a last id beyond `counts` holds the ignored pixels.
-      counts: (M,) int32 tensor, the number of pixels in each mode.
-      is_drawn: (M, n) bool tensor, at most `counts[m]` leading ones in row m.
-      seed: (2,) integer tensor.
+        ids: (N,) int32 tensor of mode ids; a last id beyond `counts` holds the ignored pixels.
+        counts: (M,) int32 tensor, the number of pixels in each mode.
+        is_drawn: (M, n) bool tensor, at most `counts[m]` leading ones in row m.
+        seed: (2,) integer tensor.
 
     Returns:
-      (M, n) int32 tensor of pixel indices, 0 where nothing is drawn.
+        (M, n) int32 tensor of pixel indices, 0 where nothing is drawn.
     """
     # Philox by name: left to choose, TensorFlow takes another generator on other devices.
     noise = tf.random.stateless_uniform(
-        tf.shape(ids), seed, minval=None, maxval=None, dtype=tf.int32, alg="philox")
+        tf.shape(ids), seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+    )
     # 32 bits of noise lie in +-2**31, so the ranges of two modes never overlap.
     order = tf.argsort(tf.cast(ids, tf.int64) * 2**32 + tf.cast(noise, tf.int64))
     starts = tf.cumsum(counts, exclusive=True)

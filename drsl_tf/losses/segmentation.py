@@ -15,20 +15,21 @@ def cross_entropy_loss(logits, labels, ignore_id=IGNORE_ID, weights=None):
     a CPU and gives NaN on a GPU; it never counts in silence.
 
     Args:
-      logits: (B, H, W, C) tensor of any float dtype, computed in float32.
-      labels: (B, H, W) integer tensor, classes 0..C-1 or `ignore_id`.
-      ignore_id: the label of pixels that count neither in the loss nor in the gradient.
-      weights: optional (B, H, W) float tensor that multiplies the loss of each pixel, for example
-        the confidence of its pseudo-label. No gradient flows into it.
+        logits: (B, H, W, C) tensor of any float dtype, computed in float32.
+        labels: (B, H, W) integer tensor, classes 0..C-1 or `ignore_id`.
+        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        weights: optional (B, H, W) float tensor that multiplies the loss of each pixel, for example
+            the confidence of its pseudo-label. No gradient flows into it.
 
     Returns:
-      Two float32 scalars: the (weighted) sum over the valid pixels, and the number of the valid
-      pixels. Both are 0 where every pixel is ignored.
+        Two float32 scalars: the (weighted) sum over the valid pixels, and the number of the valid
+        pixels. Both are 0 where every pixel is ignored.
     """
     labels = tf.cast(labels, tf.int32)
     valid = tf.not_equal(labels, ignore_id)
     pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.where(valid, labels, 0), logits=tf.cast(logits, tf.float32))
+        labels=tf.where(valid, labels, 0), logits=tf.cast(logits, tf.float32)
+    )
     if weights is not None:
         pixel_loss *= tf.stop_gradient(tf.cast(weights, tf.float32))
     # A select, not a product: an infinite loss of an ignored pixel times 0 would be NaN.
@@ -45,11 +46,11 @@ def sample_labels(labels, size):
     integers, hence without rounding.
 
     Args:
-      labels: (B, H, W) integer tensor.
-      size: (h, w), integers or an integer tensor of shape (2,).
+        labels: (B, H, W) integer tensor.
+        size: (h, w), integers or an integer tensor of shape (2,).
 
     Returns:
-      (B, h, w) tensor of the dtype of `labels`.
+        (B, h, w) tensor of the dtype of `labels`.
     """
     input_size = tf.shape(labels)
     rows = _sample_indices(input_size[1], size[0])
