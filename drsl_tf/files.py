@@ -14,10 +14,19 @@ def write_json(path: str, content: Dict[str, Any]) -> None:
         path: the file.
         content: what to write; NaN is refused, JSON has none.
     """
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a text file whole or not at all.
+
+    Args:
+        path: the file.
+        text: its content.
+    """
     partial = path + ".partial"
     with open(partial, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

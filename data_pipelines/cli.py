@@ -1,0 +1,88 @@
+"""What every command of the program does the same way: help, flags, errors, exit codes.
+
+Exit codes: 0 done, 1 a defect of the program, 2 bad input, flags or configuration, 3 done but for
+files that were named and skipped, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Callable, List, Optional
+
+from absl import app
+from absl import flags
+
+from data_pipelines.errors import UserError
+
+EXIT_DEFECT = 1
+EXIT_BAD_INPUT = 2
+EXIT_SKIPPED = 3
+EXIT_INTERRUPTED = 130
+
+_HELP_FLAGS = ("-h", "-help", "--help", "-helpshort", "--helpshort")
+
+_DEBUG = flags.DEFINE_bool("debug", False, "Show a traceback with every error.")
+
+
+def run_command(main: Callable[[], Optional[int]]) -> None:
+    """Parses flags, runs a command and exits.
+
+    Bad input ends with one paragraph on standard error and no traceback, unless `--debug` is set.
+
+    Args:
+        main: the command; returns an exit code, None for 0.
+    """
+    # TensorFlow's notes on its build would stand above everything the program says.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def run(argv):
+        if len(argv) > 1:
+            _fail(f"Unexpected argument {argv[1]!r}: every option is a flag, see --help.")
+        try:
+            code = main()
+        except UserError as error:
+            if _DEBUG.value:
+                raise
+            _fail(_drop_call_stack(str(error)))
+        except KeyboardInterrupt:
+            print("\nInterrupted; what was finished is kept.", file=sys.stderr)
+            sys.exit(EXIT_INTERRUPTED)
+        sys.exit(code)
+
+    app.run(run, flags_parser=_parse_flags)
+
+
+def require_flags(*names: str) -> None:
+    """Stops where a flag has no value.
+
+    Args:
+        *names: flags without a default.
+
+    Raises:
+        UserError: names the first flag that is missing.
+    """
+    for name in names:
+        if not flags.FLAGS[name].value:
+            raise UserError(f"The flag --{name} is missing: {flags.FLAGS[name].help}")
+
+
+def _parse_flags(argv: List[str]) -> List[str]:
+    if any(argument in _HELP_FLAGS for argument in argv[1:]):
+        flags.FLAGS(argv[:1])
+        app.usage(shorthelp=True, exitcode=0)
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(f"{error} See --help.")
+
+
+def _fail(message):
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(EXIT_BAD_INPUT)
+
+
+def _drop_call_stack(message):
+    """Leaves out the lines in which gin says which calls an error came through."""
+    kept = [line for line in message.splitlines() if "In call to configurable" not in line]
+    return "\n".join(kept).strip()

@@ -1,0 +1,320 @@
+"""Gin configuration: read whole, checked whole, recorded whole.
+
+All files and parameters become one text before gin sees any of it: gin alone would refuse a
+parameter on a name that only a file imports, and would pass over bindings that nothing uses.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import gin
+from gin import config_parser
+
+from data_pipelines.errors import UserError
+
+_HEADER = "from __gin__ import dynamic_registration"
+_CONFIG_PACKAGE = "gin_configs"
+
+
+class Reference(NamedTuple):
+    """`@scope/name` or, evaluated, `@scope/name()`."""
+
+    name: str
+    evaluate: bool
+
+    def __repr__(self):
+        return f"@{self.name}()" if self.evaluate else f"@{self.name}"
+
+
+class Macro(NamedTuple):
+    """`%name`."""
+
+    name: str
+
+    def __repr__(self):
+        return f"%{self.name}"
+
+
+class Binding(NamedTuple):
+    """One line of a configuration; a macro's definition has no argument."""
+
+    scope: str
+    selector: str
+    argument: str
+    value: Any
+    origin: str
+
+    @property
+    def key(self) -> str:
+        """What stands left of the equals sign."""
+        scope = f"{self.scope}/" if self.scope else ""
+        return f"{scope}{self.selector}" + (f".{self.argument}" if self.argument else "")
+
+
+class _Delegate(config_parser.ParserDelegate):
+    def configurable_reference(self, scoped_configurable_name, evaluate):
+        return Reference(scoped_configurable_name, evaluate)
+
+    def macro(self, macro_name):
+        return Macro(macro_name)
+
+
+class Configuration:
+    """The bindings of an experiment.
+
+    Args:
+        gin_files: paths, or names of files in the package `gin_configs`; later ones win.
+        gin_params: single bindings, which win over all files.
+
+    Raises:
+        UserError: when a file is missing, a line cannot be read or a name is unknown.
+    """
+
+    def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
+        self._imports: Dict[str, config_parser.ImportStatement] = {}
+        self._bindings: Dict[str, Binding] = {}
+        for gin_file in gin_files:
+            self._read_file(gin_file, [], os.getcwd())
+        for param in gin_params:
+            self._read_text(param, f"--gin_param={param}", [], os.getcwd())
+
+    @property
+    def bindings(self) -> Dict[str, str]:
+        """Every binding by its key, values as text."""
+        return {key: repr(binding.value) for key, binding in self._bindings.items()}
+
+    def format_text(self) -> str:
+        """Formats the configuration as one gin file that gives the same run."""
+        lines = [_HEADER]
+        lines += sorted(line for line in self._imports if line != _HEADER)
+        lines.append("")
+        lines += [f"{key} = {value}" for key, value in self.bindings.items()]
+        return "\n".join(lines) + "\n"
+
+    def format_record(self, root: Callable) -> str:
+        """Formats the configuration with the defaults that it leaves in force.
+
+        Args:
+            root: the callable that the experiment starts from.
+
+        Returns:
+            A gin file; the defaults stand in it as comments.
+        """
+        lines = [self.format_text(), "# Defaults in force:"]
+        bound = {
+            (self._resolve(b.selector, b.origin), b.argument)
+            for b in self._bindings.values()
+            if b.argument
+        }
+        for target, name in self._walk(root)[0].items():
+            for parameter in _list_parameters(target):
+                has_default = parameter.default is not parameter.empty
+                if has_default and (target, parameter.name) not in bound:
+                    lines.append(f"#   {name}.{parameter.name} = {parameter.default!r}")
+        return "\n".join(lines) + "\n"
+
+    def apply(self, root: Callable) -> Callable:
+        """Checks the configuration and hands it to gin.
+
+        Args:
+            root: the callable that the experiment starts from; all that is bound must be
+                reachable from it.
+
+        Returns:
+            `root` with its bindings applied.
+
+        Raises:
+            UserError: when a binding or macro is unknown, unused or missing.
+        """
+        self._check(root)
+        gin.clear_config()
+        try:
+            gin.parse_config(self.format_text())
+        except (ValueError, TypeError, AttributeError, ImportError, SyntaxError) as error:
+            raise UserError(f"The configuration cannot be used: {_first_line(error)}") from error
+        return gin.get_configurable(root)
+
+    def _read_file(self, gin_file, including, folder):
+        path = _find_file(gin_file, folder, including)
+        if path in including:
+            raise UserError(f"The config files {' -> '.join([*including, path])} form a circle.")
+        with open(path, encoding="utf-8") as file:
+            self._read_text(file.read(), path, [*including, path], os.path.dirname(path))
+
+    def _read_text(self, text, origin, including, folder):
+        try:
+            statements = list(config_parser.ConfigParser(text, _Delegate()))
+        except (SyntaxError, ValueError) as error:
+            raise UserError(f"{origin} is not valid gin: {_first_line(error)}") from error
+        for statement in statements:
+            if isinstance(statement, config_parser.ImportStatement):
+                self._imports[statement.format()] = statement
+            elif isinstance(statement, config_parser.IncludeStatement):
+                self._read_file(statement.filename, including, folder)
+            elif isinstance(statement, config_parser.BindingStatement):
+                scope, selector, argument, value, _ = statement
+                binding = Binding(scope, selector, argument, value, origin)
+                self._bindings[binding.key] = binding
+
+    def _resolve(self, selector: str, origin: str) -> Any:
+        """Finds the Python object that a selector names."""
+        first, *rest = selector.split(".")
+        for statement in self._imports.values():
+            if statement.module.startswith("__gin__") or statement.bound_name() != first:
+                continue
+            try:
+                found = importlib.import_module(
+                    statement.module if statement.is_from or statement.alias else first
+                )
+                for name in rest:
+                    found = getattr(found, name)
+                return found
+            except (ImportError, AttributeError) as error:
+                raise UserError(
+                    f"{origin} names {selector!r}, which cannot be found ({error})."
+                ) from error
+        names = sorted({s.bound_name() for s in self._imports.values()} - {"dynamic_registration"})
+        raise UserError(
+            f"{origin} names {selector!r}, but nothing called {first!r} is imported"
+            f"{_suggest(first, names)}. Add an import line, or mend the name."
+        )
+
+    def _walk(self, root) -> Tuple[Dict[Any, str], set, set]:
+        """Follows references from the root: reached objects, scopes and macros."""
+        by_object: Dict[Any, List[Binding]] = {}
+        macros = {b.key: b for b in self._bindings.values() if not b.argument}
+        for binding in self._bindings.values():
+            if binding.argument:
+                target = self._resolve(binding.selector, binding.origin)
+                by_object.setdefault(target, []).append(binding)
+        reached = {root: f"{root.__module__.rsplit('.', 1)[-1]}.{root.__name__}"}
+        scopes, used_macros, waiting = set(), set(), list(by_object.get(root, []))
+        while waiting:
+            binding = waiting.pop()
+            for value in _iterate_values(binding.value):
+                if isinstance(value, Macro):
+                    if value.name not in macros:
+                        raise UserError(
+                            f"{binding.origin} binds {binding.key} to %{value.name}, which no "
+                            f"file defines{_suggest(value.name, macros)}."
+                        )
+                    if value.name not in used_macros:
+                        used_macros.add(value.name)
+                        waiting.append(macros[value.name])
+                elif isinstance(value, Reference):
+                    *outer, name = value.name.split("/")
+                    scopes.update(outer)
+                    target = self._resolve(name, binding.origin)
+                    if target not in reached:
+                        reached[target] = name
+                        waiting += by_object.get(target, [])
+        return reached, scopes, used_macros
+
+    def _check(self, root):
+        reached, scopes, used_macros = self._walk(root)
+        for binding in self._bindings.values():
+            if not binding.argument:
+                if binding.key not in used_macros:
+                    raise UserError(
+                        f"{binding.origin} defines {binding.key}, which nothing uses"
+                        f"{_suggest(binding.key, used_macros)}. Mend the name or drop the line."
+                    )
+                continue
+            target = self._resolve(binding.selector, binding.origin)
+            names = [p.name for p in _list_parameters(target)]
+            if names and binding.argument not in names and not _takes_any(target):
+                raise UserError(
+                    f"{binding.origin} binds {binding.key}, but {binding.selector} has no "
+                    f"parameter {binding.argument!r}{_suggest(binding.argument, names)}. It has: "
+                    f"{', '.join(names)}."
+                )
+            if target not in reached or not set(binding.scope.split("/")) - {""} <= scopes:
+                raise UserError(
+                    f"{binding.origin} binds {binding.key}, but nothing that the experiment uses "
+                    f"refers to it. Reach it by @ from {reached[root]}, or drop the line."
+                )
+
+    def check_required(self, root: Callable, given: Sequence[str]) -> None:
+        """Checks that every parameter without a default is bound.
+
+        Args:
+            root: the callable that the experiment starts from.
+            given: parameters that the program passes itself.
+
+        Raises:
+            UserError: names the missing parameter.
+        """
+        bound = {
+            b.argument
+            for b in self._bindings.values()
+            if b.argument and self._resolve(b.selector, b.origin) is root
+        }
+        for parameter in _list_parameters(root):
+            required = parameter.default is parameter.empty
+            if required and parameter.name not in bound and parameter.name not in given:
+                module = root.__module__.rsplit(".", 1)[-1]
+                raise UserError(
+                    f"The configuration does not bind {module}.{root.__name__}.{parameter.name}. "
+                    "Start from one of the files in gin_configs/."
+                )
+
+
+def _find_file(gin_file, folder, including):
+    places = [os.path.join(folder, gin_file)]
+    spec = importlib.util.find_spec(_CONFIG_PACKAGE)
+    if spec is not None:
+        places += [os.path.join(root, gin_file) for root in spec.submodule_search_locations]
+    for place in places:
+        if os.path.isfile(place):
+            return os.path.abspath(place)
+    asked = f", which {including[-1]} includes," if including else ""
+    known = [
+        name
+        for name in sorted(os.listdir(spec.submodule_search_locations[0]))
+        if name.endswith(".gin")
+    ]
+    raise UserError(
+        f"The gin file {gin_file!r}{asked} does not exist; looked for "
+        f"{' and '.join(os.path.abspath(place) for place in places)}. "
+        f"Known by name are {', '.join(known)}."
+    )
+
+
+def _iterate_values(value) -> Iterator[Any]:
+    if isinstance(value, (Reference, Macro)):
+        yield value
+    elif isinstance(value, dict):
+        for pair in value.items():
+            for item in pair:
+                yield from _iterate_values(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _iterate_values(item)
+
+
+def _list_parameters(target):
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def _takes_any(target):
+    parameters = inspect.signature(target).parameters.values()
+    return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _suggest(name, names):
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _first_line(error):
+    return " ".join(str(error).split())

@@ -1,0 +1,41 @@
+"""Trains a segmentation model on a labelled source and adapts it to an unlabelled target.
+
+  python -m drsl_tf.train --gin_file=gin_configs/demo.gin
+  python -m drsl_tf.train --gin_file=gin_configs/synthia2cs.gin --run_dir=runs/first
+  python -m drsl_tf.train --gin_file=demo.gin --gin_param="SOURCE_STEPS = 20"
+
+The run directory receives config.gin, results.json, pseudo_labels/, checkpoints/ and figure.png.
+The same command, run again, goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+
+from absl import flags
+
+from data_pipelines import cli
+
+_GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file", None, "Configuration: a path, or the name of a file in gin_configs/."
+)
+_GIN_PARAM = flags.DEFINE_multi_string(
+    "gin_param", [], 'One more binding, such as "SOURCE_STEPS = 20"; wins over every file.'
+)
+_RUN_DIR = flags.DEFINE_string(
+    "run_dir", None, "Where the run is written; by default runs/NAME for NAME.gin."
+)
+
+
+def main() -> None:
+    """Reads the configuration and runs the experiment."""
+    cli.require_flags("gin_file")
+    name = os.path.splitext(os.path.basename(_GIN_FILE.value[-1]))[0]
+    run_dir = _RUN_DIR.value or os.path.join("runs", name)
+    from drsl_tf.training import launcher  # TensorFlow takes seconds, --help must not.
+
+    launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir)
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

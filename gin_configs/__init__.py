@@ -1,0 +1,1 @@
+"""Configurations of experiments; a package so that an installed program finds them by name."""
