@@ -7,25 +7,24 @@ map at stride 2^N, ...}. Normalisation is part of the model.
 
 from __future__ import annotations
 
+from typing import Optional
+
 import keras
 
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
-from drsl_tf.networks.resize_like import ResizeLike
+from drsl_tf.networks.applications import build_application
+from drsl_tf.networks.fusion import BATCH_NORM_MOMENTUM, fuse_levels
+from drsl_tf.networks.preprocessing import normalise_signed, normalise_torch
+from drsl_tf.networks.surgery import dilate, pad_like_same
 from drsl_tf.networks.weight_files import load_weights
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# Short schedules: the running statistics must follow within some tens of steps.
-BATCH_NORM_MOMENTUM = 0.95
 
 
 def small_cnn(*, width: int = 32, output_stride: int = 8) -> keras.Model:
     """Builds a small convolutional net for demonstrations on two CPU cores.
 
     Strided 3x3 convolutions with residual blocks lead to stride 32, where a few plain
-    convolutions see the whole of a 128x256 image; the levels from the output stride on are fused.
+    convolutions see most of a 128x256 image; the levels from the output stride on are fused.
 
     Args:
         width: channels at stride 4; other levels are multiples of it.
@@ -40,8 +39,7 @@ def small_cnn(*, width: int = 32, output_stride: int = 8) -> keras.Model:
     if output_stride not in (4, 8, 16):
         raise UserError(f"small_cnn.output_stride is {output_stride}: use 4, 8 or 16.")
     image = keras.Input((None, None, 3), name="image")
-    x = keras.layers.Rescaling(1 / 64.0, offset=-2.0, dtype="float32", name="normalise")(image)
-    x = _conv_bn_relu(x, width // 2, strides=2, name="stem")
+    x = _conv_bn_relu(normalise_signed(image), width // 2, strides=2, name="stem")
     levels = {}
     for level, channels in ((2, width), (3, 2 * width), (4, 3 * width), (5, 4 * width)):
         x = _conv_bn_relu(x, channels, strides=2, name=f"down{level}")
@@ -51,14 +49,16 @@ def small_cnn(*, width: int = 32, output_stride: int = 8) -> keras.Model:
             x = keras.layers.Add(name=f"block{level}_add")([x, y])
         levels[f"level{level}"] = x
     first = {4: 2, 8: 3, 16: 4}[output_stride]
-    fused = fuse_levels([levels[f"level{level}"] for level in range(first, 6)], 2 * width)
+    fused = fuse_levels(
+        [levels[f"level{level}"] for level in range(first, 6)], 2 * width, name=FEATURES
+    )
     return keras.Model(image, {FEATURES: fused, **levels}, name="small_cnn")
 
 
-def efficientnet_lite0(*, weights=None, feature_dim: int = 128) -> keras.Model:
+def efficientnet_lite0(*, weights: Optional[str] = None, feature_dim: int = 128) -> keras.Model:
     """Builds EfficientNet-Lite0 (KerasCV) with its levels fused at stride 8.
 
-    M. Tan, Q. Le, "EfficientNet", ICML 2019, in the Lite variant. It is built without dropout, so
+    M. Tan, Q. Le, "EfficientNet", ICML 2019, in its Lite variant. It is built without dropout, so
     that training has no hidden random state, and strided convolutions pad so that a map of odd
     size n becomes ceil(n / 2) (at even sizes nothing changes).
 
@@ -87,37 +87,41 @@ def efficientnet_lite0(*, weights=None, feature_dim: int = 128) -> keras.Model:
         dropout_rate=0.0,
         drop_connect_rate=0.0,
         include_rescaling=False,
-        name="efficientnet_lite0_trunk",
+        name="efficientnet_lite0",
     )
     if weights is not None:
         load_weights(backbone, weights)
     names = {f"level{n}": backbone.pyramid_level_inputs[f"P{n}"] for n in range(2, 6)}
-    # (x / 255 - mean) / std as one multiplication and one addition.
-    normalise = keras.layers.Rescaling(
-        [1 / (255 * std) for std in IMAGENET_STD],
-        offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD)],
-        dtype="float32",
-        name="normalise",
-    )
-    return _fuse_trunk(backbone, names, normalise, feature_dim, name="efficientnet_lite0")
+    trunk = pad_like_same(_select_levels(backbone, names))
+    return _fuse_trunk(trunk, normalise_torch, feature_dim, name="efficientnet_lite0")
 
 
-def mobilenet_v2(*, weights=None, alpha: float = 1.0, feature_dim: int = 128) -> keras.Model:
-    """Builds MobileNetV2 (keras.applications) with its levels fused at stride 8.
+def mobilenet_v2(
+    *,
+    weights: Optional[str] = None,
+    alpha: float = 1.0,
+    output_stride: Optional[int] = None,
+    feature_dim: int = 128,
+) -> keras.Model:
+    """Builds MobileNetV2 (keras.applications), its levels fused at stride 8 or dilated.
 
-    M. Sandler et al., "MobileNetV2", CVPR 2018.
+    M. Sandler et al., "MobileNetV2", CVPR 2018. Dilated at stride 16 or 8 it is the light base of
+    DeepLab-v3+ (L.-C. Chen et al., ECCV 2018).
 
     Args:
         weights: None for random weights, "imagenet" to download them, or the path of an HDF5
             file of the network without its top.
         alpha: width multiplier.
-        feature_dim: channels D of "features".
+        output_stride: None to fuse levels 3 to 5 at stride 8; 8 or 16 to dilate the network and
+            take its last map as "features".
+        feature_dim: channels D of "features" when fused.
 
     Returns:
-        Base with "features" at stride 8 and "level2" ... "level5".
+        Base with "features" and "level2" (stride 4); fused, also "level3" ... "level5".
 
     Raises:
-        UserError: the weights cannot be downloaded, the file is missing or does not fit.
+        UserError: the weights cannot be downloaded, the file is missing or does not fit; another
+            output stride.
     """
     backbone = build_application(
         keras.applications.MobileNetV2, "mobilenet_v2", weights, alpha=alpha
@@ -128,10 +132,13 @@ def mobilenet_v2(*, weights=None, alpha: float = 1.0, feature_dim: int = 128) ->
         "level4": "block_13_expand_relu",
         "level5": "out_relu",
     }
-    normalise = keras.layers.Rescaling(
-        1 / 127.5, offset=-1.0, dtype="float32", name="normalise"
-    )
-    return _fuse_trunk(backbone, names, normalise, feature_dim, name="mobilenet_v2")
+    if output_stride is None:
+        trunk = pad_like_same(_select_levels(backbone, names))
+        return _fuse_trunk(trunk, normalise_signed, feature_dim, name="mobilenet_v2")
+    names = {"level2": names["level2"], FEATURES: names["level5"]}
+    trunk = dilate(pad_like_same(_select_levels(backbone, names)), output_stride)
+    image = keras.Input((None, None, 3), name="image")
+    return keras.Model(image, trunk(normalise_signed(image)), name="mobilenet_v2")
 
 
 def infer_output_stride(base: keras.Model) -> int:
@@ -147,106 +154,32 @@ def infer_output_stride(base: keras.Model) -> int:
     return 256 // int(tuple(shape)[1])
 
 
-def fuse_levels(levels, feature_dim: int):
-    """Fuses feature maps at the size of the first one.
-
-    1x1 convolutions bring all to `feature_dim` channels, bilinear resizing to one size, and their
-    sum passes batch norm, ReLU and a depthwise-separable 3x3 refinement.
-
-    Args:
-        levels: symbolic maps, finest first.
-        feature_dim: channels of the result.
-
-    Returns:
-        Symbolic map (B, h, w, feature_dim) of the first level's size.
-    """
-    laterals = []
-    for index, level in enumerate(levels):
-        x = keras.layers.Conv2D(feature_dim, 1, use_bias=False, name=f"lateral{index}")(level)
-        if index:
-            x = ResizeLike(name=f"lateral{index}_resize")([x, levels[0]])
-        laterals.append(x)
-    x = keras.layers.Add(name="fuse_add")(laterals)
-    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="fuse_bn")(x)
-    x = keras.layers.ReLU(name="fuse_relu")(x)
-    x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="refine_dw")(x)
-    x = keras.layers.Conv2D(feature_dim, 1, use_bias=False, name="refine_pw")(x)
-    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="refine_bn")(x)
-    return keras.layers.ReLU(name=FEATURES)(x)
-
-
-def build_application(factory, name: str, weights, **arguments) -> keras.Model:
-    """Builds a network of `keras.applications` without its top, for any image size.
-
-    Args:
-        factory: function such as `keras.applications.MobileNetV2`.
-        name: network's name in error messages.
-        weights: None, "imagenet" or a path.
-        **arguments: further arguments of the factory.
-
-    Returns:
-        Functional model of the factory's own layers.
-
-    Raises:
-        UserError: the weights cannot be downloaded, the file is missing or does not fit.
-    """
-    arguments = {"include_top": False, "input_shape": (None, None, 3), **arguments}
-    if weights == "imagenet":
-        try:
-            return factory(weights="imagenet", **arguments)
-        except Exception as error:  # the download raises bare Exception
-            raise UserError(
-                f"The ImageNet weights of {name} cannot be downloaded ({error}): fetch the file "
-                f"on another machine and give its path as weights, or weights=None."
-            ) from error
-    backbone = factory(weights=None, **arguments)
-    if weights is not None:
-        load_weights(backbone, weights)
-    return backbone
-
-
 def _conv_bn_relu(x, filters, *, strides, name):
     """Applies a 3x3 convolution, batch norm and ReLU."""
     x = keras.layers.Conv2D(
-        filters, 3, strides=strides, padding="same", use_bias=False,
-        kernel_initializer="he_normal", name=f"{name}_conv",
+        filters,
+        3,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
     )(x)
     x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _fuse_trunk(backbone, level_names, normalise, feature_dim, *, name):
-    """Makes a base of a backbone: normalisation, levels by layer name, fusion at stride 8."""
-    outputs = {key: backbone.get_layer(layer).output for key, layer in level_names.items()}
-    trunk = pad_like_same(keras.Model(backbone.input, outputs, name=f"{name}_trunk"))
+def _select_levels(backbone, layer_names):
+    """Makes a model of a backbone that gives {key: output of the named layer}."""
+    outputs = {key: backbone.get_layer(layer).output for key, layer in layer_names.items()}
+    return keras.Model(backbone.input, outputs, name=f"{backbone.name}_trunk")
+
+
+def _fuse_trunk(trunk, normalise, feature_dim, *, name):
+    """Makes a base of a trunk: normalisation, the trunk's levels, their fusion at stride 8."""
     image = keras.Input((None, None, 3), name="image")
     levels = trunk(normalise(image))
-    fused = fuse_levels([levels["level3"], levels["level4"], levels["level5"]], feature_dim)
+    fused = fuse_levels(
+        [levels["level3"], levels["level4"], levels["level5"]], feature_dim, name=FEATURES
+    )
     return keras.Model(image, {FEATURES: fused, **levels}, name=name)
-
-
-def pad_like_same(model: keras.Model) -> keras.Model:
-    """Replaces explicit zero padding before strided convolutions by "same" padding.
-
-    Backbones built for unknown sizes pad (0, 1) before a stride of 2, which is right for even
-    sizes and drops the last row of odd ones; "same" padding gives ceil(n / 2) for all n and equals
-    it for even n.
-
-    Args:
-        model: functional model whose every ZeroPadding2D feeds a "valid" strided convolution.
-
-    Returns:
-        A new model with the same weights.
-    """
-
-    def clone_layer(layer):
-        config = layer.get_config()
-        if isinstance(layer, keras.layers.ZeroPadding2D):
-            return keras.layers.Activation("linear", name=layer.name)
-        if config.get("padding") == "valid" and tuple(config.get("strides", ())) == (2, 2):
-            config["padding"] = "same"
-        return layer.__class__.from_config(config)
-
-    clone = keras.models.clone_model(model, clone_function=clone_layer)
-    clone.set_weights(model.get_weights())
-    return clone

@@ -28,43 +28,97 @@ def load_weights(model: keras.Model, path: str) -> None:
         UserError: the file is missing or unreadable, or a layer of it does not fit; the message
             names the first such layer.
     """
-    if not os.path.isfile(path):
-        raise UserError(
-            f"The weight file {path!r} of {model.name!r} does not exist: give the path of an "
-            "existing .h5 file, or weights=None for random weights."
-        )
+    saved = read_layers(path, model.name)
+    if saved is None:
+        _load_running_layout(model, path)
+    else:
+        fill_layers(_iterate_leaf_layers(model), saved, f"weight file {path!r}", model.name)
+
+
+def read_layers(path: str, owner: str):
+    """Reads a weight file.
+
+    Args:
+        path: file in Keras's HDF5 layout.
+        owner: name of the network, for error messages.
+
+    Returns:
+        List of (layer name, list of arrays) of the layers that have weights, in the file's order;
+        None where the file is HDF5 of another layout.
+
+    Raises:
+        UserError: the file is missing or unreadable.
+    """
+    check_exists(path, owner)
     try:
         with h5py.File(path, "r") as file:
             root = file["model_weights"] if "model_weights" in file else file
             names = _read_names(root, "layer_names")
-            saved = None if names is None else _read_layers(root, names)
+            if names is None:
+                return None
+            layers = []
+            for name in names:
+                weights = _read_names(root[name], "weight_names")
+                if weights:
+                    layers.append((name, [np.asarray(root[name][weight]) for weight in weights]))
+            return layers
     except (OSError, KeyError) as error:
         raise UserError(
-            f"The weight file {path!r} of {model.name!r} cannot be read as HDF5 ({error}): "
-            "fetch or copy it again."
+            f"The weight file {path!r} of {owner!r} cannot be read as HDF5 ({error}): fetch or "
+            "copy it again."
         ) from error
-    if saved is None:
-        _load_running_layout(model, path)
-        return
-    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
+
+
+def check_exists(path: str, owner: str) -> None:
+    """Stops with a UserError where a weight file is missing.
+
+    Args:
+        path: path of the file.
+        owner: name of the network, for the message.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not os.path.isfile(path):
+        raise UserError(
+            f"The weight file {path!r} of {owner!r} does not exist: give the path of an existing "
+            "file, or weights=None for random weights."
+        )
+
+
+def fill_layers(layers, saved, source: str, owner: str) -> None:
+    """Sets the weights of layers in order; nothing is set unless everything fits.
+
+    Args:
+        layers: built layers; those without weights are passed over.
+        saved: list of (layer name, list of arrays) in the same order.
+        source: what the weights come from, for error messages.
+        owner: name of the network, for error messages.
+
+    Raises:
+        UserError: a layer does not fit; the message names the first one.
+    """
+    layers = [layer for layer in layers if layer.weights]
     for layer, (name, values) in zip(layers, saved):
         expected = [tuple(weight.shape) for weight in layer.weights]
-        found = [value.shape for value in values]
+        found = [tuple(value.shape) for value in values]
         if expected != found:
             raise UserError(
-                f"The weight file {path!r} does not fit {model.name!r}: the first layer that does "
-                f"not fit is {layer.name!r} with shapes {expected}; the file has {name!r} with "
-                f"shapes {found} in its place. Use the file of this very network and its settings."
+                f"The {source} does not fit {owner!r}: the first layer that does not fit is "
+                f"{layer.name!r} with shapes {expected}; in its place lies {name!r} with shapes "
+                f"{found}. Use the weights of this very network and its settings."
             )
     if len(layers) != len(saved):
-        longer = [layer.name for layer in layers] if len(layers) > len(saved) else [
-            name for name, _ in saved
-        ]
-        owner = "the network" if len(layers) > len(saved) else "the file"
+        shared = min(len(layers), len(saved))
+        extra, side = (
+            (layers[shared].name, "the network")
+            if len(layers) > shared
+            else (saved[shared][0], "the file")
+        )
         raise UserError(
-            f"The weight file {path!r} does not fit {model.name!r}: it has {len(saved)} layers "
-            f"with weights, the network {len(layers)}; the first layer that only {owner} has is "
-            f"{longer[min(len(layers), len(saved))]!r}. Use the file of this very network."
+            f"The {source} does not fit {owner!r}: it has {len(saved)} layers with weights, the "
+            f"network {len(layers)}; the first layer that only {side} has is {extra!r}. Use the "
+            "weights of this very network and its settings."
         )
     for layer, (_, values) in zip(layers, saved):
         layer.set_weights(values)
@@ -117,17 +171,6 @@ def _read_names(group, attribute):
             return None
     names = [name for part in parts for name in part]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-
-
-def _read_layers(root, layer_names):
-    """Reads [(layer name, [arrays])] of the layers that have weights."""
-    layers = []
-    for layer_name in layer_names:
-        weight_names = _read_names(root[layer_name], "weight_names") or []
-        if weight_names:
-            values = [np.asarray(root[layer_name][name]) for name in weight_names]
-            layers.append((layer_name, values))
-    return layers
 
 
 def _load_running_layout(model, path):

@@ -1,0 +1,52 @@
+"""Normalisation of images inside the networks: RGB in [0, 255] to what weights were trained on.
+
+All of it runs in float32 under every precision policy: in half precision the rounding of an image
+would come before the first convolution.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class ReverseChannels(keras.layers.Layer):
+    """Reverses the order of the channels: RGB to BGR."""
+
+    def call(self, inputs):
+        """Reverses the last axis of a (B, H, W, C) tensor."""
+        return tf.reverse(inputs, axis=[-1])
+
+    def compute_output_shape(self, input_shape):
+        """Gives the input's shape."""
+        return tuple(input_shape)
+
+
+def normalise_signed(image):
+    """Scales a symbolic image from [0, 255] to [-1, 1]."""
+    layer = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="normalise")
+    return layer(image)
+
+
+def normalise_torch(image):
+    """Computes (x / 255 - mean) / std with the ImageNet statistics of PyTorch's networks."""
+    # keras.layers.Normalization breaks in a subclassed model on Keras 3; Rescaling does not.
+    layer = keras.layers.Rescaling(
+        [1 / (255 * std) for std in _IMAGENET_STD],
+        offset=[-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD)],
+        dtype="float32",
+        name="normalise",
+    )
+    return layer(image)
+
+
+def normalise_caffe(image):
+    """Turns RGB to BGR and subtracts the ImageNet mean, as Caffe's networks expect."""
+    bgr = ReverseChannels(dtype="float32", name="rgb_to_bgr")(image)
+    offset = [-mean for mean in _CAFFE_MEAN_BGR]
+    return keras.layers.Rescaling(1.0, offset=offset, dtype="float32", name="normalise")(bgr)
