@@ -1,0 +1,106 @@
+"""Oracles: the formulas of the losses as loops over pixels, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+IGNORE = 255
+
+
+def draw_unit_vectors(rng, *shape):
+    vectors = rng.normal(size=shape)
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def draw_labels(rng, count, num_classes, ignored_share=0.2):
+    labels = rng.integers(0, num_classes, count)
+    return np.where(rng.random(count) < ignored_share, IGNORE, labels).astype(np.int32)
+
+
+def squared_distances(embedding, modes):
+    num_classes, num_modes, _ = modes.shape
+    distances = np.zeros((len(embedding), num_classes, num_modes))
+    for pixel, vector in enumerate(embedding.astype(np.float64)):
+        for c in range(num_classes):
+            for k in range(num_modes):
+                distances[pixel, c, k] = np.sum((vector - modes[c, k]) ** 2)
+    return distances
+
+
+def mode_margin_loss(distances, labels, margin):
+    """Sum, count and the gradient of the sum with respect to the distances."""
+    total, count, gradient = 0.0, 0, np.zeros(distances.shape)
+    for pixel, label in enumerate(labels):
+        if label == IGNORE:
+            continue
+        count += 1
+        own = distances[pixel, label].min()
+        others = [
+            (distances[pixel, c, k], c, k)
+            for c in range(distances.shape[1])
+            for k in range(distances.shape[2])
+            if c != label
+        ]
+        nearest, c, k = min(others)
+        hinge = own - nearest + margin
+        if hinge > 0:
+            total += hinge
+            gradient[pixel, label, distances[pixel, label].argmin()] += 1
+            gradient[pixel, c, k] -= 1
+    return total, count, gradient
+
+
+def mode_posterior_loss(distances, labels, sigma):
+    total, count = 0.0, 0
+    for pixel, label in enumerate(labels):
+        if label == IGNORE:
+            continue
+        powers = np.exp(-distances[pixel] / (2 * sigma**2))
+        total -= np.log(powers[label].sum() / powers.sum())
+        count += 1
+    return total, count
+
+
+def group_by_mode(embedding, labels, modes):
+    """A dict from (class, mode) to the list of its pixels."""
+    distances = squared_distances(embedding, modes)
+    groups = {}
+    for pixel, label in enumerate(labels):
+        if label != IGNORE:
+            key = (int(label), int(distances[pixel, label].argmin()))
+            groups.setdefault(key, []).append(pixel)
+    return groups
+
+
+def closed_form_mode_alignment_loss(source, source_labels, target, target_labels, modes):
+    """The mean over all pairs of each shared mode, by loops; returns sum and count."""
+    source_groups = group_by_mode(source, source_labels, modes)
+    target_groups = group_by_mode(target, target_labels, modes)
+    total, count = 0.0, 0
+    for key in source_groups.keys() & target_groups.keys():
+        pairs = [
+            np.sum((source[s].astype(np.float64) - target[t]) ** 2)
+            for s in source_groups[key]
+            for t in target_groups[key]
+        ]
+        total += np.mean(pairs)
+        count += 1
+    return total, count
+
+
+def cross_entropy_loss(logits, labels, weights=None):
+    """Sum, count and the gradient of the sum with respect to the logits."""
+    logits = logits.astype(np.float64)
+    total, count, gradient = 0.0, 0, np.zeros(logits.shape)
+    for place in np.ndindex(*labels.shape):
+        label = labels[place]
+        if label == IGNORE:
+            continue
+        weight = 1.0 if weights is None else weights[place]
+        powers = np.exp(logits[place] - logits[place].max())
+        softmax = powers / powers.sum()
+        total -= weight * np.log(softmax[label])
+        gradient[place] = weight * softmax
+        gradient[place + (label,)] -= weight
+        count += 1
+    return total, count, gradient
