@@ -137,10 +137,11 @@ class DrslModel(keras.Model):
         images = tf.concat([source[common.IMAGE], target[common.IMAGE]], axis=0)
         labels = tf.concat([source[common.LABEL], target[common.LABEL]], axis=0)
         num_source = tf.shape(source[common.IMAGE])[0]
+        has_target = target[common.IMAGE].shape[0] != 0
         context = tf.distribute.get_replica_context()
         with tf.GradientTape() as tape:
             outputs = self(images, training=True)
-            sums, counts = self.compute_loss_terms(outputs, labels, num_source)
+            sums, counts = self.compute_loss_terms(outputs, labels, num_source, has_target)
             counts = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(counts))
             # The one place where a loss is divided and weighted.
             means = tf.stack(sums) / tf.maximum(counts, 1.0)
@@ -181,13 +182,14 @@ class DrslModel(keras.Model):
         self._loss_metrics["loss"].update_state(loss, sample_weight=count)
         return {"loss": loss}
 
-    def compute_loss_terms(self, outputs, labels, num_source):
+    def compute_loss_terms(self, outputs, labels, num_source, has_target=True):
         """Computes every loss term of this replica's batch, unweighted.
 
         Args:
             outputs: what the model returns for source images followed by target images.
             labels: (B, H, W) int32, in the same order.
             num_source: how many of them are source images, int32.
+            has_target: whether there are target images at all; without, their terms are 0 of 0.
 
         Returns:
             Two lists of float32 scalars, sums and counts, in the order of the terms.
@@ -195,32 +197,27 @@ class DrslModel(keras.Model):
         logits = inference.upsample_logits(
             outputs[common.LOGITS], self.logits_stride, tf.shape(labels)[1:3]
         )
+        domains = {common.SOURCE: slice(None, num_source)}
+        if has_target:
+            domains[common.TARGET] = slice(num_source, None)
         terms = {
-            "ce_source": segmentation.cross_entropy_loss(
-                logits[:num_source], labels[:num_source]
-            ),
-            "ce_target": segmentation.cross_entropy_loss(
-                logits[num_source:], labels[num_source:]
-            ),
+            f"ce_{domain}": segmentation.cross_entropy_loss(logits[part], labels[part])
+            for domain, part in domains.items()
         }
         if self.multimodal_head is not None:
-            terms.update(self._compute_mode_terms(outputs, labels, num_source))
-        sums, counts = zip(*(terms[name] for name in self._term_weights))
+            terms.update(self._compute_mode_terms(outputs, labels, domains))
+        nothing = (tf.constant(0.0), tf.constant(0.0))
+        sums, counts = zip(*(terms.get(name, nothing) for name in self._term_weights))
         return list(sums), list(counts)
 
-    def _compute_mode_terms(self, outputs, labels, num_source):
+    def _compute_mode_terms(self, outputs, labels, domains):
         embedding = outputs[common.EMBEDDING]
-        size = tf.shape(embedding)[1:3]
         dimension = embedding.shape[-1]
-        labels = segmentation.sample_labels(labels, size)
+        labels = segmentation.sample_labels(labels, tf.shape(embedding)[1:3])
         modes = self.multimodal_head.modes
         pixels = {
-            common.SOURCE: (embedding[:num_source], labels[:num_source]),
-            common.TARGET: (embedding[num_source:], labels[num_source:]),
-        }
-        pixels = {
-            domain: (tf.reshape(vectors, (-1, dimension)), tf.reshape(ids, (-1,)))
-            for domain, (vectors, ids) in pixels.items()
+            domain: (tf.reshape(embedding[part], (-1, dimension)), tf.reshape(labels[part], (-1,)))
+            for domain, part in domains.items()
         }
         terms = {}
         for domain, (vectors, ids) in pixels.items():
@@ -233,7 +230,7 @@ class DrslModel(keras.Model):
                 terms[f"posterior_{domain}"] = metric_learning.mode_posterior_loss(
                     distances, ids, sigma=self._settings["sigma"]
                 )
-        if "sma" in self._term_weights:
+        if "sma" in self._term_weights and common.TARGET in domains:
             step = tf.cast(self.optimizer.iterations, tf.int32)
             terms["sma"] = mode_alignment.stochastic_mode_alignment_loss(
                 *pixels[common.SOURCE],

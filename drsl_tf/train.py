@@ -37,5 +37,10 @@ def main() -> None:
     launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command from an installed script."""
     cli.run_command(main)
+
+
+if __name__ == "__main__":
+    run()

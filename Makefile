@@ -1,0 +1,33 @@
+# Both targets set up what they need in .venv: a machine with Python 3.9 to 3.11 and make will do.
+# (On Python 3.12 and newer the same commands install the newer dependency line.)
+PYTHON ?= python3
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+PYTEST_FLAGS ?= -q -n 2
+DEMO_FLAGS ?=
+
+OLD_LINE = constraints/tensorflow-2.15.txt
+NEW_LINE = constraints/tensorflow-2.21.txt
+LINE = $(shell $(PYTHON) -c 'import sys; print("$(OLD_LINE)" if sys.version_info < (3, 12) else "$(NEW_LINE)")')
+
+.PHONY: demo test test-next
+
+demo: .venv/installed
+	.venv/bin/python -m drsl_tf.train --gin_file=gin_configs/demo.gin $(DEMO_FLAGS)
+
+test: .venv/installed
+	.venv/bin/python -m pytest $(PYTEST_FLAGS)
+
+# The newer dependency line on the same Python: its packages first, then the project alone.
+test-next: .venv-next/installed
+	.venv-next/bin/python -m pytest $(PYTEST_FLAGS)
+
+.venv/installed: pyproject.toml $(OLD_LINE) $(NEW_LINE)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install $(PIP_FLAGS) --constraint $(LINE) --editable '.[test]'
+	touch $@
+
+.venv-next/installed: pyproject.toml $(NEW_LINE)
+	$(PYTHON) -m venv .venv-next
+	.venv-next/bin/python -m pip install $(PIP_FLAGS) --requirement $(NEW_LINE)
+	.venv-next/bin/python -m pip install $(PIP_FLAGS) --no-deps --editable .
+	touch $@

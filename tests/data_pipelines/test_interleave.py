@@ -1,0 +1,122 @@
+"""A batch is a function of (seed, round, step), however the stage is cut up."""
+
+import numpy as np
+import pytest
+
+from data_pipelines import interleave
+from data_pipelines.augment import Augmenter
+from data_pipelines.domain import Pair
+
+_SIZE = (8, 12)
+
+
+def _make_stream(num_items=5, batch_size=4, weights=None):
+    pairs = [Pair(f"{i}", f"image{i}", f"label{i}") for i in range(num_items)]
+
+    def read_image(path):
+        return np.full((*_SIZE, 3), int(path[len("image"):]), np.uint8)
+
+    def read_label(path):
+        return np.full(_SIZE, int(path[len("label"):]), np.uint8)
+
+    return interleave.Stream(
+        pairs=pairs,
+        read_image=read_image,
+        read_label=read_label,
+        augmenter=Augmenter(size=_SIZE, brightness=0.3),
+        batch_size=batch_size,
+        weights=weights,
+    )
+
+
+def _collect(**arguments):
+    options = {"steps": 6, "seed": 3, "round_index": 1, **arguments}
+    batches = interleave.make_training_batches(_make_stream(), _make_stream(7), **options)
+    return list(batches.as_numpy_iterator())
+
+
+def _assert_equal(batch, other):
+    for half in ("source", "target"):
+        for key in ("image", "label"):
+            np.testing.assert_array_equal(batch[half][key], other[half][key])
+
+
+def test_contract_of_a_batch():
+    batch = _collect()[0]
+    for half in ("source", "target"):
+        assert batch[half]["image"].shape == (4, *_SIZE, 3)
+        assert batch[half]["image"].dtype == np.float32
+        assert batch[half]["label"].shape == (4, *_SIZE)
+        assert batch[half]["label"].dtype == np.int32
+
+
+def test_a_resumed_stage_goes_on_with_the_same_batches():
+    whole = _collect()
+    rest = _collect(start_step=4)
+    assert len(whole) == 6 and len(rest) == 2
+    for batch, other in zip(whole[4:], rest):
+        _assert_equal(batch, other)
+
+
+def test_replicas_share_the_batch_of_one():
+    whole = _collect()
+    parts = _collect(num_shards=2, shard_index=0, shards_here=2)
+    assert len(parts) == 12
+    for step, batch in enumerate(whole):
+        for half in ("source", "target"):
+            joined = np.concatenate([p[half]["image"] for p in parts[2 * step : 2 * step + 2]])
+            np.testing.assert_array_equal(batch[half]["image"], joined)
+
+
+def test_workers_get_what_replicas_of_one_worker_get():
+    together = _collect(num_shards=2, shard_index=0, shards_here=2)
+    second = _collect(num_shards=2, shard_index=1, shards_here=1)
+    for batch, other in zip(together[1::2], second):
+        _assert_equal(batch, other)
+
+
+def test_rounds_and_seeds_differ():
+    first, other_round, other_seed = _collect(), _collect(round_index=2), _collect(seed=4)
+    for other in (other_round, other_seed):
+        assert any(
+            np.any(a["source"]["image"] != b["source"]["image"])
+            for a, b in zip(first, other)
+        )
+
+
+def test_the_source_stage_has_an_empty_target_half():
+    batches = interleave.make_training_batches(
+        _make_stream(), None, steps=2, seed=0, round_index=0
+    )
+    for batch in batches.as_numpy_iterator():
+        assert batch["target"]["image"].shape == (0, *_SIZE, 3)
+        assert batch["target"]["label"].shape == (0, *_SIZE)
+
+
+def test_every_epoch_holds_every_item_once():
+    order = interleave.draw_order(21, num_items=7, seed=0, round_index=0, stream="source")
+    for epoch in order.reshape(3, 7):
+        assert sorted(epoch) == list(range(7))
+    assert not np.array_equal(order[:7], order[7:14])
+
+
+def test_weights_draw_in_proportion():
+    order = interleave.draw_order(
+        4000, num_items=4, seed=0, round_index=0, stream="source", weights=np.array([0, 1, 1, 2])
+    )
+    share = np.bincount(order, minlength=4) / 4000
+    # Four standard errors of a share drawn 4000 times.
+    np.testing.assert_allclose(share, [0, 0.25, 0.25, 0.5], atol=4 * 0.5 / 4000**0.5)
+
+
+def test_a_batch_is_named_as_it_was_drawn():
+    stream = _make_stream()
+    batches = interleave.make_training_batches(stream, None, steps=3, seed=9, round_index=2)
+    for step, batch in enumerate(batches.as_numpy_iterator()):
+        named = interleave.list_batch(stream, "source", step=step, seed=9, round_index=2)
+        assert [int(p.name) for p in named] == batch["source"]["label"][:, 0, 0].tolist()
+
+
+def test_uneven_replicas_are_refused():
+    with pytest.raises(ValueError, match="3 replicas"):
+        _collect(num_shards=3, shards_here=3)
