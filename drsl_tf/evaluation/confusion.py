@@ -128,8 +128,8 @@ class ConfusionMatrix:
         """Computes IoU = TP / (TP + FP + FN) of each class.
 
         Returns:
-            (C,) float64 array of fractions in [0, 1]; NaN for a class that is neither present in the
-            labels nor predicted on a labelled pixel.
+            (C,) float64 array of fractions in [0, 1]; NaN for a class that is neither present in
+            the labels nor predicted on a labelled pixel.
         """
         hits = np.diagonal(self._matrix)
         unions = self._matrix.sum(axis=1) + self._matrix[:, :-1].sum(axis=0) - hits

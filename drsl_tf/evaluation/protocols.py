@@ -7,7 +7,9 @@ averaged over the 16, where confusion with the other three still costs. Each ent
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from typing import Any
+from typing import Dict
+from typing import Sequence
 
 import numpy as np
 
