@@ -62,12 +62,13 @@ class Canvas:
         np.copyto(self.rgb[(slice(None),) + at], rgb, where=seen)
 
     def tint(self, window, mask, factor):
-        """Multiplies the colour of what is already drawn, as a shadow does; labels stay.
+        """Multiplies the colour of what already lies on a plane, as a shadow does; labels stay.
 
         Args:
-            window: the `Window` of the plane.
+            window: the `Window` of the plane, mostly the ground.
             mask: bool (h, w).
             factor: float, or float32 (h, w).
         """
-        at = (slice(None), window.rows, window.cols)
-        self.rgb[at] *= np.where(mask, np.float32(1.0) * factor, np.float32(1.0))
+        at = (window.rows, window.cols)
+        mask = mask & (window.depth > 0) & (window.depth < self.depth[at] * 1.02 + 0.05)
+        self.rgb[(slice(None),) + at] *= np.where(mask, np.float32(1.0) * factor, np.float32(1.0))

@@ -55,6 +55,10 @@ class Draws:
                 return item
         return items[-1]
 
+    def raw(self, count):
+        """Returns `count` random bytes."""
+        return self._generator.bytes(count)
+
     def bell(self, shape):
         """Draws noise of mean 0 and standard deviation 1, nearly normal.
 
@@ -69,7 +73,7 @@ class Draws:
         size = 1
         for length in shape:
             size *= length
-        raw = np.frombuffer(self._generator.bytes(4 * size), np.uint8).reshape((4,) + tuple(shape))
+        raw = np.frombuffer(self.raw(4 * size), np.uint8).reshape((4,) + tuple(shape))
         total = raw.astype(np.int32)
         total = total[0] + total[1] + total[2] + total[3]
         # Four uniform bytes: mean 510, variance 4 * (256^2 - 1) / 12, deviation 147.80.

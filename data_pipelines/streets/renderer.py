@@ -9,8 +9,11 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.streets import canvas as canvas_lib
+from data_pipelines.streets import composer
 from data_pipelines.streets import draws as draws_lib
-from data_pipelines.streets import geometry
+from data_pipelines.streets import scene as scene_lib
+from data_pipelines.streets import style as style_lib
+from data_pipelines.streets import weather
 
 STYLES = ("game", "camera")
 SUPERSAMPLING = 2
@@ -84,39 +87,24 @@ def render_layers(seed, index, size, style):
     """
     check_arguments(seed, index, size, style)
     height, width = size
-    draws = draws_lib.Draws(seed, index, 0)
+    plan = scene_lib.sample_scene(draws_lib.Draws(seed, index, 0))
+    look = style_lib.Style(style, seed, index, plan.sky)
     step = SUPERSAMPLING
-    camera = geometry.Camera(
-        width=width * step, height=height * step, focal=width * step * 0.9,
-        horizon=height * step * draws.between(0.38, 0.5), eye_height=1.6,
-        x=draws.between(-3, 0), cos_yaw=1.0, sin_yaw=0.0)
-    canvas = canvas_lib.Canvas(camera)
-    bright = 1.0 if style == "game" else 0.6
-    canvas.rgb += np.array([120, 170, 230], np.float32)[:, None, None] * bright
-    canvas.label[:] = canvas_lib.SKY
-    ground = camera.ground()
-    road = abs(ground.u) < 6
-    canvas.paint(ground, ground.depth > 0, np.where(road, 90, 150) * bright,
-                 np.where(road, canvas_lib.ROAD, canvas_lib.SIDEWALK))
-    for item in range(40):
-        side = draws.pick((-1, 1))
-        label = draws.below(19)
-        s = 80 - 2 * item
-        window = camera.window((side * draws.between(4, 12), 0, s), camera.facing(), (0, 1, 0),
-                               (0, draws.between(1, 4), 0, draws.between(1, 6)))
-        if window is not None:
-            rgb = np.array([37 * label % 255, 91 * label % 255, 53 * label % 255], np.float32)
-            canvas.paint(window, window.u > 0, rgb[:, None, None] * bright, label, instance=item)
-    return _develop(canvas, step)
+    canvas = canvas_lib.Canvas(composer.make_camera(plan, height * step, width * step))
+    composer.compose(canvas, plan, look)
+    return _develop(canvas, look, step)
 
 
-def _develop(canvas, step):
+def _develop(canvas, look, step):
     """Averages colour over the supersamples and takes the middle one's label."""
-    total = canvas.rgb[:, 0::step, 0::step] * 0.0
+    rgb = np.clip(weather.apply_haze(canvas.rgb, canvas.depth, look), 0.0, 255.0)
+    total = rgb[:, 0::step, 0::step]
     for row in range(step):
         for col in range(step):
-            total = total + canvas.rgb[:, row::step, col::step]
-    image = np.clip(total / (step * step) + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+            if row or col:
+                total = total + rgb[:, row::step, col::step]
+    photo = weather.expose(total / np.float32(step * step), look)
+    image = np.clip(photo + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
     middle = step // 2
     raw = canvas.label[middle::step, middle::step]
     instance = canvas.instance[middle::step, middle::step]
