@@ -105,6 +105,8 @@ def test_scores_are_valid_json_even_of_an_empty_matrix():
 def test_other_label_spaces_have_no_protocol():
     names = label_spaces.camvid11().class_names
     assert protocols.score_protocols(_draw_confusion(11), names) == {}
+    names = [f"class {i}" for i in range(20)]
+    assert protocols.score_protocols(_draw_confusion(20), names) == {}
 
 
 def test_names_that_do_not_fit_are_refused():

@@ -120,6 +120,17 @@ def test_ratio_may_label_another_class_than_the_prediction():
     assert select([0.9, 0.45, 0.9], "ratio") == 255
 
 
+@pytest.mark.parametrize("rule", ["ratio", "argmax"])
+def test_a_confidence_at_the_threshold_is_selected(rule):
+    logits = _draw_logits(4.0, shape=(1, 1, 1))
+    confidence, prediction = (x.numpy() for x in pseudo_labels.confidence_and_prediction(logits))
+    thresholds = np.ones(7)
+    thresholds[prediction] = confidence
+    assert pseudo_labels.select_labels(logits, thresholds, rule).numpy() == prediction
+    thresholds[prediction] = np.nextafter(confidence, 1.0)
+    assert pseudo_labels.select_labels(logits, thresholds, rule).numpy() == 255
+
+
 @pytest.mark.parametrize("portion", [0.2, 0.5])
 @pytest.mark.parametrize("margin", [2.0, 10.0, 22.0])
 def test_selected_share_is_the_portion_even_of_saturated_logits(margin, portion):

@@ -11,7 +11,7 @@ PORTIONS = [0.01, 0.2, 0.25, 0.5, 0.999, 1.0]
 
 
 def _make_confidence(certainty):
-    """u = -log(1 - p) to p in float64."""
+    """Turns u = -log(1 - p) into p, in float64."""
     return -np.expm1(-np.asarray(certainty, np.float64))
 
 
@@ -72,6 +72,20 @@ def test_thresholds_select_exactly_the_counted_pixels(family):
         from_the_top = np.cumsum(histogram.counts[0, ::-1])
         index = min(int(np.floor(6000 * portion)), 5999)
         assert selected == from_the_top[from_the_top > index][0]
+
+
+def test_thresholds_tell_neighbouring_floats_at_the_edges_of_bins_apart():
+    edges = _make_confidence(np.arange(1, 4096) * (53 * np.log(2) / 4096))
+    steps = np.arange(-3, 4)[:, np.newaxis] * np.spacing(edges)
+    confidence = np.sort(np.clip(edges + steps, 0.0, 1.0).ravel())
+    histogram = ConfidenceHistogram(1)
+    histogram.update(confidence, np.zeros(confidence.size, np.int64))
+    counts = histogram.counts[0, ::-1]
+    ends = np.cumsum(counts)
+    for end in ends[counts > 0]:
+        # The last pixel of a bin decides, so the bin is selected whole and no pixel below it.
+        threshold = histogram.thresholds((end - 0.5) / confidence.size)[0]
+        assert confidence.size - np.searchsorted(confidence, threshold) == end
 
 
 def test_bins_uniform_in_the_confidence_would_fail():
