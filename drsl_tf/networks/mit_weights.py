@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+
 import keras
 import numpy as np
 
@@ -28,9 +31,11 @@ def load_published_mit(trunk: keras.Model, path: str) -> None:
     """
     check_exists(path, trunk.name)
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive")
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files if not name.startswith("head.")}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"The weight file {path!r} of {trunk.name!r} cannot be read as .npz ({error}): write "
             "it again."

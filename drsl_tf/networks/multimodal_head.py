@@ -15,6 +15,8 @@ from drsl_tf.networks.sublayers import build_sublayer
 _CLASS_STDDEV = 0.1
 _MODE_STDDEV = 0.05
 
+_BIAS_STDDEV = 0.01
+
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class MultimodalHead(keras.layers.Layer):
@@ -53,8 +55,16 @@ class MultimodalHead(keras.layers.Layer):
             keras.layers.Conv2D(units, 1, activation="relu", name=f"hidden{index}")
             for index, units in enumerate(self.hidden_units)
         ]
-        # The last map and the normalisation are float32 under every precision policy.
-        self._embed = keras.layers.Conv2D(embedding_dim, 1, dtype="float32", name="embed")
+        # The last map and the normalisation are float32 under every precision policy. Its bias
+        # starts off zero: a pixel whose hidden units are all at rest would have no direction, and
+        # the normalisation there a gradient without bounds.
+        self._embed = keras.layers.Conv2D(
+            embedding_dim,
+            1,
+            bias_initializer=keras.initializers.RandomNormal(stddev=_BIAS_STDDEV),
+            dtype="float32",
+            name="embed",
+        )
 
     def build(self, input_shape):
         """Builds the convolutions and the modes for the shapes of the base's outputs."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 
 import h5py
 import keras
@@ -176,8 +177,11 @@ def _read_names(group, attribute):
 def _load_running_layout(model, path):
     """Lets Keras read the layout of its own `save_weights`."""
     try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError, TypeError) as error:
+        # Keras 3 only warns of layers that it cannot find, and leaves them as they are.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError, TypeError, UserWarning) as error:
         raise UserError(
             f"The weight file {path!r} does not fit {model.name!r}: {error} Use the file of this "
             "very network, written by the same Keras line."

@@ -1,0 +1,96 @@
+"""ResNet-101: dilation against the strided network, counts, frozen batch norm, preprocessing."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from drsl_tf.common import FEATURES
+from drsl_tf.networks.backbones import infer_output_stride
+from drsl_tf.networks.resnet import resnet101
+from drsl_tf.networks.weight_files import save_weights
+
+
+@pytest.fixture(scope="module")
+def strided():
+    """The network of keras.applications, with batch-norm statistics that keep maps in scale."""
+    keras.utils.set_random_seed(0)
+    return keras.applications.ResNet101(
+        include_top=False, weights=None, input_shape=(None, None, 3)
+    )
+
+
+@pytest.fixture(scope="module")
+def base(strided, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("weights") / "resnet101.h5")
+    save_weights(strided, path)
+    return resnet101(weights=path)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).uniform(0, 255, (1, 65, 97, 3)).astype("float32")
+
+
+def test_sizes_and_stride(base, image):
+    outputs = base(image)
+    shapes = {key: tuple(value.shape) for key, value in outputs.items()}
+    assert shapes == {
+        FEATURES: (1, 9, 13, 2048), "level2": (1, 17, 25, 256), "level3": (1, 9, 13, 512),
+    }
+    assert infer_output_stride(base) == 8
+
+
+def test_dense_features_subsampled_are_the_strided_ones(base, strided, image):
+    """Also shows that images arrive as BGR less the mean, and that the weights were loaded."""
+    bgr = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    expected = strided(bgr).numpy()
+    features = base(image)[FEATURES].numpy()[:, ::4, ::4]
+    assert features.shape == expected.shape == (1, 3, 4, 2048)
+    np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_parameter_count_is_the_published_one(base):
+    assert base.count_params() == 42_658_176
+
+
+def test_dilation_of_the_stages(base):
+    trunk = base.get_layer("resnet101_trunk")
+    for stage, rate in ((2, 1), (3, 1), (4, 2), (5, 4)):
+        for block in (1, 2):
+            layer = trunk.get_layer(f"conv{stage}_block{block}_2_conv")
+            assert layer.dilation_rate == (rate, rate), layer.name
+
+
+def test_frozen_batch_norm(base, image):
+    # 104 convolutions with a bias each, and nothing else.
+    assert len(base.trainable_variables) == 2 * 104
+    np.testing.assert_array_equal(
+        base(image, training=True)[FEATURES], base(image, training=False)[FEATURES]
+    )
+
+
+@pytest.mark.slow
+def test_config_round_trip_keeps_batch_norm_frozen(base, image):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(base))
+    assert len(copy.trainable_variables) == 2 * 104
+    copy.set_weights(base.get_weights())
+    np.testing.assert_array_equal(copy(image)[FEATURES], base(image)[FEATURES])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_at_stride_16(precision, policy, image):
+    precision(policy)
+    base = resnet101(output_stride=16, freeze_batch_norm=False)
+    assert infer_output_stride(base) == 16
+    trunk = base.get_layer("resnet101_trunk")
+    assert trunk.get_layer("conv4_block2_2_conv").dilation_rate == (1, 1)
+    assert trunk.get_layer("conv5_block2_2_conv").dilation_rate == (2, 2)
+    assert len(base.trainable_variables) == 4 * 104
+    assert base.get_layer("normalise").compute_dtype == "float32"
+    features = base(image, training=True)[FEATURES]
+    assert tuple(features.shape) == (1, 5, 7, 2048)
+    assert features.dtype.name == policy[len("mixed_"):]
+    assert np.isfinite(np.asarray(features, "float32")).all()

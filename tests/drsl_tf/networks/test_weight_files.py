@@ -1,0 +1,130 @@
+"""Weight files: what is written is read, and errors name the layer."""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from data_pipelines.errors import UserError
+from drsl_tf.networks.weight_files import load_weights, read_layers, save_weights
+
+
+def _network(units=(4, 6), name="net"):
+    x = image = keras.Input((8,))
+    for index, size in enumerate(units):
+        x = keras.layers.Dense(size, name=f"dense{index}")(x)
+        x = keras.layers.BatchNormalization(name=f"norm{index}")(x)
+    return keras.Model(image, x, name=name)
+
+
+def _assert_equal(first, second):
+    for old, new in zip(first.get_weights(), second.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_round_trip(tmp_path):
+    path = str(tmp_path / "net.h5")
+    source, target = _network(), _network()
+    save_weights(source, path)
+    load_weights(target, path)
+    _assert_equal(source, target)
+    assert os.listdir(tmp_path) == ["net.h5"]
+    assert [name for name, _ in read_layers(path, "net")] == ["dense0", "norm0", "dense1", "norm1"]
+
+
+def test_layers_of_nested_models_lie_in_their_place(tmp_path):
+    inner = _network(name="inner")
+    image = keras.Input((8,))
+    outer = keras.Model(image, keras.layers.Dense(2, name="last")(inner(image)))
+    path = str(tmp_path / "net.h5")
+    save_weights(outer, path)
+    names = [name for name, _ in read_layers(path, "outer")]
+    assert names == ["dense0", "norm0", "dense1", "norm1", "last"]
+
+
+@pytest.mark.parametrize("file_name", ["net.weights.h5", "net.h5"])
+def test_files_of_the_running_keras_are_read(tmp_path, file_name):
+    source, target = _network(), _network()
+    path = str(tmp_path / file_name)
+    if file_name == "net.h5":
+        source.save(path)  # the whole-model HDF5 file, weights under "model_weights"
+    else:
+        source.save_weights(path)
+    load_weights(target, path)
+    _assert_equal(source, target)
+
+
+def test_names_split_by_the_size_limit_of_hdf5_are_joined(tmp_path):
+    path = str(tmp_path / "net.h5")
+    source, target = _network(), _network()
+    save_weights(source, path)
+    with h5py.File(path, "r+") as file:
+        names = list(file.attrs["layer_names"])
+        del file.attrs["layer_names"]
+        file.attrs["layer_names0"], file.attrs["layer_names1"] = names[:3], names[3:]
+    load_weights(target, path)
+    _assert_equal(source, target)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="none.h5.*does not exist"):
+        load_weights(_network(), str(tmp_path / "none.h5"))
+
+
+@pytest.mark.parametrize("keep", [0, 100, 1500])
+def test_truncated_file(tmp_path, keep):
+    path = tmp_path / "net.h5"
+    save_weights(_network(), str(path))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match="cannot be read as HDF5"):
+        load_weights(_network(), str(path))
+
+
+def test_first_layer_of_another_shape_is_named_and_nothing_is_set(tmp_path):
+    path = str(tmp_path / "net.h5")
+    save_weights(_network((4, 7)), path)
+    target = _network((4, 6))
+    before = target.get_weights()
+    with pytest.raises(UserError, match="first layer that does not fit is 'dense1'"):
+        load_weights(target, path)
+    for old, new in zip(before, target.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_first_missing_and_first_superfluous_layer_are_named(tmp_path):
+    path = str(tmp_path / "net.h5")
+    save_weights(_network((4,)), path)
+    with pytest.raises(UserError, match="only the network has is 'dense1'"):
+        load_weights(_network((4, 6)), path)
+    save_weights(_network((4, 6)), path)
+    with pytest.raises(UserError, match="only the file has is 'dense1'"):
+        load_weights(_network((4,)), path)
+
+
+def test_mismatch_in_the_layout_of_the_running_keras(tmp_path):
+    path = str(tmp_path / "net.weights.h5")
+    _network((4, 7)).save_weights(path)
+    with pytest.raises(UserError, match="does not fit 'net'"):
+        load_weights(_network((4, 6)), path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = str(tmp_path / "net.h5")
+    source = _network()
+    save_weights(source, path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(keras.layers.Dense, "get_weights", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_weights(_network(), path)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["net.h5"]
+    target = _network()
+    load_weights(target, path)
+    _assert_equal(source, target)
