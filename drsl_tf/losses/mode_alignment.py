@@ -61,14 +61,16 @@ def stochastic_mode_alignment_loss(
     target_counts = _count_members(target_ids, num_modes)
 
     pairs = tf.minimum(tf.minimum(source_counts, target_counts), samples_per_mode)
-    is_pair = tf.range(samples_per_mode)[tf.newaxis, :] < pairs[:, tf.newaxis]
+    # Rows (mode, place) of the pairs alone: a domain without a pixel has none.
+    drawn = tf.where(tf.range(samples_per_mode)[tf.newaxis, :] < pairs[:, tf.newaxis])
+    drawn = tf.cast(drawn, tf.int32)
     seeds = tf.random.experimental.stateless_split(seed, 2)
-    source_rows = _draw_members(source_ids, source_counts, is_pair, seeds[0])
-    target_rows = _draw_members(target_ids, target_counts, is_pair, seeds[1])
+    source_rows = _draw_members(source_ids, source_counts, drawn, seeds[0])
+    target_rows = _draw_members(target_ids, target_counts, drawn, seeds[1])
 
     difference = tf.gather(source, source_rows) - tf.gather(target, target_rows)
     pair_distances = tf.reduce_sum(tf.square(difference), axis=-1)
-    mode_sums = tf.reduce_sum(tf.where(is_pair, pair_distances, 0.0), axis=1)
+    mode_sums = tf.math.unsorted_segment_sum(pair_distances, drawn[:, 0], num_modes)
     mode_means = mode_sums / tf.cast(tf.maximum(pairs, 1), tf.float32)
     return tf.reduce_sum(mode_means), tf.cast(tf.math.count_nonzero(pairs), tf.float32)
 
@@ -129,7 +131,7 @@ def _count_members(ids, num_modes):
     return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_modes + 1)[:-1]
 
 
-def _draw_members(ids, counts, is_drawn, seed):
+def _draw_members(ids, counts, drawn, seed):
     """Draws members of every mode uniformly and without replacement.
 
     One sort orders the pixels by mode and at random inside a mode; the first ones of each mode
@@ -138,11 +140,11 @@ def _draw_members(ids, counts, is_drawn, seed):
     Args:
         ids: (N,) int32 tensor of mode ids; a last id beyond `counts` holds the ignored pixels.
         counts: (M,) int32 tensor, the number of pixels in each mode.
-        is_drawn: (M, n) bool tensor, at most `counts[m]` leading ones in row m.
+        drawn: (P, 2) int32 tensor of (mode, place) with places below `counts[mode]`.
         seed: (2,) integer tensor.
 
     Returns:
-        (M, n) int32 tensor of pixel indices, 0 where nothing is drawn.
+        (P,) int32 tensor of pixel indices.
     """
     # Philox by name: left to choose, TensorFlow takes another generator on other devices.
     noise = tf.random.stateless_uniform(
@@ -151,5 +153,4 @@ def _draw_members(ids, counts, is_drawn, seed):
     # 32 bits of noise lie in +-2**31, so the ranges of two modes never overlap.
     order = tf.argsort(tf.cast(ids, tf.int64) * 2**32 + tf.cast(noise, tf.int64))
     starts = tf.cumsum(counts, exclusive=True)
-    places = starts[:, tf.newaxis] + tf.range(tf.shape(is_drawn)[1])[tf.newaxis, :]
-    return tf.gather(order, tf.where(is_drawn, places, 0)) * tf.cast(is_drawn, tf.int32)
+    return tf.gather(order, tf.gather(starts, drawn[:, 0]) + drawn[:, 1])

@@ -127,7 +127,10 @@ def test_draws_are_uniform():
     repeats, samples = 600, 3
     compute = tf.function(
         lambda seed: mode_alignment._draw_members(
-            tf.constant(case[1]), tf.constant([12]), tf.ones([1, samples], tf.bool), seed
+            tf.constant(case[1]),
+            tf.constant([12]),
+            tf.constant([[0, place] for place in range(samples)]),
+            seed,
         )
     )
     for i in range(repeats):
@@ -257,6 +260,17 @@ def test_feature_maps_are_flattened():
     )
     flat = align(source, source_labels, target, target_labels, modes, seed=[1, 2])
     np.testing.assert_array_equal(align(*maps, modes, seed=[1, 2]), flat)
+
+
+@pytest.mark.parametrize("empty", ["source", "target", "both"])
+def test_a_domain_without_a_pixel_shares_no_mode(empty):
+    vectors, labels, modes = tf.ones((4, 2)) / 2**0.5, tf.zeros(4, tf.int32), tf.ones((1, 1, 2))
+    source = slice(0, 0 if empty != "target" else 4)
+    target = slice(0, 0 if empty != "source" else 4)
+    total, count = mode_alignment.stochastic_mode_alignment_loss(
+        vectors[source], labels[source], vectors[target], labels[target], modes, seed=[0, 0]
+    )
+    assert float(total) == 0.0 and float(count) == 0.0
 
 
 def test_no_samples_are_refused():

@@ -1,0 +1,128 @@
+"""The model's contract, and the one place where losses are divided and weighted."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from drsl_tf import compat
+from tests.drsl_tf import toys
+
+_TERMS = {"ce_source", "ce_target", "dml_source", "dml_target", "sma"}
+
+
+def _train(model, batch):
+    return {k: float(v) for k, v in tf.function(model.train_step)(batch).items()}
+
+
+def test_outputs_keep_the_contract():
+    outputs = toys.make_model()(tf.zeros((2, 32, 64, 3)))
+    assert outputs["logits"].shape == (2, 4, 8, toys.NUM_CLASSES)
+    assert outputs["embedding"].shape == (2, 4, 8, 8)
+    assert all(value.dtype == tf.float32 for value in outputs.values())
+    assert set(toys.make_model(with_modes=False)(tf.zeros((1, 32, 32, 3)))) == {"logits"}
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms():
+    model = toys.make_model(
+        target_weight=0.7, dml_weight=0.5, sma_weight=0.3, posterior_weight=0.2
+    )
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
+    logs = _train(model, toys.make_batch())
+    weights = {
+        "ce_source": 1.0, "ce_target": 0.7, "dml_source": 0.5, "dml_target": 0.5,
+        "posterior_source": 0.2, "posterior_target": 0.2, "sma": 0.3,
+    }
+    assert set(logs) == {"loss", *weights}
+    assert all(logs[name] > 0 for name in weights)
+    expected = sum(weight * logs[name] for name, weight in weights.items())
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+
+
+def test_cross_entropy_is_a_mean_over_valid_pixels():
+    model = toys.make_model(with_modes=False, batch_norm_training=False)
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
+    batch = toys.make_batch()
+    logits = model(batch["source"]["image"])["logits"]
+    logits = tf.image.resize(logits, (32, 64)).numpy().astype(np.float64)
+    logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+    label = batch["source"]["label"].numpy()
+    picked = np.take_along_axis(logits, np.minimum(label, 4)[..., np.newaxis], -1)[..., 0]
+    expected = -picked[label != 255].mean()
+    np.testing.assert_allclose(_train(model, batch)["ce_source"], expected, rtol=1e-5)
+
+
+def test_the_source_stage_has_no_target_terms():
+    model = toys.make_model()
+    toys.compile_model(model, keras.optimizers.SGD(0.1))
+    logs = _train(model, toys.make_batch(num_target=0))
+    assert logs["ce_target"] == logs["dml_target"] == logs["sma"] == 0.0
+    assert logs["ce_source"] > 0 and logs["dml_source"] > 0
+
+
+@pytest.mark.parametrize("num_target", [0, 4])
+def test_an_all_ignored_batch_moves_no_weight(num_target):
+    model = toys.make_model(batch_norm_training=False)
+    toys.compile_model(model, keras.optimizers.SGD(1.0))
+    batch = toys.make_batch(num_target=num_target)
+    for half in batch.values():
+        half["label"] = tf.fill(half["label"].shape, 255)
+    before = [v.numpy() for v in model.trainable_variables]
+    assert _train(model, batch)["loss"] == 0.0
+    for old, variable in zip(before, model.trainable_variables):
+        np.testing.assert_array_equal(old, variable.numpy())
+
+
+def test_training_lowers_every_term_on_one_batch():
+    model = toys.make_model(batch_norm_training=False)
+    toys.compile_model(model, keras.optimizers.Adam(3e-3))
+    batch = toys.make_batch()
+    step = tf.function(model.train_step)
+    first = {k: float(v) for k, v in step(batch).items()}
+    for _ in range(100):
+        last = step(batch)
+    for name in _TERMS - {"sma"}:
+        assert float(last[name]) < 0.95 * first[name], name
+
+
+def test_fit_takes_the_batch_contract():
+    model = toys.make_model()
+    toys.compile_model(model, keras.optimizers.Adam(1e-3))
+    dataset = tf.data.Dataset.from_tensors(toys.make_batch()).repeat(3)
+    history = model.fit(dataset, epochs=1, verbose=0)
+    assert set(history.history) == {"loss", *_TERMS}
+    assert np.isfinite(history.history["loss"]).all()
+    labelled = tf.data.Dataset.from_tensors(toys.make_batch()["source"])
+    loss = model.evaluate(labelled, verbose=0, return_dict=True)["loss"]
+    assert np.isfinite(loss) and loss > 0
+
+
+def test_config_round_trip_gives_the_same_function():
+    model = toys.make_model(dml_weight=0.25)
+    twin = type(model).from_config(model.get_config())
+    twin.set_weights(model.get_weights())
+    images = toys.make_batch()["source"]["image"]
+    for key, value in model(images).items():
+        np.testing.assert_array_equal(value, twin(images)[key])
+    assert twin.get_config()["dml_weight"] == 0.25
+
+
+def test_optimizer_state_is_listed_whole():
+    model = toys.make_model()
+    optimizer = keras.optimizers.Adam(1e-3)
+    toys.compile_model(model, optimizer)
+    listed = len(compat.list_optimizer_variables(optimizer))
+    _train(model, toys.make_batch())
+    assert listed == len(compat.list_optimizer_variables(optimizer))
+    assert listed >= 2 * len(model.trainable_variables) + 1
+
+
+def test_replicas_give_the_gradients_of_one():
+    """Two replicas with half the batch each, against one with the whole."""
+    code = "from tests.drsl_tf import replica_check; replica_check.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "largest difference" in result.stdout

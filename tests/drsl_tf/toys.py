@@ -1,0 +1,55 @@
+"""Small models and batches for tests."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from drsl_tf import compat
+from drsl_tf.model import DrslModel
+from drsl_tf.networks import backbones
+from drsl_tf.networks import multimodal_head
+from drsl_tf.networks import segmentation_heads
+
+NUM_CLASSES = 5
+
+
+def make_model(with_modes=True, batch_norm_training=True, **settings):
+    """Builds a narrow model; the same weights at every call."""
+    keras.utils.set_random_seed(0)
+    head = multimodal_head.MultimodalHead(
+        NUM_CLASSES, modes_per_class=2, embedding_dim=8, hidden_units=(16,)
+    )
+    model = DrslModel(
+        backbones.small_cnn(width=8),
+        segmentation_heads.LinearHead(NUM_CLASSES),
+        head if with_modes else None,
+        **settings,
+    )
+    if not batch_norm_training:
+        for layer in model.base.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    return model
+
+
+def compile_model(model, optimizer):
+    """Compiles a model as the trainer does."""
+    compat.build_optimizer_slots(optimizer, model.trainable_variables)
+    model.compile(optimizer=optimizer, jit_compile=False)
+
+
+def make_batch(num_source=4, num_target=4, size=(32, 64), seed=0):
+    """Draws a batch in which a fifth of the pixels is ignored."""
+    rng = np.random.default_rng(seed)
+
+    def draw(count):
+        label = rng.integers(0, NUM_CLASSES, (count, size[0] // 8, size[1] // 8))
+        label = label.repeat(8, axis=1).repeat(8, axis=2)
+        label[rng.uniform(size=label.shape) < 0.2] = 255
+        image = rng.uniform(0, 255, (count, *size, 3))
+        return {
+            "image": tf.constant(image, tf.float32),
+            "label": tf.constant(label, tf.int32),
+        }
+
+    return {"source": draw(num_source), "target": draw(num_target)}

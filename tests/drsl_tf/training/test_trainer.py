@@ -1,0 +1,200 @@
+"""Whole runs on a handful of rendered scenes."""
+
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.adaptation import AdaptationData
+from data_pipelines.augment import Augmenter
+from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.domains.gta5 import Gta5
+from data_pipelines.errors import UserError
+from data_pipelines.label_spaces import cityscapes13
+from data_pipelines.streets import rendered
+from drsl_tf.model import DrslModel
+from drsl_tf.networks import backbones
+from drsl_tf.networks import multimodal_head
+from drsl_tf.networks import segmentation_heads
+from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.training import trainer
+from drsl_tf.training.schedule import Schedule
+
+_SIZE = (32, 64)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """Renders a source of 6 scenes and a target of 4 + 2."""
+    folder = tmp_path_factory.mktemp("streets")
+    shared = {"size": _SIZE, "seed": 5}
+    game = rendered.rendered_root(
+        root=str(folder / "game"), layout="gta5", style="game", count=6, **shared
+    )
+    camera = rendered.rendered_root(
+        root=str(folder / "camera"), layout="cityscapes", style="camera", count=4, val_count=2,
+        **shared,
+    )
+    return game, camera
+
+
+class _Stop(keras.callbacks.Callback):
+    """Breaks a run off, as a power cut would."""
+
+    def __init__(self, after):
+        super().__init__()
+        self._left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+
+
+class _Keep(keras.callbacks.Callback):
+    """Holds on to the model, to compare runs by their weights."""
+
+
+def _build_model(label_space):
+    num_classes = label_space.num_classes
+    head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
+    base = backbones.small_cnn(width=8)
+    return DrslModel(base, segmentation_heads.LinearHead(num_classes), head)
+
+
+def _run(roots, run_dir, callbacks=(), rounds=2, **options):
+    game, camera = roots
+    augmenter = Augmenter(size=_SIZE, scale=(0.8, 1.2))
+    keep = _Keep()
+    results = trainer.run(
+        run_dir=str(run_dir),
+        experiment="test",
+        data=AdaptationData(
+            source=Gta5(root=game),
+            target=Cityscapes(root=camera),
+            source_augmenter=augmenter,
+            target_augmenter=augmenter,
+            source_batch=2,
+            target_batch=2,
+        ),
+        schedule=Schedule(source_steps=5, rounds=rounds, steps_per_round=3, checkpoint_every=2),
+        build_model=_build_model,
+        optimizer=lambda: keras.optimizers.Adam(1e-3),
+        callbacks=[keep, *callbacks],
+        **options,
+    )
+    return results, keep.model
+
+
+@pytest.fixture(scope="module")
+def finished(roots, tmp_path_factory):
+    """Runs once for the tests that only look."""
+    run_dir = tmp_path_factory.mktemp("run")
+    results, model = _run(roots, run_dir)
+    return run_dir, results, model
+
+
+def test_results_follow_the_schema(finished):
+    run_dir, results, _ = finished
+    content = json.loads((run_dir / "results.json").read_text())
+    assert content == json.loads(json.dumps(results.as_dict()))
+    assert content["schema"] == 1 and content["experiment"] == "test" and content["seed"] == 0
+    assert [stage["round"] for stage in content["stages"]] == [0, 1, 2]
+    assert content["stages"][0]["pseudo_label"] is None
+    for stage in content["stages"]:
+        ious = [value for value in stage["iou"].values() if value is not None]
+        assert len(stage["iou"]) == 19
+        np.testing.assert_allclose(stage["miou"], np.mean(ious))
+        assert stage["seconds"] > 0
+    assert content["last"]["round"] == 2
+    assert content["best"]["miou"] == max(stage["miou"] for stage in content["stages"])
+    assert set(content["protocols"]) == {"19", "16", "13"}
+
+
+def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, roots):
+    run_dir, _, _ = finished
+    target = Cityscapes(root=roots[1])
+    for round_index, portion in ((1, 0.20), (2, 0.25)):
+        folder = run_dir / "pseudo_labels" / f"round_{round_index}"
+        report = json.loads((folder / "report.json").read_text())
+        assert report["portion"] == pytest.approx(portion)
+        selected, known, right = 0, 0, 0
+        for pair in target.list_pairs("train"):
+            label = np.asarray(Image.open(folder / (pair.name + ".png")))
+            assert label.shape == _SIZE and label.dtype == np.uint8
+            truth = target.read_label(pair.label_path)
+            selected += (label != 255).sum()
+            known += ((label != 255) & (truth != 255)).sum()
+            right += ((label != 255) & (truth == label)).sum()
+        assert report["fraction"] == pytest.approx(selected / (4 * _SIZE[0] * _SIZE[1]))
+        assert report["accuracy"] == pytest.approx(right / known)
+        assert np.sum(list(report["mode_usage"].values())) == 4 * _SIZE[0] * _SIZE[1] / 64
+        assert len(os.listdir(folder)) == 2  # The cities' folder and the report: no leftovers.
+
+
+def test_the_figure_shows_every_panel(finished):
+    run_dir, _, _ = finished
+    with Image.open(run_dir / "figure.png") as figure:
+        assert figure.width > 4 * 320
+
+
+def test_a_broken_run_resumes_to_the_same_end(finished, roots, tmp_path):
+    _, whole, model = finished
+    for after in (3, 4):  # Within the source stage, then within round 1.
+        with pytest.raises(KeyboardInterrupt):
+            _run(roots, tmp_path, [_Stop(after)])
+    results, resumed = _run(roots, tmp_path)
+    for stage, other in zip(results.stages, whole.stages):
+        assert stage["iou"] == pytest.approx(other["iou"], abs=0.5)
+    for array, other in zip(model.get_weights(), resumed.get_weights()):
+        np.testing.assert_allclose(array, other, atol=1e-4)
+
+
+def test_labels_of_the_target_teach_nothing(finished, roots, tmp_path):
+    _, _, model = finished
+    camera = str(tmp_path / "camera")
+    shutil.copytree(roots[1], camera)
+    for pair in Cityscapes(root=camera).list_pairs("train"):
+        Image.fromarray(np.full(_SIZE, 7, np.uint8)).save(pair.label_path)
+    results, other = _run((roots[0], camera), tmp_path / "run")
+    for array, twin in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_allclose(array, twin, atol=1e-4)
+    assert results.stages[1]["pseudo_label"]["accuracy"] != pytest.approx(
+        finished[1].stages[1]["pseudo_label"]["accuracy"]
+    )
+
+
+def test_a_target_without_labels_adapts_unscored(roots, tmp_path):
+    camera = str(tmp_path / "camera")
+    shutil.copytree(roots[1], camera)
+    shutil.rmtree(os.path.join(camera, "gtFine"))
+    results, _ = _run((roots[0], camera), tmp_path / "run", rounds=1)
+    content = results.as_dict()
+    assert [stage["miou"] for stage in content["stages"]] == [None, None]
+    assert content["best"] is None
+    assert content["stages"][1]["pseudo_label"]["accuracy"] is None
+    assert content["stages"][1]["pseudo_label"]["fraction"] > 0
+
+
+def test_domains_must_share_a_label_space(roots):
+    augmenter = Augmenter(size=_SIZE)
+    with pytest.raises(UserError, match="19 classes.*13 classes"):
+        AdaptationData(
+            source=Gta5(root=roots[0]),
+            target=Cityscapes(root=roots[1], label_space=cityscapes13()),
+            source_augmenter=augmenter,
+            target_augmenter=augmenter,
+        )
+
+
+def test_portion_grows_to_its_limit():
+    labeler = PseudoLabeler(portion=0.2, portion_step=0.2, portion_limit=0.5)
+    assert [labeler.compute_portion(r) for r in (1, 2, 3, 4)] == pytest.approx(
+        [0.2, 0.4, 0.5, 0.5]
+    )
+    with pytest.raises(UserError, match="portion_limit"):
+        PseudoLabeler(portion=0.6)
