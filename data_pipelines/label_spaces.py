@@ -102,24 +102,24 @@ class LabelSpace:
         object.__setattr__(self, "palette", palette)
         if not 1 <= len(names) <= IGNORE_ID:
             raise UserError(
-                f"label space {self.name!r} has {len(names)} classes; give class_names between 1 "
+                f"The label space {self.name!r} has {len(names)} classes; give class_names between 1 "
                 f"and {IGNORE_ID} names ({IGNORE_ID} itself is the ignored id)."
             )
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise UserError(
-                f"label space {self.name!r} names a class twice: {', '.join(repeated)}; give each "
+                f"The label space {self.name!r} names a class twice: {', '.join(repeated)}; give each "
                 "class one name in class_names."
             )
         if len(palette) != len(names):
             raise UserError(
-                f"label space {self.name!r} has {len(names)} classes and {len(palette)} colours; "
+                f"The label space {self.name!r} has {len(names)} classes and {len(palette)} colours; "
                 "give palette one (red, green, blue) for each class, or leave it out."
             )
         bad = [c for c in palette if len(c) != 3 or not all(0 <= value <= 255 for value in c)]
         if bad:
             raise UserError(
-                f"label space {self.name!r} has the colour {bad[0]}; a colour is three numbers "
+                f"The label space {self.name!r} has the colour {bad[0]}; a colour is three numbers "
                 "between 0 and 255."
             )
 
@@ -170,7 +170,7 @@ def custom(
     """
     if name in DECLARED_SPACES:
         raise UserError(
-            f"label space {name!r} is declared already with its own classes; give "
+            f"The label space {name!r} is declared already with its own classes; give "
             "label_spaces.custom another name."
         )
     if isinstance(class_names, str):
@@ -206,7 +206,7 @@ def convert(from_space: LabelSpace, to_space: LabelSpace) -> Dict[int, int]:
                 waiting.append(end)
     if to_space.name not in reached:
         raise UserError(
-            f"no table is declared from the label space {from_space.name} "
+            f"No table is declared from the label space {from_space.name} "
             f"({from_space.num_classes} classes) to {to_space.name} ({to_space.num_classes} "
             "classes); choose one label_space that both domains can give, or read the files as "
             "domains.folder.Folder with an id_table of your own."
@@ -249,7 +249,7 @@ def lookup_table(table: Mapping[int, int], size: int) -> "np.ndarray":
     for key, value in table.items():
         if not -size // 2 <= key < size or not 0 <= value <= IGNORE_ID:
             raise UserError(
-                f"the id table lists {key}: {value}; ids lie in 0..{size - 1} and what they "
+                f"The id table lists {key}: {value}; ids lie in 0..{size - 1} and what they "
                 f"become in 0..{IGNORE_ID}."
             )
         spread[key % size] = value

@@ -1,0 +1,204 @@
+"""Bytes of image and label files to arrays, bounded in memory and with one kind of error.
+
+The messages speak of "the file" by what is wrong with it and name no path: whoever reads the file
+knows that and adds it.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import NamedTuple, Optional
+
+import numpy as np
+from PIL import Image
+from PIL import ImageOps
+from PIL import UnidentifiedImageError
+
+from data_pipelines.errors import UserError
+
+MAX_PIXELS = 64_000_000
+"""Most pixels that a picture may have before it is decoded."""
+
+# Pillow knows many formats, some of which start other programs; these are what readers list.
+_IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "WEBP", "TIFF")
+_LABEL_FORMATS = ("PNG", "BMP", "TIFF")
+_ORIENTATION = 0x0112
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# What Pillow multiplies grey values of few bits by; class ids are wanted as they are stored.
+_GREY_FACTORS = {2: 85, 4: 17}
+
+
+class PngHeader(NamedTuple):
+    """The start of a PNG.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        depth: bits a channel.
+        color_type: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha.
+    """
+
+    width: int
+    height: int
+    depth: int
+    color_type: int
+
+
+def read_png_header(data: bytes) -> Optional[PngHeader]:
+    """Reads size and kind of a PNG from its first chunk.
+
+    Args:
+        data: the file's content.
+
+    Returns:
+        The header, None for anything that is no PNG.
+    """
+    if len(data) < 33 or not data.startswith(_PNG_SIGNATURE) or data[12:16] != b"IHDR":
+        return None
+    return PngHeader(*struct.unpack(">IIBB", data[16:26]))
+
+
+def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes a picture of any usual kind to RGB.
+
+    Args:
+        data: content of a PNG, JPEG, BMP, WebP or TIFF: grey, palette, RGB, CMYK, with or without
+            alpha (which is dropped), 8 or 16 bits a channel (the high 8 are kept).
+        max_pixels: most pixels, checked before any is decoded.
+
+    Returns:
+        (H, W, 3) uint8, turned upright as its EXIF orientation says.
+
+    Raises:
+        UserError: it cannot be decoded.
+    """
+    try:
+        with _open_picture(data, _IMAGE_FORMATS, max_pixels) as picture:
+            if picture.getexif().get(_ORIENTATION, 1) != 1:
+                picture = ImageOps.exif_transpose(picture)
+            return np.array(_make_rgb(picture))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_describe_failure("a picture", error)) from error
+
+
+def decode_ids(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes a label map of one 8-bit id a pixel.
+
+    Args:
+        data: content of a palette or grey PNG, BMP or TIFF of up to 8 bits.
+        max_pixels: most pixels, checked before any is decoded.
+
+    Returns:
+        (H, W) uint8: the stored numbers, for a palette its indices.
+
+    Raises:
+        UserError: it cannot be decoded, or holds colours instead of ids.
+    """
+    try:
+        with _open_picture(data, _LABEL_FORMATS, max_pixels) as picture:
+            mode = picture.mode
+            if mode not in ("1", "L", "P"):
+                raise UserError(_describe_mode(mode))
+            ids = np.array(picture, np.uint8)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_describe_failure("a label map (PNG, BMP or TIFF)", error)) from error
+    header = read_png_header(data)
+    if header is not None and header.color_type == 0 and header.depth in _GREY_FACTORS:
+        ids //= np.uint8(_GREY_FACTORS[header.depth])
+    return ids
+
+
+def decode_first_channel16(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes the first channel of a 16-bit colour PNG, which Pillow reads as its high bytes.
+
+    Args:
+        data: the file's content.
+        max_pixels: most pixels, checked before any is decoded.
+
+    Returns:
+        (H, W) uint16.
+
+    Raises:
+        UserError: it is no 16-bit PNG of three or four channels, or cannot be decoded.
+    """
+    import tensorflow as tf
+
+    header = read_png_header(data)
+    if header is None:
+        raise UserError("is not a PNG")
+    check_size(header.width, header.height, max_pixels)
+    if header.depth != 16 or header.color_type not in (2, 6):
+        kind = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+        raise UserError(
+            f"is a PNG of {header.depth} bits, {kind.get(header.color_type, 'unknown kind')}; "
+            "expected 16 bits and three channels with the class id in the first (was it written "
+            "again by a program that keeps 8 bits, or is it the picture in GT/COLOR?)"
+        )
+    try:
+        with tf.device("/CPU:0"):
+            channels = tf.io.decode_png(data, channels=3, dtype=tf.uint16).numpy()
+    except tf.errors.OpError as error:
+        raise UserError(_describe_failure("a 16-bit PNG", error.message)) from error
+    return channels[..., 0]
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuses a picture by its size.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        max_pixels: most pixels.
+
+    Raises:
+        UserError: it is larger, or empty.
+    """
+    if width < 1 or height < 1:
+        raise UserError(f"says that it has {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise UserError(
+            f"has {width} x {height} pixels, more than the limit of {max_pixels} (max_pixels)"
+        )
+
+
+def _open_picture(data, formats, max_pixels):
+    """Reads the header alone and refuses what is too large."""
+    try:
+        picture = Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise UserError(f"is refused: {error}") from error
+    check_size(*picture.size, max_pixels)
+    return picture
+
+
+def _make_rgb(picture):
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise UserError(f"holds 32-bit values (mode {picture.mode}), not colours; save it as RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _describe_mode(mode):
+    if mode.startswith("I") or mode == "F":
+        return (
+            f"holds more than 8 bits a pixel (mode {mode}); a label map stores one 8-bit class id "
+            "a pixel (is it an instance or depth map?)"
+        )
+    return (
+        f"is a colour picture (mode {mode}), and colours are not class ids; a label map stores "
+        "one 8-bit id a pixel, grey or palette (was a palette file written again as RGB, or is it "
+        "a coloured preview?)"
+    )
+
+
+def _describe_failure(kind, error):
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        return f"is not {kind} that can be read"
+    return f"cannot be decoded as {kind}: {reason}"

@@ -1,0 +1,37 @@
+"""CamVid in its common eleven-class form.
+
+G. Brostow, J. Fauqueur, R. Cipolla, Semantic object classes in video, Pattern Recognition Letters
+2009.
+"""
+
+from __future__ import annotations
+
+from data_pipelines import label_spaces
+from data_pipelines.domain import Domain
+
+
+class CamVid(Domain):
+    """Reads `images/SPLIT/NAME.png` and `labels/SPLIT/NAME.png`, ids 0..10 and 255."""
+
+    name = "camvid"
+    splits = ("train", "val", "test")
+    obtained = (
+        "The frames are at the CamVid page of the University of Cambridge; write labels as 8-bit "
+        "grey PNGs with the ids of label_spaces.camvid11, 255 for void."
+    )
+
+    def native_space(self):
+        """Returns the eleven classes."""
+        return label_spaces.camvid11()
+
+    def raw_table(self):
+        """Returns the ids as they are."""
+        return label_spaces.CAMVID_ID_TO_CAMVID11
+
+    def image_folders(self, split):
+        """Returns the folder of a split's images."""
+        return [("", f"images/{split}")]
+
+    def label_folders(self, split):
+        """Returns the folder of a split's labels."""
+        return [("", f"labels/{split}")]

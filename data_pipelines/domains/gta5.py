@@ -1,0 +1,31 @@
+"""GTA5: frames of a computer game with Cityscapes' labelIds.
+
+S. Richter, V. Vineet, S. Roth, V. Koltun, Playing for Data: Ground Truth from Computer Games, ECCV
+2016.
+"""
+
+from __future__ import annotations
+
+from data_pipelines import label_spaces
+from data_pipelines.domains.unsplit import UnsplitDomain
+
+
+class Gta5(UnsplitDomain):
+    """Reads `images/NNNNN.png` and `labels/NNNNN.png`, 8-bit palette PNGs of labelIds.
+
+    The data set has no official split for adaptation: all images are "train", but the last
+    `val_count` by name. Some of its pairs disagree in size; the audit names them.
+    """
+
+    name = "gta5"
+    image_folder = "images"
+    label_folder = "labels"
+    obtained = (
+        "Download its ten parts of images and of labels from the Playing for Data page of TU "
+        "Darmstadt and unpack them there."
+    )
+    stand_in = ("gta5", "game")
+
+    def raw_table(self):
+        """Returns labelId -> trainId."""
+        return label_spaces.GTA5_LABEL_ID_TO_CITYSCAPES19
