@@ -14,9 +14,12 @@ import keras
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.applications import build_application
-from drsl_tf.networks.fusion import BATCH_NORM_MOMENTUM, fuse_levels
-from drsl_tf.networks.preprocessing import normalise_signed, normalise_torch
-from drsl_tf.networks.surgery import dilate, pad_like_same
+from drsl_tf.networks.fusion import BATCH_NORM_MOMENTUM
+from drsl_tf.networks.fusion import fuse_levels
+from drsl_tf.networks.preprocessing import normalise_signed
+from drsl_tf.networks.preprocessing import normalise_torch
+from drsl_tf.networks.surgery import dilate
+from drsl_tf.networks.surgery import pad_like_same
 from drsl_tf.networks.weight_files import load_weights
 
 

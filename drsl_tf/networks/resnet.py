@@ -7,9 +7,9 @@ from typing import Optional
 import keras
 
 from drsl_tf.common import FEATURES
+from drsl_tf.networks import surgery
 from drsl_tf.networks.applications import build_application
 from drsl_tf.networks.preprocessing import normalise_caffe
-from drsl_tf.networks.surgery import dilate, freeze_batch_norm as freeze_batch_norm_of
 
 
 def resnet101(
@@ -44,8 +44,9 @@ def resnet101(
         "level3": backbone.get_layer("conv3_block4_out").output,
         FEATURES: backbone.output,
     }
-    trunk = dilate(keras.Model(backbone.input, outputs, name="resnet101_trunk"), output_stride)
+    trunk = keras.Model(backbone.input, outputs, name="resnet101_trunk")
+    trunk = surgery.dilate(trunk, output_stride)
     if freeze_batch_norm:
-        freeze_batch_norm_of(trunk)
+        surgery.freeze_batch_norm(trunk)
     image = keras.Input((None, None, 3), name="image")
     return keras.Model(image, trunk(normalise_caffe(image)), name="resnet101")

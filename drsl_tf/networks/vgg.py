@@ -11,7 +11,8 @@ from drsl_tf.networks.applications import build_application
 from drsl_tf.networks.fusion import fuse_levels
 from drsl_tf.networks.preprocessing import normalise_caffe
 from drsl_tf.networks.surgery import pad_like_same
-from drsl_tf.networks.weight_files import fill_layers, read_layers
+from drsl_tf.networks.weight_files import fill_layers
+from drsl_tf.networks.weight_files import read_layers
 
 
 def vgg16(
