@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from drsl_tf.networks.fusion import BATCH_NORM_MOMENTUM
 from drsl_tf.networks.sublayers import build_sublayer
 
 
@@ -32,7 +33,7 @@ class ConvBlock(keras.layers.Layer):
             kernel_initializer="he_normal",
             name="conv",
         )
-        self._norm = keras.layers.BatchNormalization(name="norm")
+        self._norm = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="norm")
 
     def build(self, input_shape):
         """Builds the convolution and the batch norm."""
