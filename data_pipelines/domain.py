@@ -110,6 +110,11 @@ class Domain:
 
     # What everybody else calls.
 
+    @property
+    def max_bytes(self) -> int:
+        """Bytes above which a file is refused unread."""
+        return _BYTES_PER_PIXEL * self.max_pixels
+
     def id_table(self) -> Dict[int, int]:
         """Returns every id that a label file may hold -> id of `label_space`, or 255."""
         if self._table is None:
@@ -223,9 +228,8 @@ class Domain:
         return self._read(path, self.decode_label)
 
     def _read(self, path, decode):
-        limit = _BYTES_PER_PIXEL * self.max_pixels
         try:
-            return decode(files.read_bytes(path, limit))
+            return decode(files.read_bytes(path, self.max_bytes))
         except UserError as error:
             raise UserError(f"{files.describe_path(path)} {error}") from error
 

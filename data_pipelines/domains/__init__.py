@@ -1,1 +1,33 @@
 """One reader for each dataset layout, all under the contract of `data_pipelines.domain`."""
+
+from __future__ import annotations
+
+import importlib
+
+from data_pipelines.errors import UserError
+
+READERS = {
+    "gta5": "Gta5",
+    "synthia": "Synthia",
+    "cityscapes": "Cityscapes",
+    "camvid": "CamVid",
+    "folder": "Folder",
+}
+"""Class of each reader, by the name of its module."""
+
+
+def find_reader(name: str):
+    """Finds a reader by name.
+
+    Args:
+        name: a key of `READERS`.
+
+    Returns:
+        The class.
+
+    Raises:
+        UserError: there is no such reader.
+    """
+    if name not in READERS:
+        raise UserError(f"There is no reader {name!r}; choose one of {', '.join(READERS)}.")
+    return getattr(importlib.import_module(f"data_pipelines.domains.{name}"), READERS[name])
