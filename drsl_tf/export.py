@@ -1,0 +1,62 @@
+"""Turns a run into a model to serve.
+
+  python -m drsl_tf.export --run_dir=runs/demo --output=models/demo
+  python -m drsl_tf.export --run_dir=runs/demo --output=demo.tflite --format=tflite_dynamic
+
+A SavedModel takes images of any size and number, normalises them itself, and loads with plain
+TensorFlow. docs/serving.md shows how to use it.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from data_pipelines import cli
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to export.")
+_OUTPUT = flags.DEFINE_string("output", None, "The directory, or .tflite file, to write.")
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "saved_model",
+    ["saved_model", "tflite", "tflite_dynamic"],
+    "What to write; tflite_dynamic stores weights in 8 bits.",
+)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "last", "Name of one of the run's checkpoints, such as ckpt-12."
+)
+_SIZE = flags.DEFINE_string(
+    "size",
+    "run",
+    "HEIGHTxWIDTH at which the network sees every image; 'native' is each image's own, 'run' what "
+    "the run was scored with.",
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    None,
+    ["float32", "mixed_float16", "mixed_bfloat16"],
+    "Arithmetic of the exported network; by default the run's, and float32 for TFLite.",
+)
+
+
+def main() -> None:
+    """Exports the run."""
+    cli.require_flags("run_dir", "output")
+    from drsl_tf import exporting  # TensorFlow takes seconds, --help must not.
+
+    exporting.export_run(
+        _RUN_DIR.value,
+        _OUTPUT.value,
+        format_name=_FORMAT.value,
+        checkpoint=_CHECKPOINT.value,
+        size=_SIZE.value,
+        precision=_PRECISION.value,
+    )
+
+
+def run() -> None:
+    """Runs the command from an installed script."""
+    cli.run_command(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,139 @@
+"""Run directories, read back: the model of a run with the weights of one of its checkpoints."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Optional
+
+import keras
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from drsl_tf import compat
+from drsl_tf import files
+from drsl_tf.experiments import Experiment
+
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class LoadedRun(NamedTuple):
+    """A trained model and the experiment it comes from.
+
+    Attributes:
+        model: a `DrslModel` with the checkpoint's weights.
+        experiment: what the run's configuration says.
+        checkpoint: path of the checkpoint.
+    """
+
+    model: object
+    experiment: Experiment
+    checkpoint: str
+
+
+def load_run(
+    run_dir: str, checkpoint: str = "last", precision: Optional[str] = None
+) -> LoadedRun:
+    """Builds the model of a run and gives it the weights of a checkpoint.
+
+    Args:
+        run_dir: a directory that `drsl_tf.train` wrote.
+        checkpoint: "last", or the name of one in `run_dir/checkpoints`, such as "ckpt-12".
+        precision: Keras's policy to build under; None is the run's own.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: the directory holds no run, no such checkpoint, or one of another model or of
+            the other line of Keras.
+    """
+    config = os.path.join(run_dir, "config.gin")
+    if not os.path.isfile(config):
+        raise UserError(
+            f"{os.path.abspath(run_dir)} is no run directory: it holds no config.gin. Name what "
+            "--run_dir of drsl_tf.train named."
+        )
+    path = find_checkpoint(run_dir, checkpoint)
+    _check_line(run_dir)
+    experiment = Experiment([os.path.abspath(config)])
+    keras.mixed_precision.set_global_policy(precision or experiment.get("precision"))
+    model = experiment.build_model()
+    restore_weights(model, path)
+    return LoadedRun(model, experiment, path)
+
+
+def find_checkpoint(run_dir: str, checkpoint: str) -> str:
+    """Finds a checkpoint of a run.
+
+    Args:
+        run_dir: the run's directory.
+        checkpoint: "last" or a name.
+
+    Returns:
+        Its path, without an ending.
+
+    Raises:
+        UserError: there is none; names those that are there.
+    """
+    folder = os.path.join(run_dir, "checkpoints")
+    if checkpoint == "last":
+        path = tf.train.latest_checkpoint(folder)
+        if path is not None:
+            return path
+        raise UserError(
+            f"{os.path.abspath(folder)} holds no checkpoint: the run has not come so far yet."
+        )
+    path = os.path.join(folder, checkpoint)
+    if os.path.isfile(path + ".index"):
+        return path
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = sorted(name[: -len(".index")] for name in names if name.endswith(".index"))
+    raise UserError(
+        f"{os.path.abspath(folder)} holds no checkpoint {checkpoint!r}; it holds "
+        f"{', '.join(found) or 'none'}. A run keeps its last checkpoints only."
+    )
+
+
+def restore_weights(model, checkpoint: str) -> None:
+    """Gives a model the variables of a checkpoint, and nothing else of it.
+
+    Args:
+        model: a model with every variable created.
+        checkpoint: path of a checkpoint that a run wrote.
+
+    Raises:
+        UserError: the checkpoint cannot be read or is of another model.
+    """
+    try:
+        reader = tf.train.load_checkpoint(checkpoint)
+        shapes = reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f"The checkpoint {checkpoint} cannot be read: {error}") from error
+    stored = {name: shape for name, shape in shapes.items() if name.startswith("model/")}
+    variables = [compat.as_tf_variable(variable) for variable in model.variables]
+    expected = {
+        f"model/{index:04d}{_VALUE}": variable.shape.as_list()
+        for index, variable in enumerate(variables)
+    }
+    if stored != expected:
+        raise UserError(
+            f"The checkpoint {checkpoint} holds {len(stored)} variables of another model than the "
+            f"{len(expected)} that config.gin beside it describes. Was config.gin edited after "
+            "the run?"
+        )
+    for name, variable in zip(expected, variables):
+        variable.assign(reader.get_tensor(name))
+
+
+def _check_line(run_dir):
+    """Refuses a run of the other line of Keras, whose variables come in another order."""
+    path = os.path.join(run_dir, "results.json")
+    if not os.path.isfile(path):
+        return
+    trained = files.read_json(path)["versions"].get("keras", keras.__version__)
+    if trained.split(".")[0] != keras.__version__.split(".")[0]:
+        raise UserError(
+            f"The run {run_dir} was trained with Keras {trained}, and this is Keras "
+            f"{keras.__version__}: checkpoints do not cross from one to the other. Export the run "
+            "with the Keras that trained it; a SavedModel loads with both."
+        )

@@ -1,0 +1,281 @@
+"""What is exported predicts as the run does, and loads without the program."""
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from data_pipelines import label_spaces
+from data_pipelines.errors import UserError
+from drsl_tf import exporting
+from drsl_tf import inference
+from drsl_tf import runs
+from tests.drsl_tf import run_dirs
+
+# What a server's process is: TensorFlow, and neither Keras nor this package. (TensorFlow itself
+# imports a Keras where there is one, so only what a user's code could import is blocked.)
+_LOADER = """
+import sys
+import tensorflow as tf
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("drsl_tf", "data_pipelines", "keras", "tf_keras", "keras_cv"):
+            raise ImportError(f"{name} is blocked")
+
+for name in list(sys.modules):
+    if name.split(".")[0] in ("keras", "tf_keras"):
+        del sys.modules[name]
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+model = tf.saved_model.load(sys.argv[1])
+images = np.load(sys.argv[2])
+outputs = model.signatures["serving_default"](images=tf.constant(images))
+np.savez(sys.argv[3], **{name: value.numpy() for name, value in outputs.items()})
+assert not any(name.split(".")[0] in ("drsl_tf", "keras") for name in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Gives a run directory and its model."""
+    return run_dirs.make_run(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def saved(run, tmp_path_factory):
+    """Exports the run by the command's own function."""
+    path = str(tmp_path_factory.mktemp("models") / "model")
+    exporting.export_run(run[0], path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def loaded(saved):
+    """Loads it as plain TensorFlow does."""
+    return tf.saved_model.load(saved)
+
+
+def _draw_images(*shape, seed=0):
+    """Draws images with structure at several scales, so that many classes win somewhere."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (shape[0], shape[1] // 8 + 1, shape[2] // 8 + 1, 3))
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, : shape[1], : shape[2]]
+    images = images + rng.normal(0, 20, images.shape)
+    return np.clip(images, 0, 255).astype(np.uint8)
+
+
+def _predict(model, images):
+    logits = inference.predict_full_size_logits(model, tf.constant(images))
+    return tf.argmax(logits, -1).numpy(), tf.reduce_max(tf.nn.softmax(logits), -1).numpy()
+
+
+def _agreement(labels, others):
+    return np.mean(labels == others)
+
+
+def test_a_run_is_read_back_whole(run):
+    run_dir, model = run
+    loaded = runs.load_run(run_dir)
+    assert loaded.checkpoint.endswith("ckpt-1")
+    for array, other in zip(model.get_weights(), loaded.model.get_weights()):
+        np.testing.assert_array_equal(array, other)
+    assert loaded.experiment.label_space == label_spaces.cityscapes19()
+    assert loaded.experiment.eval_split == "val"
+    assert loaded.experiment.get("inference_size") is None
+    assert loaded.experiment.make_target().root == "absent"
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 64), (3, 40, 56), (2, 33, 75), (1, 7, 5)])
+def test_predictions_are_the_runs(run, loaded, shape):
+    images = _draw_images(*shape)
+    label, confidence = _predict(run[1], images)
+    outputs = loaded.signatures["serving_default"](images=tf.constant(images))
+    assert outputs["label"].dtype == tf.uint8 and outputs["confidence"].dtype == tf.float32
+    assert outputs["label"].shape == outputs["confidence"].shape == shape
+    assert _agreement(outputs["label"].numpy(), label) >= 0.9999
+    np.testing.assert_allclose(outputs["confidence"], confidence, atol=1e-5)
+    assert shape[1] < 32 or len(np.unique(label)) > 2
+
+
+def test_logits_are_served_at_the_images_size(run, loaded):
+    images = _draw_images(2, 40, 56).astype(np.float32) + 0.25
+    logits = loaded.signatures["logits"](images=tf.constant(images))["logits"]
+    expected = inference.predict_full_size_logits(run[1], tf.constant(images))
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "palette", "grey"])
+def test_encoded_images_are_decoded_as_by_pillow(loaded, kind):
+    encoded, decoded = [], []
+    for image in _draw_images(2, 40, 56):
+        picture = Image.fromarray(image)
+        if kind == "palette":
+            picture = picture.quantize(64)
+        elif kind == "grey":
+            picture = picture.convert("L")
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG" if kind == "JPEG" else "PNG")
+        encoded.append(stream.getvalue())
+        decoded.append(np.asarray(Image.open(stream).convert("RGB")))
+    outputs = loaded.signatures["encoded"](encoded=tf.constant(encoded))
+    expected = loaded.signatures["serving_default"](images=tf.constant(np.stack(decoded)))
+    assert _agreement(outputs["label"].numpy(), expected["label"].numpy()) >= 0.9999
+
+
+def test_a_batch_of_encoded_images_has_one_size(loaded):
+    files = []
+    for width in (32, 40):
+        stream = io.BytesIO()
+        Image.new("RGB", (width, 32)).save(stream, "PNG")
+        files.append(stream.getvalue())
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loaded.signatures["encoded"](encoded=tf.constant(files))
+
+
+def test_the_multimodal_head_is_left_out(run, saved, loaded):
+    model = run[1]
+    kept = len(model.base.variables) + len(model.segmentation_head.variables)
+    stored = tf.train.list_variables(os.path.join(saved, "variables", "variables"))
+    stored = [name for name, _ in stored if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    assert model.multimodal_head.variables and len(stored) == kept
+    assert set(loaded.signatures) == {"serving_default", "encoded", "logits"}
+
+
+def test_the_description_is_an_asset(saved):
+    description = exporting.read_description(saved)
+    space = label_spaces.cityscapes19()
+    assert description["class_names"] == list(space.class_names)
+    assert [tuple(color) for color in description["palette"]] == list(space.palette)
+    assert description["label_space"] == "cityscapes19" and description["ignore_id"] == 255
+    assert description["network_size"] is None
+    assert tf.saved_model.load(saved).description.asset_path.numpy().decode().endswith(
+        f"assets/{exporting.DESCRIPTION_NAME}"
+    )
+
+
+def _load_elsewhere(python, saved, folder):
+    images = _draw_images(2, 40, 56)
+    np.save(folder / "images.npy", images)
+    arguments = [saved, str(folder / "images.npy"), str(folder / "outputs.npz")]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    result = subprocess.run(
+        [python, "-c", _LOADER, *arguments],
+        capture_output=True, text=True, cwd=folder, env=environment,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    outputs = np.load(folder / "outputs.npz")
+    expected = tf.saved_model.load(saved).signatures["serving_default"](
+        images=tf.constant(images)
+    )
+    assert _agreement(outputs["label"], expected["label"].numpy()) >= 0.9999
+    np.testing.assert_allclose(outputs["confidence"], expected["confidence"], atol=1e-5)
+
+
+def test_it_loads_without_keras_and_without_the_program(saved, tmp_path):
+    _load_elsewhere(sys.executable, saved, tmp_path)
+
+
+def test_it_loads_on_the_other_dependency_line(saved, tmp_path):
+    python = os.environ.get("DRSL_OTHER_PYTHON", "")
+    if not os.path.exists(python):
+        pytest.skip("DRSL_OTHER_PYTHON names no interpreter of the other dependency line")
+    _load_elsewhere(python, saved, tmp_path)
+
+
+def test_a_run_scored_at_one_size_is_exported_so(tmp_path):
+    run_dir, model = run_dirs.make_run(tmp_path, lines=["trainer.run.inference_size = (32, 64)"])
+    exporting.export_run(run_dir, str(tmp_path / "model"))
+    images = _draw_images(2, 80, 144)
+    resized = tf.image.resize(tf.cast(images, tf.float32), (32, 64), antialias=True)
+    logits = tf.image.resize(inference.predict_full_size_logits(model, resized), (80, 144))
+    served = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
+    label = served(images=tf.constant(images))["label"].numpy()
+    assert _agreement(label, tf.argmax(logits, -1).numpy()) >= 0.9999
+    assert exporting.read_description(str(tmp_path / "model"))["network_size"] == [32, 64]
+
+    exporting.export_run(run_dir, str(tmp_path / "native"), size="native")
+    served = tf.saved_model.load(str(tmp_path / "native")).signatures["serving_default"]
+    label = served(images=tf.constant(images))["label"].numpy()
+    assert _agreement(label, _predict(model, images)[0]) >= 0.9999
+
+
+@pytest.mark.parametrize("dynamic_range", [False, True])
+def test_tflite_predicts_nearly_the_same(run, tmp_path, dynamic_range):
+    path = str(tmp_path / "model.tflite")
+    name = "tflite_dynamic" if dynamic_range else "tflite"
+    exporting.export_run(run[0], path, format_name=name)
+    assert exporting.read_description(path)["class_names"][0] == "road"
+    for shape in ((1, 32, 64), (1, 40, 56)):
+        images = _draw_images(*shape)
+        interpreter = tf.lite.Interpreter(model_path=path)
+        interpreter.resize_tensor_input(
+            interpreter.get_input_details()[0]["index"], images.shape
+        )
+        outputs = interpreter.get_signature_runner("serving_default")(images=images)
+        assert outputs["label"].shape == shape and outputs["label"].dtype == np.uint8
+        assert outputs["confidence"].dtype == np.float32
+        agreement = _agreement(outputs["label"], _predict(run[1], images)[0])
+        assert agreement >= (0.9 if dynamic_range else 0.999)
+
+
+def test_the_rest_request_of_the_docs_fits_the_signature(saved, loaded):
+    stream = io.BytesIO()
+    Image.fromarray(_draw_images(1, 32, 64)[0]).save(stream, "PNG")
+    body = json.loads(json.dumps({
+        "signature_name": "encoded",
+        "instances": [{"encoded": {"b64": base64.b64encode(stream.getvalue()).decode()}}],
+    }))
+    signature = loaded.signatures[body["signature_name"]]
+    names = set(signature.structured_input_signature[1])
+    assert all(set(instance) == names for instance in body["instances"])
+    batch = [base64.b64decode(instance["encoded"]["b64"]) for instance in body["instances"]]
+    assert signature(encoded=tf.constant(batch))["label"].shape == (1, 32, 64)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"size": "512"}, "HEIGHTxWIDTH"),
+        ({"size": "0x5"}, "HEIGHTxWIDTH"),
+        ({"format_name": "tflite"}, ".tflite"),
+        ({"checkpoint": "ckpt-7"}, "ckpt-1"),
+    ],
+)
+def test_bad_arguments_are_refused(run, tmp_path, arguments, words):
+    with pytest.raises(UserError, match=words):
+        exporting.export_run(run[0], str(tmp_path / "model"), **arguments)
+    assert not os.listdir(tmp_path)
+
+
+def test_what_exists_is_not_overwritten(run, saved):
+    with pytest.raises(UserError, match="exists already"):
+        exporting.export_run(run[0], saved)
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="config.gin"):
+        runs.load_run(str(tmp_path))
+    (tmp_path / "config.gin").write_text("")
+    with pytest.raises(UserError, match="no checkpoint"):
+        runs.load_run(str(tmp_path))
+
+
+def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
+    run_dir, _ = run_dirs.make_run(tmp_path)
+    config = os.path.join(run_dir, "config.gin")
+    with open(config, "a", encoding="utf-8") as file:
+        file.write("backbones.small_cnn.width = 16\n")
+    with pytest.raises(UserError, match="another model"):
+        runs.load_run(run_dir)
+    with open(os.path.join(run_dir, "results.json"), "w", encoding="utf-8") as file:
+        json.dump({"versions": {"keras": "1.0"}}, file)
+    with pytest.raises(UserError, match="do not cross"):
+        runs.load_run(run_dir)
