@@ -76,6 +76,9 @@ def audit_split(
         raise UserError(f"bad_files is {bad_files!r}; choose one of {', '.join(BAD_FILES)}.")
     pairs = domain.list_pairs(split)
     orphans = domain.list_orphans(split)
+    if pairs[0].label_path is not None:
+        # A table that cannot be had is one error, not one of every label.
+        domain.id_table()
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
     executor = concurrent.futures.ThreadPoolExecutor(workers)
     try:
@@ -186,7 +189,9 @@ def _define_flags():
     """Defines the command's flags; the library, which others import, must define none."""
     from absl import flags
 
-    flags.DEFINE_string("domain", None, "Reader: gta5, synthia, cityscapes, camvid, folder, ...")
+    from data_pipelines.domains import READERS
+
+    flags.DEFINE_string("domain", None, f"Reader: {', '.join(READERS)}.")
     flags.DEFINE_string("root", None, "The data set's folder.")
     flags.DEFINE_string("split", None, "Split to audit, such as train.")
     flags.DEFINE_enum("bad_files", "error", BAD_FILES, "Whether bad files are an error or skipped.")

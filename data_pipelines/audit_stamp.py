@@ -46,9 +46,9 @@ def take_fingerprint(
         _SCHEMA,
         f"{type(domain).__module__}.{type(domain).__qualname__}",
         domain.label_space.class_names,
-        sorted(domain.id_table().items()),
+        # Without labels a reader need not know its table.
+        sorted(domain.id_table().items()) if pairs[0].label_path is not None else None,
         domain.max_pixels,
-        [pair.label_path is not None for pair in pairs],
         list(map_calls(describe, [*paths, *orphans])),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

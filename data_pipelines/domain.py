@@ -34,9 +34,9 @@ class Pair(NamedTuple):
 class Domain:
     """A data set on disk: lists pairs and decodes them. Readers derive from it.
 
-    A reader says where the files of a split lie (`image_folders`, `label_folders`), how an image's
+    A reader says where the files of a split lie (`image_folder`, `label_folder`), how an image's
     name becomes its label's (`image_ending`, `label_ending`), and what the stored ids mean
-    (`raw_table`).
+    (`raw_table`, `native_space`).
 
     Args:
         root: the data set's folder, any path that TensorFlow reads.
@@ -52,6 +52,9 @@ class Domain:
     """Names of the splits; None takes any name."""
     split_hint = ""
     """What a user may do who asks for another split."""
+    image_folder = "images/{split}"
+    """Where the images of a split lie below root, sub-folders included."""
+    label_folder = "labels/{split}"
     image_suffixes: Tuple[str, ...] = (".png",)
     label_suffixes: Tuple[str, ...] = (".png",)
     image_ending = ""
@@ -92,12 +95,12 @@ class Domain:
         raise NotImplementedError
 
     def image_folders(self, split: str) -> List[Tuple[str, str]]:
-        """Returns (prefix of the pairs' names, folder relative to root) for each image folder."""
-        raise NotImplementedError
+        """Returns (prefix of the pairs' names, folder below root) for each folder of images."""
+        return [("", self.image_folder.format(split=split))]
 
     def label_folders(self, split: str) -> List[Tuple[str, str]]:
-        """Returns the label folders as `image_folders` does the images'."""
-        raise NotImplementedError
+        """Returns the folders of labels as `image_folders` does those of images."""
+        return [("", self.label_folder.format(split=split))]
 
     def decode_raw_label(self, data: bytes) -> np.ndarray:
         """Decodes a label file to the ids as stored, (H, W) of an unsigned type."""

@@ -11,6 +11,11 @@ READERS = {
     "synthia": "Synthia",
     "cityscapes": "Cityscapes",
     "camvid": "CamVid",
+    "acdc": "Acdc",
+    "bdd100k": "Bdd100k",
+    "dark_zurich": "DarkZurich",
+    "idd": "Idd",
+    "mapillary": "Mapillary",
     "folder": "Folder",
 }
 """Class of each reader, by the name of its module."""

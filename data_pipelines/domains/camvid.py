@@ -27,11 +27,3 @@ class CamVid(Domain):
     def raw_table(self):
         """Returns the ids as they are."""
         return label_spaces.CAMVID_ID_TO_CAMVID11
-
-    def image_folders(self, split):
-        """Returns the folder of a split's images."""
-        return [("", f"images/{split}")]
-
-    def label_folders(self, split):
-        """Returns the folder of a split's labels."""
-        return [("", f"labels/{split}")]

@@ -18,6 +18,8 @@ class Cityscapes(Domain):
 
     name = "cityscapes"
     splits = ("train", "val", "test")
+    image_folder = "leftImg8bit/{split}"
+    label_folder = "gtFine/{split}"
     image_ending = "_leftImg8bit"
     label_ending = "_gtFine_labelIds"
     obtained = (
@@ -29,11 +31,3 @@ class Cityscapes(Domain):
     def raw_table(self):
         """Returns labelId -> trainId."""
         return label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19
-
-    def image_folders(self, split):
-        """Returns the folder of a split's images."""
-        return [("", f"leftImg8bit/{split}")]
-
-    def label_folders(self, split):
-        """Returns the folder of a split's labels."""
-        return [("", f"gtFine/{split}")]

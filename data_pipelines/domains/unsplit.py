@@ -25,8 +25,6 @@ class UnsplitDomain(Domain):
 
     splits = ("train",)
     split_hint = " Bind val_count to hold the last images by name out as val."
-    image_folder = ""
-    label_folder = ""
 
     def __init__(
         self,
@@ -45,14 +43,6 @@ class UnsplitDomain(Domain):
         self.val_count = val_count
         if val_count:
             self.splits = ("train", "val")
-
-    def image_folders(self, split):
-        """Returns the one folder of images."""
-        return [("", self.image_folder)]
-
-    def label_folders(self, split):
-        """Returns the one folder of labels."""
-        return [("", self.label_folder)]
 
     def select_names(self, names, split):
         """Keeps the last `val_count` names for "val", the others for "train"."""
