@@ -34,7 +34,7 @@ def run_command(main: Callable[[], Optional[int]]) -> None:
         main: the command; returns an exit code, None for 0.
     """
     # TensorFlow's notes on its build would stand above everything the program says.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def run(argv):
         if len(argv) > 1:
