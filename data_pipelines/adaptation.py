@@ -85,20 +85,22 @@ class AdaptationData:
         """Target images in a batch, over all replicas."""
         return self._batches["target"]
 
-    def check_replicas(self, count: int) -> None:
+    def check_replicas(self, count: int, micro_batches: int = 1) -> None:
         """Checks that batches divide over the replicas.
 
         Args:
             count: replicas over all workers.
+            micro_batches: parts that each replica's share is split into.
 
         Raises:
             UserError: when one does not.
         """
         for name, batch in self._batches.items():
-            if batch % count:
+            if batch % (count * micro_batches):
+                parts = "" if micro_batches == 1 else f" of {micro_batches} micro-batches each"
                 raise UserError(
                     f"AdaptationData.{name}_batch is {batch}, which does not divide over {count} "
-                    f"replicas. Bind a multiple of {count}."
+                    f"replicas{parts}. Bind a multiple of {count * micro_batches}."
                 )
 
     def audit(self, stamp_dir: Optional[str] = None) -> None:

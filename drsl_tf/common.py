@@ -8,6 +8,8 @@ SOURCE = "source"
 TARGET = "target"
 IMAGE = "image"
 LABEL = "label"
+WEIGHT = "weight"
+MODE_LABEL = "mode_label"
 
 FEATURES = "features"
 LOGITS = "logits"

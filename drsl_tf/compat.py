@@ -6,6 +6,9 @@ import keras
 import tensorflow as tf
 
 KERAS_3 = int(keras.__version__.split(".", maxsplit=1)[0]) >= 3
+_LossScaleOptimizer = (
+    keras.optimizers if KERAS_3 else keras.mixed_precision
+).LossScaleOptimizer
 
 
 def apply_reduced_gradients(optimizer, gradients, variables):
@@ -13,13 +16,15 @@ def apply_reduced_gradients(optimizer, gradients, variables):
 
     Args:
         optimizer: a Keras optimizer, or one of TensorFlow Addons on the older line.
-        gradients: list of tensors, equal on every replica.
+        gradients: list of tensors without loss scale, equal on every replica.
         variables: the variables they belong to.
     """
     if KERAS_3:
         # Keras 3 always sums over the replicas; equal shares add up to what was given.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        gradients = [gradient / replicas for gradient in gradients]
+        # It undoes the loss scale itself, which `unscale_gradients` has done before.
+        scale = optimizer.scale_loss(1.0) if has_loss_scale(optimizer) else 1.0
+        gradients = [gradient * (scale / replicas) for gradient in gradients]
         optimizer.apply_gradients(zip(gradients, variables))
     elif isinstance(optimizer, keras.optimizers.legacy.Optimizer):
         optimizer.apply_gradients(
@@ -44,7 +49,7 @@ def build_optimizer_slots(optimizer, variables):
 
 
 def list_optimizer_variables(optimizer):
-    """Lists every variable of an optimizer, its step and its slots.
+    """Lists every variable of an optimizer: its step, its slots and its loss scale.
 
     Args:
         optimizer: as above, built.
@@ -53,7 +58,12 @@ def list_optimizer_variables(optimizer):
         A list of variables in the order of their creation.
     """
     variables = optimizer.variables
-    return list(variables() if callable(variables) else variables)
+    variables = list(variables() if callable(variables) else variables)
+    if not KERAS_3 and has_loss_scale(optimizer):
+        # Keras 2 lists the wrapped optimizer's variables alone.
+        state = optimizer._loss_scale  # pylint: disable=protected-access
+        variables += [state.current_loss_scale, state.counter]
+    return variables
 
 
 def as_tf_variable(variable):
@@ -68,6 +78,41 @@ def as_tf_variable(variable):
     return variable.value if KERAS_3 and isinstance(variable, keras.Variable) else variable
 
 
+def has_loss_scale(optimizer):
+    """Tells whether an optimizer guards float16 gradients by a loss scale of its own.
+
+    Args:
+        optimizer: any optimizer.
+
+    Returns:
+        True under mixed_float16, once the model is compiled.
+    """
+    return isinstance(optimizer, _LossScaleOptimizer)
+
+
+def copy_optimizer(optimizer, change_rate):
+    """Makes an optimizer with the settings of another, apart from its learning rate.
+
+    Args:
+        optimizer: the other; one with a dynamic loss scale gives one with a dynamic loss scale.
+        change_rate: called with the learning rate, a float or a schedule; gives the copy's.
+
+    Returns:
+        The copy, without variables.
+    """
+    if has_loss_scale(optimizer):
+        return _LossScaleOptimizer(
+            copy_optimizer(optimizer.inner_optimizer, change_rate),
+            initial_scale=optimizer.initial_scale,
+            dynamic_growth_steps=optimizer.dynamic_growth_steps,
+        )
+    config = optimizer.get_config()
+    rate = config["learning_rate"]
+    if isinstance(rate, dict):
+        rate = keras.optimizers.schedules.deserialize(rate)
+    return type(optimizer).from_config({**config, "learning_rate": change_rate(rate)})
+
+
 def scale_loss(optimizer, loss):
     """Scales a loss where the optimizer guards float16 gradients against underflow.
 
@@ -80,13 +125,11 @@ def scale_loss(optimizer, loss):
     """
     if KERAS_3:
         return optimizer.scale_loss(loss)
-    if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
-        return optimizer.get_scaled_loss(loss)
-    return loss
+    return optimizer.get_scaled_loss(loss) if has_loss_scale(optimizer) else loss
 
 
 def unscale_gradients(optimizer, gradients):
-    """Undoes `scale_loss` on gradients where the optimizer does not do so itself.
+    """Undoes `scale_loss` on gradients.
 
     Args:
         optimizer: the optimizer given to `scale_loss`.
@@ -95,6 +138,9 @@ def unscale_gradients(optimizer, gradients):
     Returns:
         The list to give to `apply_reduced_gradients`.
     """
-    if not KERAS_3 and isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
-        return optimizer.get_unscaled_gradients(gradients)
-    return gradients
+    if not has_loss_scale(optimizer):
+        return gradients
+    if KERAS_3:
+        scale = optimizer.scale_loss(1.0)
+        return [gradient / scale for gradient in gradients]
+    return optimizer.get_unscaled_gradients(gradients)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf import inference
+from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.losses import metric_learning
 from drsl_tf.losses import mode_alignment
 from drsl_tf.losses import segmentation
@@ -104,9 +105,13 @@ class DrslModel(keras.Model):
         }
         # A first call creates every variable: checkpoints, optimizers and Keras 3's `compile`
         # all need them to exist.
-        logits = self(tf.zeros((1, _PROBE_SIZE, _PROBE_SIZE, 3)))[common.LOGITS]
-        self.logits_stride = _PROBE_SIZE // int(logits.shape[1])
-        self.num_classes = int(logits.shape[-1])
+        outputs = self(tf.zeros((1, _PROBE_SIZE, _PROBE_SIZE, 3)))
+        self.logits_stride = _PROBE_SIZE // int(outputs[common.LOGITS].shape[1])
+        self.embedding_stride = _PROBE_SIZE // int(
+            outputs.get(common.EMBEDDING, outputs[common.LOGITS]).shape[1]
+        )
+        self.num_classes = int(outputs[common.LOGITS].shape[-1])
+        self.gradient_update = GradientUpdate()
 
     def call(self, inputs, training=None):
         """Computes logits and embeddings, see the class."""
@@ -121,6 +126,24 @@ class DrslModel(keras.Model):
         """The running mean of the loss and of each of its terms."""
         return list(self._loss_metrics.values())
 
+    @property
+    def head_variables(self):
+        """The trainable variables of both heads."""
+        heads = [self.segmentation_head, self.multimodal_head]
+        return [v for head in heads if head is not None for v in head.trainable_variables]
+
+    def compile(self, optimizer="rmsprop", *, gradient_update=None, **kwargs):
+        """Configures training.
+
+        Args:
+            optimizer: a Keras optimizer, or one of TensorFlow Addons on the older line.
+            gradient_update: a `GradientUpdate`; None applies gradients as they are.
+            **kwargs: further arguments of `keras.Model.compile`.
+        """
+        super().compile(optimizer=optimizer, **kwargs)
+        self.gradient_update = gradient_update or GradientUpdate()
+        self.gradient_update.attach(self)
+
     def train_step(self, data):
         """Trains on one batch of source and target images.
 
@@ -132,29 +155,42 @@ class DrslModel(keras.Model):
             Dict of float32 scalars, equal on every replica: "loss" and each term of it, over the
             batch of all replicas.
         """
-        batch = data[0] if isinstance(data, tuple) else data
-        source, target = batch[common.SOURCE], batch[common.TARGET]
-        images = tf.concat([source[common.IMAGE], target[common.IMAGE]], axis=0)
-        labels = tf.concat([source[common.LABEL], target[common.LABEL]], axis=0)
-        num_source = tf.shape(source[common.IMAGE])[0]
-        has_target = target[common.IMAGE].shape[0] != 0
-        context = tf.distribute.get_replica_context()
-        with tf.GradientTape() as tape:
-            outputs = self(images, training=True)
-            sums, counts = self.compute_loss_terms(outputs, labels, num_source, has_target)
-            counts = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(counts))
-            # The one place where a loss is divided and weighted.
-            means = tf.stack(sums) / tf.maximum(counts, 1.0)
-            loss = tf.reduce_sum(means * tf.constant(list(self._term_weights.values())))
-            scaled_loss = compat.scale_loss(self.optimizer, loss)
+        batch = self.prepare_batch(data[0] if isinstance(data, tuple) else data)
         variables = self.trainable_variables
-        gradients = tape.gradient(
-            scaled_loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
+        context = tf.distribute.get_replica_context()
+        parts = self.gradient_update.split_batch(batch)
+        if len(parts) > 1:
+            pixels = context.all_reduce(tf.distribute.ReduceOp.SUM, self._count_pixels(batch))
+        gradients, means, counts = [], 0.0, 0.0
+        for part in parts:
+            with tf.control_dependencies(gradients):
+                # One part after the other: side by side they would need the memory of all.
+                part = tf.nest.map_structure(tf.identity, part)
+            with tf.GradientTape() as tape:
+                sums, part_counts = self._compute_part(part)
+                part_counts = context.all_reduce(tf.distribute.ReduceOp.SUM, part_counts)
+                divisors = part_counts
+                if len(parts) > 1:
+                    divisors = tf.where(pixels >= 0, pixels, part_counts * len(parts))
+                # The one place where a loss is divided and weighted.
+                part_means = sums / tf.maximum(divisors, 1.0)
+                part_loss = tf.reduce_sum(part_means * list(self._term_weights.values()))
+                scaled_loss = compat.scale_loss(self.optimizer, part_loss)
+            part_gradients = tape.gradient(
+                scaled_loss,
+                [compat.as_tf_variable(variable) for variable in variables],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+            if gradients:
+                part_gradients = [a + b for a, b in zip(gradients, part_gradients)]
+            gradients = part_gradients
+            means += part_means
+            counts += part_counts
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        gradients = compat.unscale_gradients(self.optimizer, gradients)
-        compat.apply_reduced_gradients(self.optimizer, gradients, variables)
+        self.gradient_update.apply(gradients, variables)
+        self.finish_step()
 
+        loss = tf.reduce_sum(means * list(self._term_weights.values()))
         values = context.all_reduce(
             tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0)
         )
@@ -164,6 +200,23 @@ class DrslModel(keras.Model):
             metric.update_state(values[index], sample_weight=present[index])
             results[name] = values[index]
         return results
+
+    def prepare_batch(self, batch):
+        """Gives the batch to train on; a subclass may label its target images here.
+
+        Args:
+            batch: what `train_step` takes.
+
+        Returns:
+            The same, where each half may also hold "weight" (B, H, W) float32, which multiplies
+            the cross-entropy of each pixel, and "mode_label" (B, H, W) int32, the labels for the
+            losses on the embedding, in the place of "label".
+        """
+        return batch
+
+    def finish_step(self):
+        """Called once the optimizer has moved the variables; a subclass may follow them."""
+        return
 
     def test_step(self, data):
         """Computes the cross-entropy on labelled images.
@@ -182,7 +235,43 @@ class DrslModel(keras.Model):
         self._loss_metrics["loss"].update_state(loss, sample_weight=count)
         return {"loss": loss}
 
-    def compute_loss_terms(self, outputs, labels, num_source, has_target=True):
+    def _compute_part(self, part):
+        """Computes the sums and counts of every term, (terms,) float32 each."""
+        source, target = part[common.SOURCE], part[common.TARGET]
+
+        def join(get):
+            return tf.concat([get(source), get(target)], axis=0)
+
+        labels = join(lambda half: half[common.LABEL])
+        weights = None
+        if common.WEIGHT in source or common.WEIGHT in target:
+            weights = join(
+                lambda half: half.get(common.WEIGHT, tf.ones(tf.shape(half[common.LABEL])))
+            )
+        sums, counts = self.compute_loss_terms(
+            self(join(lambda half: half[common.IMAGE]), training=True),
+            labels,
+            tf.shape(source[common.IMAGE])[0],
+            has_target=target[common.IMAGE].shape[0] != 0,
+            weights=weights,
+            mode_labels=join(lambda half: half.get(common.MODE_LABEL, half[common.LABEL])),
+        )
+        return tf.stack(sums), tf.stack(counts)
+
+    def _count_pixels(self, batch):
+        """Counts the pixels that each term is a mean over; -1 for mode alignment, which has none."""
+        counts = {}
+        for domain, half in batch.items():
+            labels = half.get(common.MODE_LABEL, half[common.LABEL])
+            size = -(-tf.shape(labels)[1:3] // self.embedding_stride)
+            sampled = _count_valid(segmentation.sample_labels(labels, size))
+            counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
+            counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = sampled
+        return tf.stack([counts.get(name, -1.0) for name in self._term_weights])
+
+    def compute_loss_terms(
+        self, outputs, labels, num_source, has_target=True, weights=None, mode_labels=None
+    ):
         """Computes every loss term of this replica's batch, unweighted.
 
         Args:
@@ -190,6 +279,9 @@ class DrslModel(keras.Model):
             labels: (B, H, W) int32, in the same order.
             num_source: how many of them are source images, int32.
             has_target: whether there are target images at all; without, their terms are 0 of 0.
+            weights: (B, H, W) float32, what each pixel's cross-entropy is multiplied by; None is
+                1. Weights change the sums and not the counts.
+            mode_labels: (B, H, W) int32, labels for the losses on the embedding; None is `labels`.
 
         Returns:
             Two lists of float32 scalars, sums and counts, in the order of the terms.
@@ -201,11 +293,14 @@ class DrslModel(keras.Model):
         if has_target:
             domains[common.TARGET] = slice(num_source, None)
         terms = {
-            f"ce_{domain}": segmentation.cross_entropy_loss(logits[part], labels[part])
+            f"ce_{domain}": segmentation.cross_entropy_loss(
+                logits[part], labels[part], weights=None if weights is None else weights[part]
+            )
             for domain, part in domains.items()
         }
         if self.multimodal_head is not None:
-            terms.update(self._compute_mode_terms(outputs, labels, domains))
+            mode_labels = labels if mode_labels is None else mode_labels
+            terms.update(self._compute_mode_terms(outputs, mode_labels, domains))
         nothing = (tf.constant(0.0), tf.constant(0.0))
         sums, counts = zip(*(terms.get(name, nothing) for name in self._term_weights))
         return list(sums), list(counts)
@@ -261,3 +356,7 @@ class DrslModel(keras.Model):
                 config[part], custom_objects=custom_objects
             )
         return cls(**config)
+
+
+def _count_valid(labels):
+    return tf.cast(tf.math.count_nonzero(tf.not_equal(labels, common.IGNORE_ID)), tf.float32)

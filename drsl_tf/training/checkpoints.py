@@ -19,7 +19,7 @@ class CheckpointStore:
     Args:
         directory: where the checkpoints lie.
         model: a model with every variable created.
-        optimizer: its optimizer, slots created.
+        optimizer: its optimizer, slots created; one of its heads is found through the model.
         counters: further variables of the run, by name.
         keep: how many checkpoints stay on disk.
     """
@@ -32,6 +32,11 @@ class CheckpointStore:
             "optimizer": _number_variables(compat.list_optimizer_variables(optimizer)),
             "counters": dict(counters),
         }
+        head_optimizer = model.gradient_update.head_optimizer
+        if head_optimizer is not None:
+            self.variables["head_optimizer"] = _number_variables(
+                compat.list_optimizer_variables(head_optimizer)
+            )
         self._checkpoint = tf.train.Checkpoint(**self.variables)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, os.path.join(directory, "checkpoints"), max_to_keep=keep

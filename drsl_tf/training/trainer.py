@@ -11,8 +11,8 @@ import tensorflow as tf
 from absl import logging
 
 from data_pipelines.adaptation import AdaptationData
-from drsl_tf import compat
 from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
@@ -30,6 +30,7 @@ def run(
     schedule: Schedule,
     build_model: Callable,
     optimizer: Callable,
+    gradient_update: Optional[GradientUpdate] = None,
     pseudo_labeler: Optional[PseudoLabeler] = None,
     inference_size: Optional[Tuple[int, int]] = None,
     inference_batch: int = 4,
@@ -50,6 +51,8 @@ def run(
         schedule: steps and rounds.
         build_model: callable(label_space) that builds a `DrslModel`.
         optimizer: callable without arguments that builds a Keras optimizer.
+        gradient_update: what happens to gradients before the optimizer gets them; None is
+            `GradientUpdate()`, which leaves them as they are.
         pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
         inference_size: (height, width) at which the network sees whole target images; None is
             each image's own.
@@ -73,13 +76,14 @@ def run(
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(precision)
     strategy = create_strategy()
-    data.check_replicas(strategy.num_replicas_in_sync)
+    gradient_update = gradient_update or GradientUpdate()
+    data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
     data.audit(os.path.join(run_dir, "audit"))
     with strategy.scope():
         model = build_model(data.label_space)
-        rule = optimizer()
-        compat.build_optimizer_slots(rule, model.trainable_variables)
-        model.compile(optimizer=rule, jit_compile=False)
+        model.compile(
+            optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False
+        )
     trainer = Trainer(
         run_dir=run_dir,
         data=data,

@@ -1,0 +1,36 @@
+"""Learning rates that are a multiple of others."""
+
+from __future__ import annotations
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule times a factor.
+
+    Args:
+        schedule: the schedule.
+        factor: what its rates are multiplied by.
+    """
+
+    def __init__(self, schedule, factor: float):
+        self._schedule = schedule
+        self._factor = factor
+
+    def __call__(self, step):
+        """Gives the rate of a step, a float32 scalar."""
+        return self._schedule(step) * self._factor
+
+    def get_config(self):
+        """Gives the arguments."""
+        return {
+            "schedule": keras.saving.serialize_keras_object(self._schedule),
+            "factor": self._factor,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds a schedule from `get_config`'s dict."""
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["factor"])
