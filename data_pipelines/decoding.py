@@ -21,7 +21,7 @@ MAX_PIXELS = 64_000_000
 """Most pixels that a picture may have before it is decoded."""
 
 # Pillow knows many formats, some of which start other programs; these are what readers list.
-_IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "WEBP", "TIFF")
+_IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 _ORIENTATION = 0x0112
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
