@@ -18,11 +18,10 @@ scenes are the last by name. Labels do not depend on the style.
 from __future__ import annotations
 
 import re
-import sys
 
-from absl import app
 from absl import flags
 
+from data_pipelines import cli
 from data_pipelines.errors import UserError
 
 _LAYOUT = flags.DEFINE_string("layout", None, "synthia, gta5 or cityscapes.")
@@ -34,7 +33,6 @@ _VAL_COUNT = flags.DEFINE_integer(
 _SIZE = flags.DEFINE_string("size", "256x128", "WIDTHxHEIGHT in pixels.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the set; not negative.")
 _STYLE = flags.DEFINE_string("style", None, "game or camera.")
-_DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def _parse_size(text):
@@ -45,11 +43,12 @@ def _parse_size(text):
     return int(match.group(2)), int(match.group(1))
 
 
-def _render():
+def main():
     """Renders what the flags ask for."""
-    missing = [f"--{flag.name}" for flag in (_LAYOUT, _OUT, _COUNT, _STYLE) if flag.value is None]
-    if missing:
-        raise UserError(f"{', '.join(missing)} must be given; --help shows examples.")
+    cli.require_flags("layout", "style", "out")
+    if _COUNT.value is None:
+        raise UserError("The flag --count is missing: how many training scenes.")
+    # NumPy and the renderer come only now, so that --help answers at once.
     from data_pipelines.streets import layouts
     from data_pipelines.streets import rendered
     val_count = _VAL_COUNT.value
@@ -61,30 +60,5 @@ def _render():
     rendered.render_set(_OUT.value, stamp)
 
 
-def _parse_flags(argv):
-    """Parses the command line; a bad flag is the user's error, exit code 2."""
-    try:
-        rest = flags.FLAGS(argv)
-        if len(rest) > 1:
-            raise UserError(f"{' '.join(rest[1:])}: every argument is a flag, --name=value.")
-        return rest
-    except (flags.Error, UserError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def main(argv):
-    """Runs the command; returns its exit code."""
-    del argv
-    try:
-        _render()
-    except UserError as error:
-        if _DEBUG.value:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    cli.run_command(main)

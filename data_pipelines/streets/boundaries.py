@@ -58,7 +58,8 @@ def _wall(boundary, u, v, depth, style):
     column = u / np.float32(wide) + 0.5 * (row % 2)
     joint = (column - np.floor(column) < 0.07) | (v / np.float32(high) - row < 0.08)
     stone = noise.cells(column, row, key)
-    grain = grain * (1.0 + noise.fade(depth, near) * (0.3 * (stone - 0.5) - 0.18 * joint))
+    detail = noise.fade(depth, near)
+    grain = grain * (1.0 + 0.3 * detail * (stone - 0.5)) * noise.darken(joint, 0.18 * detail)
     base = style.colour("wall", look, boundary.tint)
     if look == 3:
         # Painted boards, with posters on some.
@@ -85,7 +86,7 @@ def _fence(boundary, u, v, depth, style):
         plank = noise.cells(u / 0.15, np.float32(0.0) * v, boundary.key)
         gap = u / 0.15 - np.floor(u / 0.15) < 0.1
         grain = style.grain(noise.fractal(u * 6.0, v, 2.0, boundary.key), 0.3)
-        grain = grain * (0.8 + 0.4 * plank) * (1.0 - 0.4 * gap * noise.fade(depth, 9.0))
+        grain = grain * (0.8 + 0.4 * plank) * noise.darken(gap, 0.4 * noise.fade(depth, 9.0))
         return np.ones(u.shape, bool), base * grain
     if look == 2:
         slope, fall = (u + v) / 0.09, (u - v) / 0.09

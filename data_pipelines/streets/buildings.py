@@ -57,7 +57,7 @@ def _paint_slope(canvas, house, near, along, outward, length, rise, style):
         normal = unit((-outward[0] * rise, half, -outward[2] * rise))
         rows = v * 3.0 - np.floor(v * 3.0) < 0.25
         grain = style.grain(noise.fractal(u, v, 4.0, house.key), 0.3)
-        grain = grain * (1.0 - 0.25 * rows * noise.fade(window.depth, 25.0))
+        grain = grain * noise.darken(rows, 0.25 * noise.fade(window.depth, 25.0))
         rgb = style.colour("roof", house.roof_look, house.tint) * grain
         canvas.paint(window, mask, rgb * np.float32(style.shade(normal)), canvas_lib.BUILDING)
     place = house.tint * (length - 1.0)
@@ -151,7 +151,8 @@ def _stones(look, u, v, depth, key):
     column = u / np.float32(wide) + 0.5 * (row % 2)
     joint = (column - np.floor(column) < 0.08) | (v / np.float32(high) - row < 0.1)
     stone = noise.cells(column, row, key) - 0.5
-    return 1.0 + noise.fade(depth, near) * (0.3 * stone - 0.16 * joint)
+    detail = noise.fade(depth, near)
+    return (1.0 + 0.3 * detail * stone) * noise.darken(joint, 0.16 * detail)
 
 
 def _lay_shop(house, u, v, style, rgb):

@@ -157,4 +157,4 @@ def _nearer(window):
 def _round(u, radius, style):
     """Brightness across something round, float32 (h, w)."""
     part = np.clip(u / np.float32(radius), -1.0, 1.0)
-    return 0.95 + (0.1 + 0.3 * style.sun) * part * np.float32(style.sun_side)
+    return 0.95 * style.ambient + (0.1 + 0.3 * style.sun) * part * np.float32(style.sun_side)

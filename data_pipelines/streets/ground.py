@@ -52,14 +52,14 @@ def _road_colour(street, style, x, s, depth):
     grain = style.grain(noise.fractal(x, s, 9.0, key), 0.16)
     fine = noise.fade(depth, 9.0)
     grain = grain * (1.0 + (noise.cells(x * 28.0, s * 28.0, key) - 0.5) * fine
-                     * np.float32(0.35 * style.texture))
+                     * np.float32(0.22 * style.texture))
     across = np.abs(x / street.lane - np.floor(x / street.lane) - 0.5)
-    grain = grain * (1.0 - np.float32(0.12 * style.texture) * (np.abs(across - 0.24) < 0.09))
+    grain = grain * noise.darken(np.abs(across - 0.24) < 0.09, 0.12 * style.texture)
     patch = noise.cells(x / 2.3, s / 5.5, key + 1)
-    grain = grain * np.where(patch < 0.06, np.float32(1.0 - 0.22 * style.texture), 1.0)
-    grain = grain * np.where(patch > 0.96, np.float32(1.0 + 0.18 * style.texture), 1.0)
+    grain = grain * noise.darken(patch < 0.06, 0.22 * style.texture)
+    grain = grain * noise.darken(patch > 0.96, -0.18 * style.texture)
     crack = np.abs(noise.fractal(x, s, 6.0, key + 2) - 0.5) < 0.008
-    grain = grain * np.where(crack, np.float32(1.0 - 0.3 * style.texture), 1.0)
+    grain = grain * noise.darken(crack, 0.3 * style.texture)
     if street.road_look == 2:
         row = np.floor(s * 5.0)
         stone = noise.cells(x * 5.0 + 0.5 * row, row, key)
@@ -76,7 +76,7 @@ def _walk_colour(street, style, x, s, depth):
     slab = noise.cells(x / size, s / size, key)
     joint = ((x / size - np.floor(x / size)) < 0.08) | ((s / size - np.floor(s / size)) < 0.08)
     fine = noise.fade(depth, (13.0, 7.0, 1.0)[look])
-    grain = grain * (1.0 + fine * ((slab - 0.5) * 0.22 - 0.2 * joint))
+    grain = grain * (1.0 + 0.22 * fine * (slab - 0.5)) * noise.darken(joint, 0.2 * fine)
     return style.colour("sidewalk", look, style.draws.unit()) * grain
 
 

@@ -127,6 +127,8 @@ _COLOURS = {
 }
 
 _POSITION = {"game": 0, "camera": 1}
+_KINSHIP = 0.15
+"""Share of the colours of "game" in those of "camera"."""
 
 
 def count_looks(material):
@@ -146,9 +148,18 @@ def find_colour(style, material, look, tint):
     Returns:
         float32 (3, 1, 1), RGB, 0 to 255.
     """
-    materials = _COLOURS[material][_POSITION[style]]
+    colour = _pick(material, _POSITION[style], look, tint)
+    if style == "camera":
+        # Two worlds, not two planets: a little of the other palette stays.
+        other = _pick(material, _POSITION["game"], look, tint)
+        colour = [(1.0 - _KINSHIP) * own + _KINSHIP * far for own, far in zip(colour, other)]
+    return np.array(colour, np.float32).reshape(3, 1, 1)
+
+
+def _pick(material, position, look, tint):
+    """Picks a colour of a palette, with a brightness of its own."""
+    materials = _COLOURS[material][position]
     colours = materials[look % len(materials)]
     place = tint * len(colours)
     bright = 0.88 + 0.24 * (place - int(place))
-    return np.array([channel * bright for channel in colours[int(place)]],
-                    np.float32).reshape(3, 1, 1)
+    return [channel * bright for channel in colours[int(place)]]

@@ -87,3 +87,17 @@ def fade(depth, near):
         float32 array in (0, 1].
     """
     return np.minimum(np.float32(near) / np.maximum(depth, np.float32(0.1)), np.float32(1.0))
+
+
+def darken(mask, amount):
+    """Turns a mask into a brightness.
+
+    Args:
+        mask: bool (h, w).
+        amount: float, or float32 (h, w): how much darker the mask is; negative makes it brighter.
+
+    Returns:
+        float32 (h, w): 1 - amount inside the mask, 1 elsewhere.
+    """
+    inside = np.float32(1.0) - np.asarray(amount, np.float32)
+    return np.where(mask, inside, np.float32(1.0))

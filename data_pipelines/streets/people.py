@@ -126,7 +126,8 @@ class _Figure:
         self._label = label
         self._instance = instance
         # A soft light from the sunny side.
-        self._light = 1.0 + 0.25 * style.sun * style.sun_side * np.clip(window.u * 3.0, -1.0, 1.0)
+        slope = np.clip(window.u * 3.0, -1.0, 1.0)
+        self._light = style.ambient + 0.25 * style.sun * style.sun_side * slope
 
     def add(self, mask, rgb):
         self._window = _nearer(self._window)

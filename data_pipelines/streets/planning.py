@@ -5,7 +5,7 @@ from __future__ import annotations
 from data_pipelines.streets import street as street_lib
 
 _CHARACTERS = ("urban", "residential", "green", "industrial", "open")
-_CHARACTER_WEIGHTS = (0.47, 0.25, 0.15, 0.07, 0.06)
+_CHARACTER_WEIGHTS = (0.44, 0.25, 0.18, 0.07, 0.06)
 
 
 def plan_street(draws):
@@ -24,15 +24,15 @@ def plan_street(draws):
         lanes = (lanes[1], lanes[0])
     lane = draws.between(2.8, 3.5)
     crossing = None
-    if draws.chance(0.4):
-        begin = draws.between(12.0, 45.0)
+    if draws.chance(0.5):
+        begin = draws.between(11.0, 40.0)
         crossing = (begin, begin + draws.between(7.0, 13.0))
     common = draws.pick(_CHARACTERS, _CHARACTER_WEIGHTS)
     sides = []
     for sign in (-1, 1):
         character = common if draws.chance(0.6) else draws.pick(_CHARACTERS, _CHARACTER_WEIGHTS)
         sides.append(_plan_side(draws, character, lane * lanes[(sign + 1) // 2], crossing))
-    rails = lane * sum(lanes) > 8.0 and draws.chance(0.25)
+    rails = lane * sum(lanes) > 8.0 and draws.chance(0.45)
     return street_lib.Street(
         bend=bend, lane=lane, lanes_left=lanes[0], lanes_right=lanes[1],
         drive=draws.pick((-1, 1)), left=sides[0], right=sides[1], crossing=crossing,
@@ -85,7 +85,7 @@ def _plan_side(draws, character, edge, crossing):
     edge += draws.between(2.0, 2.3) if parking else draws.between(0.2, 0.8)
     grassy = character in ("residential", "green", "open", "industrial")
     verge = edge + (draws.between(0.8, 2.2) if grassy and draws.chance(0.3) else 0.0)
-    walk = verge + draws.between(1.5, 4.2 if character == "urban" else 2.6)
+    walk = verge + draws.between(1.8, 4.8 if character == "urban" else 3.2)
     lots = []
     s = street_lib.BEGIN
     look = draws.below(6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import concurrent.futures.process
 import json
 import multiprocessing
 import os
@@ -83,7 +84,8 @@ def make_stamp(*, layout, style, count, size, seed, val_count):
         raise UserError(f"val_count is {val_count}: it may not be negative.")
     renderer.check_arguments(seed, 0, size, style)
     return {"layout": layout, "style": style, "count": int(count), "size": [int(n) for n in size],
-            "seed": int(seed), "val_count": int(val_count)}
+            "seed": int(seed), "val_count": int(val_count),
+            "fingerprint": renderer.FINGERPRINTS[style]}
 
 
 def check_stamp(root, stamp):
@@ -140,6 +142,10 @@ def render_set(root, stamp, *, workers=None, progress=True):
         os.chmod(partial, 0o755)
         os.rename(partial, root)
         partial = None
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError(f"{root} was not rendered, a worker process ended early: free some memory, "
+                        "or, if your own script renders, put its work under "
+                        '`if __name__ == "__main__":`.') from error
     except OSError as error:
         raise UserError(f"{root} could not be written ({error.strerror or error}): free some disk "
                         "space or name a directory that may be written.") from error

@@ -16,7 +16,14 @@ from data_pipelines.streets import style as style_lib
 from data_pipelines.streets import weather
 
 STYLES = ("game", "camera")
-SUPERSAMPLING = 2
+FINGERPRINTS = {
+    "game": "81f428f2333325f75d633613cab090c2ef7069d271a61d84c32572dcc2bd7e21",
+    "camera": "87bc05a34cc979d93ba5bbe81e1ebd3fa5c06c04d1b7d6966f8f1b76bc4a2934",
+}
+"""`style_fingerprint` of each style: the styles are frozen, so that no method is tuned on scenes
+that change under it. Whoever changes a picture on purpose renews these."""
+_SUPERSAMPLING = 2
+_MOST_PIXELS = 1 << 24
 
 
 class RenderedScene(NamedTuple):
@@ -50,7 +57,7 @@ def render_scene(seed, index, size, style):
         void. The label depends on (seed, index, size) alone.
 
     Raises:
-        UserError: unknown style, a size below 32 pixels, a negative seed or index.
+        UserError: unknown style, a size below 32 or above 2^24 pixels, a negative seed or index.
     """
     scene = render_layers(seed, index, size, style)
     return scene.image, scene.label
@@ -66,6 +73,9 @@ def check_arguments(seed, index, size, style):
         raise UserError(f"style is {style!r}: it must be one of {', '.join(STYLES)}.")
     if len(size) != 2 or min(size) < 32:
         raise UserError(f"size is {tuple(size)} (height, width): both must be at least 32 pixels.")
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise UserError(f"size is {tuple(size)} (height, width): at most {_MOST_PIXELS} pixels fit "
+                        "in a scene.")
     if seed < 0 or index < 0:
         raise UserError(f"seed is {seed}, index {index}: neither may be negative.")
 
@@ -89,7 +99,7 @@ def render_layers(seed, index, size, style):
     height, width = size
     plan = scene_lib.sample_scene(draws_lib.Draws(seed, index, 0))
     look = style_lib.Style(style, seed, index, plan.sky)
-    step = SUPERSAMPLING
+    step = _SUPERSAMPLING
     canvas = canvas_lib.Canvas(composer.make_camera(plan, height * step, width * step))
     composer.compose(canvas, plan, look)
     return _develop(canvas, look, step)

@@ -114,7 +114,7 @@ def _lanes(street, own):
 
 def _vehicle(draws, x, s, turn):
     """Makes a vehicle of the moving traffic."""
-    kind = draws.pick(("car", "truck", "bus", "biker", "rider"), (0.76, 0.07, 0.06, 0.05, 0.06))
+    kind = draws.pick(("car", "truck", "bus", "biker", "rider"), (0.78, 0.055, 0.045, 0.05, 0.07))
     if kind == "car":
         return _make(draws, kind, draws.pick(_CAR_LOOKS, _CAR_WEIGHTS), x, s, turn)
     x += draws.between(-0.8, 0.8) if kind in ("biker", "rider") else 0.0
@@ -124,13 +124,13 @@ def _vehicle(draws, x, s, turn):
 
 def _add_traffic(draws, street, eye_x, things):
     """Adds moving vehicles, one lane after another."""
-    density = draws.between(0.25, 1.0)
-    tram = street.rails and draws.chance(0.7)
+    density = draws.between(0.2, 0.8)
+    tram = street.rails and draws.chance(0.75)
     for own in (True, False):
         turn = 0.0 if own else math.pi
         for x in _lanes(street, own):
             blocked = own and abs(x - eye_x) < 2.0
-            s = draws.between(9.0, 30.0) if blocked else draws.between(1.0, 22.0)
+            s = draws.between(10.0, 34.0) if blocked else draws.between(4.0, 34.0)
             if tram and not blocked:
                 s += 16.0
                 things.append(_make(draws, "train", draws.below(3), x, s, turn))
@@ -156,8 +156,8 @@ def _add_parked(draws, street, sign, things):
         return
     x = sign * (side.edge - 1.05)
     turn = 0.0 if sign == street.drive else math.pi
-    fill = draws.between(0.3, 0.95)
-    s = draws.between(2.0, 9.0)
+    fill = draws.between(0.15, 0.85)
+    s = draws.between(3.0, 14.0)
     while s < 100.0:
         near_crossing = street.crossing and (
             street.crossing[0] - 7.0 < s < street.crossing[1] + 7.0)
@@ -213,9 +213,9 @@ def _add_furniture(draws, street, sign, things):
 def _add_people(draws, street, sign, things):
     """Adds pedestrians on one sidewalk, alone and in small groups."""
     side = street.side(sign)
-    for _ in range(draws.pick((0, 1, 3, 6, 10), (0.15, 0.25, 0.3, 0.2, 0.1))):
-        x, s = draws.between(side.verge + 0.5, side.walk - 0.3), draws.between(5.0, 60.0)
-        for place in range(draws.pick((1, 2, 3), (0.7, 0.22, 0.08))):
+    for _ in range(draws.pick((0, 1, 3, 6, 10), (0.1, 0.2, 0.3, 0.25, 0.15))):
+        x, s = draws.between(side.verge + 0.5, side.walk - 0.3), draws.between(5.0, 50.0)
+        for place in range(draws.pick((1, 2, 3), (0.62, 0.26, 0.12))):
             things.append(_make(draws, "person", draws.below(5), sign * (x + 0.55 * place),
                                 s + 0.4 * draws.unit(), draws.pick((0.0, math.pi, 1.3))))
 
@@ -223,7 +223,7 @@ def _add_people(draws, street, sign, things):
 def _add_crossing(draws, street, things):
     """Adds lights, cross traffic and people at a crossing."""
     begin, end = street.crossing
-    if draws.chance(0.65):
+    if draws.chance(0.8):
         for sign in (-1, 1):
             side = street.side(sign)
             things.append(_make(draws, "light", draws.below(3), sign * (side.verge + 0.5),

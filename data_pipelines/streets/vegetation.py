@@ -53,13 +53,9 @@ def paint_tree(canvas, foot, tree, style):
 def _crown(tree, u, v, depth, inside, light, ragged, style):
     """Colours a crown. Returns float32 (3, h, w), and bool (h, w) where there is colour."""
     base = style.colour("leaf", tree.look, tree.tint)
-    bright = 0.82 + (0.12 + 0.3 * style.sun) * light
+    bright = style.ambient * (0.82 + (0.12 + 0.3 * style.sun) * light)
     if tree.look == 2:
-        # Bare twigs: lines where noise passes its middle, denser at the tips.
-        coarse = np.abs(noise.fractal(u * 2.2, v * 0.9, 2.8, tree.key + 1) - 0.5)
-        fine = np.abs(noise.fractal(u * 1.4, v, 1.1, tree.key + 2) - 0.5)
-        spread = 1.0 + depth * 0.012
-        ink = (coarse < 0.028 * spread) | (fine < 0.055 * spread)
+        ink = _twigs(tree, u, v, depth)
         return base * (bright * (0.75 + 0.5 * ragged)), ink
     clumps = noise.fractal(u, v, 0.9, tree.key + 1)
     leaves = (noise.cells(u * 11.0, v * 11.0, tree.key) - 0.5) * noise.fade(depth, 12.0)
@@ -69,6 +65,22 @@ def _crown(tree, u, v, depth, inside, light, ragged, style):
     if tree.look in (3, 4):
         holes |= (clumps < 0.2) & (ragged < 0.45)
     return base * bright, ~holes
+
+
+def _twigs(tree, u, v, depth):
+    """Finds the boughs and twigs of a bare tree; bool (h, w)."""
+    fine = np.abs(noise.fractal(u * 1.3, v, 0.8, tree.key + 2) - 0.5)
+    coarse = np.abs(noise.fractal(u * 1.8, v * 0.8, 1.7, tree.key + 1) - 0.5)
+    spread = 1.0 + depth * 0.012
+    ink = (fine < 0.085 * spread) | (coarse < 0.03 * spread)
+    root = tree.height * 0.25
+    for lobe_u, lobe_v, _, _ in tree.lobes:
+        rise = max(lobe_v - root, 0.5)
+        part = np.clip((v - np.float32(root)) / np.float32(rise), 0.0, 1.0)
+        # Boughs leave the trunk steeply, then bend outwards.
+        bough = np.float32(lobe_u) * part * (0.5 + 0.5 * part)
+        ink |= (np.abs(u - bough) < 0.09 - 0.05 * part) & (v > root) & (v < lobe_v)
+    return ink
 
 
 def _shade_ground(canvas, foot, tree, wide, style):

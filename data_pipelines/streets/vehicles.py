@@ -52,22 +52,20 @@ def paint_vehicle(canvas, street, thing, style, instance):
     cos, sin = math.cos(thing.turn), math.sin(thing.turn)
     ahead = (forward[0] * cos + forward[2] * sin, 0.0, forward[2] * cos - forward[0] * sin)
     right = (ahead[2], 0.0, -ahead[0])
-    centre = street.place(thing.x, thing.s)
     kind, look = thing.kind, thing.look
     size = 0.95 + 0.1 * thing.tints[1]
+    paint = style.colour("paint", 0, thing.tints[0])
     if kind == "car":
         length, width = _CARS[look % 6][0] * size, _CARS[look % 6][1] * size
-        paint = style.colour("paint", 0, thing.tints[0])
     elif kind == "truck":
         length, width = (7.2, 6.4, 9.0)[look] * size, 2.35
-        paint = style.colour("paint", 0, thing.tints[0])
     elif kind == "bus":
         length, width = (10.5, 10.0, 11.5)[look], 2.5
         paint = style.colour("bus", look, thing.tints[0])
     else:
         length, width = (26.0, 15.0, 34.0)[look], 2.5
         paint = style.colour("train", look, thing.tints[0])
-    rear = tuple(c - a * length / 2.0 for c, a in zip(centre, ahead))
+    rear = tuple(c - a * length / 2.0 for c, a in zip(street.place(thing.x, thing.s), ahead))
     body = _Body(rear, ahead, right, width, _LABELS[kind], instance, paint)
     _shade_ground(canvas, body, length, style)
     if kind == "car":
@@ -214,9 +212,9 @@ def _face(part, body, thing, u, v, style):
         np.copyto(rgb, _spread(style.colour("plate", 0, 0.9), rgb), where=plate)
     elif part in ("coach rear", "coach front"):
         rise = v if part == "coach rear" else 1.0 - v
-        low, high = (0.25, 0.72) if high_windows(thing) else (0.12, 0.78)
+        low, high = (0.25, 0.72) if _has_two_decks(thing) else (0.12, 0.78)
         np.copyto(rgb, glass, where=(wide < 0.86) & (rise > low) & (rise < high))
-        if high_windows(thing):
+        if _has_two_decks(thing):
             np.copyto(rgb, rgb * 0 + body.paint, where=(rise > 0.42) & (rise < 0.54))
         sign = (wide < 0.5) & (rise > high + 0.05) & (rise < high + 0.15)
         np.copyto(rgb, style.colour("tyre") * 1.3, where=sign)
@@ -234,8 +232,8 @@ def _face(part, body, thing, u, v, style):
     return rgb
 
 
-def high_windows(thing):
-    """Tells whether a bus has two decks."""
+def _has_two_decks(thing):
+    """Tells whether a vehicle is a bus with two decks."""
     return thing.kind == "bus" and thing.look == 1
 
 
@@ -281,7 +279,7 @@ def _flank(body, thing, window, profile, panes, wheels, radius, style):
 
 def _paint_rows(thing, u, v, high, glass, style, rgb, stripe):
     """Paints the windows, doors and stripe of a bus or train, in place."""
-    bands = ((1.25, 2.05), (2.75, 3.75)) if high_windows(thing) else ((1.3, high - 0.75),)
+    bands = ((1.25, 2.05), (2.75, 3.75)) if _has_two_decks(thing) else ((1.3, high - 0.75),)
     pane = np.abs(u / 1.5 - np.floor(u / 1.5) - 0.5) < 0.45
     for low, top in bands:
         np.copyto(rgb, glass, where=pane & (v > low) & (v < top))

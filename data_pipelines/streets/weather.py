@@ -45,16 +45,16 @@ def expose(rgb, style):
     rows = ((np.arange(height, dtype=np.float32) + 0.5) / height - 0.5)[:, None]
     cols = ((np.arange(width, dtype=np.float32) + 0.5) / width - 0.5)[None]
     grey = (rgb[0] + rgb[1] + rgb[2]) / np.float32(3.0)
-    rgb = grey + (rgb - grey) * np.float32(draws.between(0.6, 1.0))
+    rgb = grey + (rgb - grey) * np.float32(draws.between(0.8, 1.2))
     warmth, green = draws.between(-0.1, 0.1), draws.between(-0.03, 0.03)
     balance = np.array([1.0 + warmth, 1.0 + green, 1.0 - warmth], np.float32).reshape(3, 1, 1)
     vignette = 1.0 - np.float32(draws.between(0.1, 0.6)) * (rows * rows + cols * cols)
     rgb = rgb * (balance * vignette)
-    for _ in range(draws.below(3)):
+    for _ in range(draws.pick((0, 1, 2), (0.5, 0.42, 0.08))):
         rgb = _blur(rgb)
     # Exposure, then a tone curve x (1 + k) / (1 + k x), which lifts what is dark for k > 0.
-    light = rgb * np.float32(draws.between(0.55, 1.25) / 255.0)
-    curve = np.float32(draws.between(-0.35, 0.5))
+    light = rgb * np.float32(draws.between(0.95, 1.8) / 255.0)
+    curve = np.float32(draws.between(-0.4, 0.3))
     light = np.maximum(light, np.float32(0.0))
     light = light * (1.0 + curve) / (1.0 + curve * np.minimum(light, np.float32(1.0)))
     if draws.chance(0.3):
@@ -62,7 +62,7 @@ def expose(rgb, style):
         veil = np.float32(draws.between(0.02, 0.1)) * (0.7 - rows)
         light = light + veil
     # Shot noise grows with the square root of the light, read noise does not.
-    strength = draws.between(0.006, 0.03)
+    strength = draws.between(0.003, 0.015)
     noise = draws.bell(rgb.shape)
     shared = draws.bell(grey.shape)
     level = np.float32(strength) * (0.4 + np.sqrt(light))
