@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple
 
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import LabelSpace
-from drsl_tf import __version__
 from drsl_tf import common
 from drsl_tf import files
 from drsl_tf import inference
+from drsl_tf import model_description
 from drsl_tf import runs
 from drsl_tf import serving
+from drsl_tf import sizes
 from drsl_tf.model import DrslModel
 
-DESCRIPTION_NAME = "segmentation.json"
 FORMATS = ("saved_model", "tflite", "tflite_dynamic")
-
-
-def describe_model(
-    label_space: LabelSpace, size: Optional[Tuple[int, int]] = None
-) -> Dict[str, Any]:
-    """Describes an exported model for whoever uses it.
-
-    Args:
-        label_space: its classes.
-        size: (height, width) at which the network sees every image, or None.
-
-    Returns:
-        A dict that JSON can hold.
-    """
-    return {
-        "schema": 1,
-        "label_space": label_space.name,
-        "class_names": list(label_space.class_names),
-        "palette": [list(color) for color in label_space.palette],
-        "ignore_id": common.IGNORE_ID,
-        "network_size": None if size is None else list(size),
-        "drsl_tf": __version__,
-        "tensorflow": tf.__version__,
-    }
 
 
 def export_run(
@@ -82,7 +57,7 @@ def export_run(
     if os.path.exists(path):
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     loaded = runs.load_run(run_dir, checkpoint, "float32" if lite else precision)
-    network_size = loaded.experiment.get("inference_size") if size == "run" else parse_size(size)
+    network_size = loaded.experiment.get("inference_size") if size == "run" else sizes.parse_size(size)
     space = loaded.experiment.label_space
     if lite:
         dynamic = format_name == "tflite_dynamic"
@@ -92,26 +67,6 @@ def export_run(
     seen = "its own size" if network_size is None else "{}x{}".format(*network_size)
     print(f"Exported {loaded.checkpoint}: {space.num_classes} classes, each image seen at {seen}.")
     print(f"Model: {path}")
-
-
-def parse_size(text: str) -> Optional[Tuple[int, int]]:
-    """Reads a size that a flag gives.
-
-    Args:
-        text: "HEIGHTxWIDTH" in pixels, or "native".
-
-    Returns:
-        (height, width); None for "native".
-
-    Raises:
-        UserError: it is neither.
-    """
-    if text == "native":
-        return None
-    numbers = text.split("x")
-    if len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
-        raise UserError(f"The size {text!r} is not HEIGHTxWIDTH in pixels, such as 512x1024.")
-    return int(numbers[0]), int(numbers[1])
 
 
 def export_saved_model(
@@ -136,8 +91,8 @@ def export_saved_model(
     partial = _reserve(path)
     try:
         # The asset is read from here while the model is saved, and from the model ever after.
-        source = os.path.join(partial, DESCRIPTION_NAME)
-        files.write_json(source, describe_model(label_space, size))
+        source = os.path.join(partial, model_description.NAME)
+        files.write_json(source, model_description.describe_model(label_space, size))
         served.description = tf.saved_model.Asset(source)
         result = os.path.join(partial, "model")
         tf.saved_model.save(served, result, signatures=served.signatures)
@@ -199,36 +154,12 @@ def export_tflite(
         result = os.path.join(partial, "model.tflite")
         with open(result, "wb") as file:
             file.write(content)
-        files.write_json(path + ".json", describe_model(label_space, size))
+        files.write_json(path + ".json", model_description.describe_model(label_space, size))
         os.rename(result, path)
     except OSError as error:
         raise UserError(f"The model cannot be written to {path}: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def read_description(path: str) -> Dict[str, Any]:
-    """Reads the description of an exported model.
-
-    Args:
-        path: a SavedModel's directory or a TFLite file.
-
-    Returns:
-        What `describe_model` gave.
-
-    Raises:
-        UserError: it was not exported by this package.
-    """
-    place = path + ".json"
-    if not path.endswith(".tflite"):
-        place = os.path.join(path, "assets", DESCRIPTION_NAME)
-    try:
-        return files.read_json(place)
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{path} is no exported model, its description {place} cannot be read ({error}). "
-            "Make one by: python -m drsl_tf.export --run_dir=RUN --output=MODEL"
-        ) from error
 
 
 def _reserve(path):

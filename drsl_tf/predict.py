@@ -1,0 +1,68 @@
+"""Labels images by an exported model.
+
+  python -m drsl_tf.predict --model=models/demo --input=photos --output=labelled
+  python -m drsl_tf.predict --model=models/demo --input='photos/**/*.jpg' --output=labelled \
+      --what=ids,color,overlay,confidence
+
+The input is a file, a folder with its sub-folders, or a glob; outputs are OUTPUT/KIND/NAME.png
+under the names of the inputs. Files that cannot be read are named and skipped, and the exit code
+is then 3.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from data_pipelines import cli
+
+_MODEL = flags.DEFINE_string("model", None, "The SavedModel or .tflite file of drsl_tf.export.")
+_INPUT = flags.DEFINE_string("input", None, "Image or video file, folder, or glob.")
+_OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
+_WHAT = flags.DEFINE_list(
+    "what", ["ids"], "What to write: some of ids, color, overlay, confidence."
+)
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "png",
+    ["png", "cityscapes"],
+    "'cityscapes' writes ids as the labelIds that its evaluation server takes.",
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Most images at once, of one size.")
+_TILE = flags.DEFINE_string(
+    "tile", "1024x2048", "HEIGHTxWIDTH above which an image is predicted in tiles; or 'none'."
+)
+_OVERLAP = flags.DEFINE_integer("overlap", 128, "Pixels that neighbouring tiles share.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 64_000_000, "Larger images are skipped.")
+
+
+def main() -> int:
+    """Predicts the inputs; gives the exit code."""
+    cli.require_flags("model", "input", "output")
+    from drsl_tf import prediction  # TensorFlow takes seconds, --help must not.
+    from drsl_tf import sizes
+
+    skipped = prediction.predict_files(
+        _MODEL.value,
+        _INPUT.value,
+        _OUTPUT.value,
+        kinds=_WHAT.value,
+        format_name=_FORMAT.value,
+        batch_size=_BATCH_SIZE.value,
+        tile=sizes.parse_size(_TILE.value, otherwise="none"),
+        overlap=_OVERLAP.value,
+        max_pixels=_MAX_PIXELS.value,
+    )
+    for path, reason in skipped.items():
+        print(f"skipped: {path} {reason}", file=sys.stderr)
+    return cli.EXIT_SKIPPED if skipped else 0
+
+
+def run() -> None:
+    """Runs the command from an installed script."""
+    cli.run_command(main)
+
+
+if __name__ == "__main__":
+    run()

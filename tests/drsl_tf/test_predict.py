@@ -1,0 +1,301 @@
+"""Prediction of folders: names, sizes, skipped files, tiles, and what Cityscapes' scripts read."""
+
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines import decoding
+from data_pipelines import label_spaces
+from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.errors import UserError
+from drsl_tf import exporting
+from drsl_tf import prediction
+from drsl_tf import prediction_inputs
+from drsl_tf import prediction_writer
+from drsl_tf import tiling
+from drsl_tf import video
+from drsl_tf import visualization
+from drsl_tf.predictor import Predictor
+from tests.drsl_tf import run_dirs
+
+_ORIENTATION = 0x0112
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Exports an untrained run."""
+    folder = tmp_path_factory.mktemp("models")
+    run_dir, _ = run_dirs.make_run(folder)
+    exporting.export_run(run_dir, str(folder / "model"))
+    return str(folder / "model")
+
+
+def _draw_image(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (height // 8 + 1, width // 8 + 1, 3))
+    return coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width].astype(np.uint8)
+
+
+def _save(path, height, width, seed=0, **options):
+    os.makedirs(path.parent, exist_ok=True)
+    Image.fromarray(_draw_image(height, width, seed)).save(path, **options)
+
+
+def _list(folder):
+    return sorted(
+        os.path.relpath(os.path.join(root, name), folder)
+        for root, _, names in os.walk(folder) for name in names
+    )
+
+
+def _read(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_names_folders_and_sizes_are_kept(model, tmp_path):
+    photos = tmp_path / "photos"
+    for index, (name, size) in enumerate({
+        "a.png": (40, 56), "b.png": (40, 56), "c.png": (33, 75), "deep/er/a.JPG": (32, 64),
+        "twin.png": (32, 32), "twin.bmp": (32, 48), "dotted.name.png": (32, 32),
+    }.items()):
+        _save(photos / name, *size, seed=index)
+    (photos / "notes.txt").write_text("no image")
+    output = photos / "labelled"  # Within the input: its files are no inputs of a second time.
+    for _ in range(2):
+        skipped = prediction.predict_files(
+            model, str(photos), str(output), kinds=prediction_writer.KINDS, batch_size=2
+        )
+        assert skipped == {}
+    names = ["a", "b", "c", "deep/er/a", "dotted.name", "twin.bmp", "twin.png"]
+    kinds = sorted(prediction_writer.KINDS)
+    assert _list(output) == [f"{kind}/{name}.png" for kind in kinds for name in names]
+    predictor = Predictor(model)
+    for name, source in (("c", "c.png"), ("deep/er/a", "deep/er/a.JPG"), ("b", "b.png")):
+        image = decoding.decode_rgb((photos / source).read_bytes())
+        label, confidence = predictor.predict(image[np.newaxis])
+        color = visualization.color_label_map(label[0], predictor.label_space)
+        assert np.mean(_read(output / "ids" / f"{name}.png") == label[0]) >= 0.9999
+        assert np.mean(_read(output / "color" / f"{name}.png") == color) >= 0.9999
+        shown = _read(output / "overlay" / f"{name}.png").astype(float)
+        assert np.mean(np.abs(shown - (image / 2 + color / 2)) <= 1) >= 0.999
+        grey = _read(output / "confidence" / f"{name}.png")
+        np.testing.assert_allclose(grey / 255, confidence[0], atol=0.01)
+
+
+def test_globs_and_single_files(tmp_path):
+    for name in ("x/1.png", "x/y/2.png", "x/y/3.jpg"):
+        _save(tmp_path / name, 8, 8)
+
+    def find(pattern):
+        inputs = prediction_inputs.find_inputs(str(tmp_path / pattern), str(tmp_path / "out"))
+        return [source.name for source in inputs]
+
+    assert find("x") == ["1", "y/2", "y/3"]
+    assert find("x/**/*.png") == ["1", "y/2"]
+    assert find("*/y/*") == ["x/y/2", "x/y/3"]
+    assert find("x/y/3.jpg") == ["3"]
+    with pytest.raises(UserError, match="no image"):
+        find("z*")
+
+
+def test_orientation_is_honoured(model, tmp_path):
+    exif = Image.Exif()
+    exif[_ORIENTATION] = 6
+    _save(tmp_path / "in/turned.jpg", 32, 64, exif=exif)
+    prediction.predict_files(model, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert _read(tmp_path / "out/ids/turned.png").shape == (64, 32)
+
+
+def test_unreadable_files_are_named_and_skipped(model, tmp_path):
+    photos = tmp_path / "photos"
+    _save(photos / "good.png", 32, 32)
+    _save(photos / "last.png", 32, 32)
+    _save(photos / "large.png", 80, 80)
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "cut.png").write_bytes((photos / "large.png").read_bytes()[:-500])
+    (photos / "text.jpg").write_text("no picture")
+    arguments = [f"--model={model}", f"--input={photos}", f"--output={tmp_path / 'out'}"]
+    result = subprocess.run(
+        [sys.executable, "-m", "drsl_tf.predict", *arguments, "--max_pixels=6000"],
+        capture_output=True, text=True,
+    )
+    assert result.returncode == 3, result.stderr
+    assert "Traceback" not in result.stderr
+    for name in ("empty.png", "cut.png", "text.jpg", "large.png"):
+        assert f"skipped: {photos / name} " in result.stderr
+    assert _list(tmp_path / "out") == ["ids/good.png", "ids/last.png"]
+
+
+def test_bad_flags_end_with_one_line(model, tmp_path):
+    arguments = [f"--model={model}", f"--input={tmp_path}", f"--output={tmp_path / 'out'}"]
+    result = subprocess.run(
+        [sys.executable, "-m", "drsl_tf.predict", *arguments], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "leads to no image" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"kinds": ["ids", "colour"]}, "color"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"tile": (64, 64), "overlap": 40}, "overlap"),
+        ({"overlap": -1}, "overlap"),
+        ({"format_name": "cityscapes"}, "aachen"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_work(model, tmp_path, options, words):
+    _save(tmp_path / "a.png", 32, 32)
+    with pytest.raises(UserError, match=words):
+        prediction.predict_files(model, str(tmp_path), str(tmp_path / "out"), **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_exported_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="drsl_tf.export"):
+        Predictor(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 96, 127, 128, 129, 500])
+@pytest.mark.parametrize("overlap", [0, 10, 32])
+def test_tiles_share_out_an_axis(length, overlap):
+    spans = tiling.split_axis(length, 64, overlap)
+    assert spans[0].first == 0 and spans[-1].last == length
+    for span, following in zip(spans, spans[1:]):
+        assert span.last == following.first
+        assert span.stop - following.start >= overlap
+    for span in spans:
+        assert span.start % 32 == 0 and span.stop - span.start <= 64
+        assert 0 <= span.start <= span.first < span.last <= span.stop <= length
+
+
+def test_tiles_of_a_local_function_give_the_whole():
+    def predict(images):
+        grey = images.mean(axis=-1)
+        return (grey / 16).astype(np.uint8), (grey / 255).astype(np.float32)
+
+    image = _draw_image(150, 210)
+    label, confidence = tiling.predict_in_tiles(predict, image, (64, 96), 16)
+    np.testing.assert_array_equal(label, predict(image)[0])
+    np.testing.assert_array_equal(confidence, predict(image)[1])
+
+
+def test_tiles_that_overlap_enough_give_the_networks_whole(model):
+    predictor = Predictor(model)
+    image = _draw_image(32, 1100)
+    whole, _ = predictor.predict(image[np.newaxis])
+    # Half of the overlap is more than the network sees to either side.
+    tiled, _ = tiling.predict_in_tiles(predictor.predict, image, (32, 640), 448)
+    assert np.mean(tiled == whole[0]) >= 0.9999
+
+
+def test_large_images_are_tiled(model, tmp_path, monkeypatch):
+    _save(tmp_path / "in/large.png", 96, 200)
+    _save(tmp_path / "in/small.png", 64, 64)
+    shapes = []
+    predict = Predictor.predict
+    monkeypatch.setattr(
+        Predictor, "predict", lambda self, x: shapes.append(x.shape) or predict(self, x)
+    )
+    prediction.predict_files(
+        model, str(tmp_path / "in"), str(tmp_path / "out"), tile=(64, 96), overlap=16
+    )
+    assert max(shape[1] for shape in shapes) <= 64 and max(shape[2] for shape in shapes) <= 96
+    assert _read(tmp_path / "out/ids/large.png").shape == (96, 200)
+
+
+def test_cityscapes_own_evaluator_reads_the_predictions(model, tmp_path, monkeypatch):
+    evaluator = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
+    root = run_dirs.render_target(tmp_path, val_count=4)
+    prediction.predict_files(
+        model, os.path.join(root, "leftImg8bit", "val"), str(tmp_path / "out"),
+        kinds=["ids", "color"], format_name="cityscapes",
+    )
+    assert all(
+        name.endswith(("_pred_labelIds.png", "_pred_color.png"))
+        for name in _list(tmp_path / "out")
+    )
+    domain = Cityscapes(root=root)
+    table = prediction_writer.make_label_id_table(domain.label_space)
+    monkeypatch.setattr(evaluator.args, "predictionPath", str(tmp_path / "out" / "ids"))
+    monkeypatch.setattr(evaluator.args, "predictionWalk", None)
+    predictor = Predictor(model)
+    for pair in domain.list_pairs("val"):
+        found = evaluator.getPrediction(evaluator.args, pair.label_path)
+        label, _ = predictor.predict(domain.read_image(pair.image_path)[np.newaxis])
+        assert np.mean(_read(found) == table[label[0]]) >= 0.9999
+
+
+@pytest.mark.parametrize(
+    "make", [label_spaces.cityscapes19, label_spaces.synthia16, label_spaces.cityscapes13]
+)
+def test_label_ids_lead_back_to_the_classes(make):
+    space = make()
+    back = label_spaces.compose(
+        label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
+        label_spaces.convert(label_spaces.cityscapes19(), space),
+    )
+    table = prediction_writer.make_label_id_table(space)
+    assert [back[int(table[index])] for index in range(space.num_classes)] == list(
+        range(space.num_classes)
+    )
+    with pytest.raises(UserError, match="pavement"):
+        prediction_writer.make_label_id_table(label_spaces.camvid11())
+
+
+class _Capture:
+    """Stands for OpenCV's reader: three frames, blue, green and red in its BGR order."""
+
+    def __init__(self, path):
+        self._left = [] if os.path.getsize(path) == 0 else [0, 1, 2]
+
+    def read(self):
+        if not self._left:
+            return False, None
+        frame = np.zeros((32, 48, 3), np.uint8)
+        frame[..., self._left.pop(0)] = 255
+        return True, frame
+
+    def release(self):
+        pass
+
+
+def test_videos_are_predicted_frame_by_frame(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=_Capture))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/drive.mp4").write_bytes(b"frames")
+    (tmp_path / "in/empty.avi").write_bytes(b"")
+    _save(tmp_path / "in/photo.png", 32, 48)
+    skipped = prediction.predict_files(model, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert list(skipped) == [str(tmp_path / "in/empty.avi")]
+    frames = [f"ids/drive/{index:06d}.png" for index in range(3)]
+    assert _list(tmp_path / "out") == [*frames, "ids/photo.png"]
+    colors = [frame[0, 0].tolist() for frame in video.iterate_frames(tmp_path / "in/drive.mp4")]
+    assert colors == [[0, 0, 255], [0, 255, 0], [255, 0, 0]]
+
+
+def test_a_missing_opencv_is_said(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    (tmp_path / "drive.mp4").write_bytes(b"frames")
+    with pytest.raises(UserError, match=r"drsl_tf\[video\]"):
+        prediction.predict_files(model, str(tmp_path), str(tmp_path / "out"))
+
+
+def test_tflite_files_predict_too(tmp_path):
+    for name, lines in (("any", []), ("fixed", ["trainer.run.inference_size = (32, 64)"])):
+        run_dir, _ = run_dirs.make_run(tmp_path / name, lines=lines)
+        path = str(tmp_path / f"{name}.tflite")
+        exporting.export_run(run_dir, path, format_name="tflite")
+        exporting.export_run(run_dir, str(tmp_path / name / "model"))
+        images = np.stack([_draw_image(64, 128, seed) for seed in (1, 2)])
+        label, confidence = Predictor(path).predict(images)
+        expected, _ = Predictor(str(tmp_path / name / "model")).predict(images)
+        assert label.shape == confidence.shape == (2, 64, 128)
+        assert np.mean(label == expected) >= (0.999 if name == "any" else 0.7)
