@@ -49,6 +49,7 @@ class Folder(Domain):
         UserError: the description does not fit together.
     """
 
+    name = "folder"
     splits = None
     image_suffixes = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
     label_suffixes = (".png", ".bmp", ".tif", ".tiff")
