@@ -1,0 +1,104 @@
+"""The training command as a user types it: help, errors, exit codes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+_STREETS = [
+    "game/rendered.rendered_root.count = 4",
+    "game/rendered.rendered_root.size = (32, 64)",
+    "camera/rendered.rendered_root.count = 2",
+    "camera/rendered.rendered_root.val_count = 1",
+    "camera/rendered.rendered_root.size = (32, 64)",
+    "CROP = (32, 64)",
+    "SOURCE_STEPS = 1",
+    "ROUNDS = 1",
+    "STEPS_PER_ROUND = 1",
+]
+
+
+def _call(*arguments, cwd):
+    environment = dict(os.environ, PYTHONPATH=os.getcwd())
+    return subprocess.run(
+        [sys.executable, "-m", "drsl_tf.train", *arguments],
+        capture_output=True, text=True, cwd=cwd, env=environment, timeout=240,
+    )
+
+
+def _make_params(folder):
+    roots = [
+        f"{style}/rendered.rendered_root.root = '{folder}/{style}'"
+        for style in ("game", "camera")
+    ]
+    return [f"--gin_param={line}" for line in (*_STREETS, *roots)]
+
+
+def _assert_refused(result, *words):
+    assert result.returncode == 2, result.stderr[-2000:]
+    assert "Traceback" not in result.stderr
+    error = result.stderr[result.stderr.index("error: ") :]
+    assert "\n\n" not in error.strip(), "an error is one paragraph"
+    for word in words:
+        assert word in error
+
+
+def test_help_is_quick_and_shows_examples(tmp_path):
+    began = time.monotonic()
+    result = _call("--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "--gin_file=gin_configs/demo.gin" in result.stdout + result.stderr
+    # Generous on a busy machine; importing TensorFlow alone would take longer.
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], ["--gin_file is missing"]),
+        (["--gin_fiel=demo.gin"], ["gin_fiel", "--help"]),
+        (["demo.gin"], ["demo.gin", "flag"]),
+        (["--gin_file=nowhere.gin"], ["nowhere.gin", "demo.gin"]),
+        (["--gin_file=demo.gin", "--gin_param=SOURCE_STEP = 3"], ["SOURCE_STEP", "SOURCE_STEPS"]),
+        (["--gin_file=demo.gin", "--gin_param=SOURCE_STEPS = -1"], ["source_steps", "-1"]),
+    ],
+)
+def test_bad_flags_and_configurations_are_one_paragraph(tmp_path, arguments, words):
+    _assert_refused(_call(*arguments, cwd=tmp_path), *words)
+    assert not (tmp_path / "runs").exists() or "source_steps" in words
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = _call("--gin_file=nowhere.gin", "--debug", cwd=tmp_path)
+    assert result.returncode != 0 and "Traceback" in result.stderr
+
+
+def test_a_missing_data_set_says_how_to_get_it(tmp_path):
+    result = _call("--gin_file=synthia2cs.gin", "--run_dir=run", cwd=tmp_path)
+    _assert_refused(result, "data/synthia", "render_streets")
+
+
+def test_a_short_run_and_then_a_broken_data_set(tmp_path):
+    params = _make_params(tmp_path)
+    result = _call("--gin_file=demo.gin", "--run_dir=run", *params, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "mIoU before adaptation" in result.stdout and "figure.png" in result.stdout
+    produced = {"config.gin", "results.json", "figure.png", "pseudo_labels", "checkpoints"}
+    assert produced <= set(os.listdir(tmp_path / "run"))
+
+    labels = tmp_path / "game" / "labels"
+    first, second, third, _ = sorted(labels.iterdir())
+    first.write_bytes(first.read_bytes()[:100])
+    label = Image.open(second)
+    wrong = Image.fromarray(np.full((32, 64), 200, np.uint8)).convert("P")
+    wrong.putpalette(label.getpalette())
+    wrong.frombytes(b"\xc8" * 32 * 64)
+    wrong.save(second)
+    third.unlink()
+    result = _call("--gin_file=demo.gin", "--run_dir=other", *params, cwd=tmp_path)
+    _assert_refused(result, first.name, second.name, third.name, "200", "skip")
+    assert not (tmp_path / "other" / "checkpoints").exists()
