@@ -32,14 +32,9 @@ def take_fingerprint(
     Returns:
         A hash over path, size and time of change of every file, the table of ids and the limits.
     """
-    import tensorflow as tf
 
     def describe(path):
-        try:
-            status = tf.io.gfile.stat(path)
-        except tf.errors.OpError:
-            return [path, -1, -1]
-        return [path[len(domain.root) :], status.length, status.mtime_nsec]
+        return path[len(domain.root) :], files.read_status(path)
 
     paths = [path for pair in pairs for path in pair[1:] if path is not None]
     content = [

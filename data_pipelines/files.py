@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import List, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 from data_pipelines.errors import UserError
 
@@ -86,6 +86,31 @@ def _collect(root, folder, suffixes, depth, found):
             found.append(relative)
         elif not entry.lower().endswith(_NEVER_FOLDERS) and is_folder(join_path(root, relative)):
             _collect(root, relative, suffixes, depth + 1, found)
+
+
+def read_status(path: str) -> Optional[Tuple[int, int]]:
+    """Asks for a file's size and time of change.
+
+    Args:
+        path: any path that TensorFlow reads.
+
+    Returns:
+        (bytes, nanoseconds); None for a file that is not there.
+    """
+    if "://" not in path:
+        # TensorFlow rounds the time of local files to whole seconds.
+        try:
+            local = os.stat(path)
+        except OSError:
+            return None
+        return local.st_size, local.st_mtime_ns
+    import tensorflow as tf
+
+    try:
+        status = tf.io.gfile.stat(path)
+    except tf.errors.OpError:
+        return None
+    return status.length, status.mtime_nsec
 
 
 def read_bytes(path: str, limit: int) -> bytes:
