@@ -10,7 +10,9 @@ import tqdm
 _REFRESH_SECONDS = {True: 0.2, False: 15.0}
 
 
-def make_progress_bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm.tqdm:
+def make_progress_bar(
+    total: int, description: str, unit: str, initial: int = 0, *, shown: bool = True
+) -> tqdm.tqdm:
     """Makes a progress bar on standard error.
 
     Args:
@@ -18,6 +20,7 @@ def make_progress_bar(total: int, description: str, unit: str, initial: int = 0)
         description: what is going on.
         unit: one unit's name, such as "image".
         initial: units that are done already, in a resumed run.
+        shown: False makes a bar that counts in silence.
 
     Returns:
         The bar: `update(n)` counts, `set_postfix_str(text)` shows more, `close()` ends it; it is
@@ -28,6 +31,7 @@ def make_progress_bar(total: int, description: str, unit: str, initial: int = 0)
         desc=description,
         unit=f" {unit}",
         initial=initial,
+        disable=not shown,
         mininterval=_REFRESH_SECONDS[sys.stderr.isatty()],
         dynamic_ncols=True,
         file=sys.stderr,

@@ -8,11 +8,10 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 import tempfile
-import time
 
 from data_pipelines.errors import UserError
+from data_pipelines.progress import make_progress_bar
 from data_pipelines.streets import layouts
 from data_pipelines.streets import renderer
 
@@ -173,7 +172,7 @@ def _write_scenes(folder, stamp, workers, progress):
     total = stamp["count"] + stamp["val_count"]
     jobs = [(stamp["seed"], index, tuple(stamp["size"]), stamp["style"]) for index in range(total)]
     workers = min(workers or os.cpu_count() or 1, total)
-    report = _Progress(total, progress)
+    report = make_progress_bar(total, f"rendering {stamp['style']}", "scene", shown=progress)
     if workers == 1 or total <= _SERIAL_LIMIT:
         _store(folder, stamp, map(_render_one, jobs), report)
         return
@@ -199,40 +198,5 @@ def _store(folder, stamp, results, report):
                 made.add(os.path.dirname(path))
             with open(path, "wb") as stream:
                 stream.write(data)
-        report.advance()
+        report.update(1)
     report.close()
-
-
-class _Progress:
-    """A line on stderr: scenes done, rate and time left."""
-
-    def __init__(self, total, shown):
-        self._total = total
-        self._shown = shown
-        self._done = 0
-        self._start = time.monotonic()
-        self._last = 0.0
-
-    def advance(self):
-        self._done += 1
-        now = time.monotonic() - self._start
-        every = 0.5 if sys.stderr.isatty() else 10.0
-        if self._shown and now - self._last >= every:
-            self._last = now
-            rate = self._done / now
-            left = (self._total - self._done) / rate
-            self._print(f"{self._done}/{self._total} scenes, {rate:.1f} a second, {left:.0f} s "
-                        "left")
-
-    def close(self):
-        if self._shown:
-            seconds = time.monotonic() - self._start
-            self._print(f"{self._done}/{self._total} scenes in {seconds:.0f} s")
-            if sys.stderr.isatty():
-                print(file=sys.stderr)
-
-    def _print(self, line):
-        if sys.stderr.isatty():
-            print(f"\r{line:<60}", end="", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
