@@ -81,6 +81,11 @@ class AdaptationData:
         return self.source.label_space
 
     @property
+    def source_batch(self) -> int:
+        """Source images in a batch, over all replicas."""
+        return self._batches["source"]
+
+    @property
     def target_batch(self) -> int:
         """Target images in a batch, over all replicas."""
         return self._batches["target"]

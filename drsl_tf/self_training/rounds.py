@@ -162,7 +162,7 @@ class PseudoLabeler:
             confidence, prediction = pseudo_labels.confidence_and_prediction(logits)
             result = (kept, confidence, prediction)
             if head is not None:
-                result += (_find_modes(outputs, head.modes),)
+                result += (find_modes(outputs, head.modes),)
             return result
 
         run = ReplicatedFunction(predict, strategy)
@@ -220,8 +220,16 @@ class PseudoLabeler:
                 tally.add(*future.result())
 
 
-def _find_modes(outputs, modes):
-    """Numbers the nearest mode, among its predicted class's, of every pixel: c * K + k."""
+def find_modes(outputs, modes):
+    """Finds the nearest mode, among those of its predicted class, of every pixel.
+
+    Args:
+        outputs: a `DrslModel`'s outputs: logits (B, h, w, C) and embedding (B, h', w', d).
+        modes: (C, K, d) float32 of unit length.
+
+    Returns:
+        (B, h', w') int32: c * K + k for mode k of class c.
+    """
     embedding = outputs[common.EMBEDDING]
     prediction = tf.argmax(outputs[common.LOGITS], axis=-1, output_type=tf.int32)
     prediction = tf.image.resize(

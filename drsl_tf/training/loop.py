@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional
 
 import keras
 import tensorflow as tf
@@ -26,7 +26,9 @@ class TrainingLoop:
     Args:
         model: a compiled `DrslModel`.
         strategy: where to run.
-        callbacks: Keras callbacks; batch ends carry the loss and its terms.
+        callbacks: Keras callbacks. An epoch is a stage. Every tenth batch end, and the last one,
+            carries the loss and its terms, means over the steps since the one before; every batch
+            end carries "data_wait_seconds". The end of an epoch carries the stage's scores.
         seed: the experiment's seed.
     """
 
@@ -79,11 +81,21 @@ class TrainingLoop:
                     logs = {m.name: float(m.result()) for m in self._model.metrics}
                     shown = ", ".join(f"{name} {value:.3f}" for name, value in logs.items())
                     bar.set_postfix_str(shown, refresh=False)
+                    for metric in self._model.metrics:
+                        metric.reset_state()
                 logs["data_wait_seconds"] = waited
                 self._callbacks.on_train_batch_end(step, logs)
                 bar.update(1)
                 after_step(step + 1)
-        self._callbacks.on_epoch_end(round_index)
+
+    def end_stage(self, round_index: int, scores: Dict[str, float]) -> None:
+        """Tells the callbacks that a stage is trained and scored.
+
+        Args:
+            round_index: 0 for the source stage.
+            scores: numbers known of the stage, by name.
+        """
+        self._callbacks.on_epoch_end(round_index, scores)
         self._callbacks.on_train_end()
 
     def _distribute(self, source, target, round_index, steps, start_step):

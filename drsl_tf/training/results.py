@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from drsl_tf import files
+from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
@@ -29,6 +30,7 @@ class ResultsFile:
 
     def __init__(self, run_dir: str, *, experiment: str, seed: int, class_names):
         self.path = os.path.join(run_dir, "results.json")
+        self._run_dir = run_dir
         self._class_names = list(class_names)
         self._header = {
             "schema": SCHEMA,
@@ -46,8 +48,10 @@ class ResultsFile:
         confusion: Optional[ConfusionMatrix],
         pseudo_label: Optional[Dict[str, Any]],
         seconds: float,
-    ) -> None:
+    ) -> Dict[str, Any]:
         """Adds a stage, in the place of an earlier record of the same round, and writes the file.
+
+        The confusion matrix goes to a file of its own, `confusion/round_N.csv`.
 
         Args:
             round_index: 0 for the source stage.
@@ -55,6 +59,9 @@ class ResultsFile:
             pseudo_label: what is known of the pseudo-labels it trained on; None in the source
                 stage.
             seconds: wall time of the stage, over all the processes that worked on it.
+
+        Returns:
+            The stage's entry in the file.
         """
         stage: Dict[str, Any] = {"round": round_index, "miou": None, "iou": None}
         scores: Dict[str, Any] = {}
@@ -63,12 +70,18 @@ class ResultsFile:
             stage["iou"] = dict(zip(self._class_names, map(_percent, confusion.iou())))
             stage["num_classes_scored"] = confusion.num_present
             scores = protocols.score_protocols(confusion, self._class_names)
+            confusion_files.write_confusion(
+                confusion_files.locate_confusion(self._run_dir, round_index),
+                confusion,
+                self._class_names,
+            )
         stage["pseudo_label"] = pseudo_label
         stage["seconds"] = round(seconds, 1)
         stage["protocols"] = scores
         self.stages = [s for s in self.stages if s["round"] != round_index] + [stage]
         self.stages.sort(key=lambda s: s["round"])
         files.write_json(self.path, self.as_dict())
+        return stage
 
     def as_dict(self) -> Dict[str, Any]:
         """Gives the content of the file.
@@ -107,6 +120,29 @@ class ResultsFile:
                 cells = [_cell(None if v is None else 100 * v) for v in values]
                 rows.append(f"{title:<{width}}" + "".join(cells))
         return "\n".join(rows)
+
+
+def flatten_numbers(entry: Any, prefix: str = "") -> Dict[str, float]:
+    """Lists the numbers of a nested record under the paths to them.
+
+    Args:
+        entry: dicts and lists of numbers and other values, such as a stage's entry.
+        prefix: what stands before every path.
+
+    Returns:
+        Path, such as "iou/road" or "mode_usage/road/0", -> number. What is no number is left out.
+    """
+    if isinstance(entry, dict):
+        items = entry.items()
+    elif isinstance(entry, list):
+        items = enumerate(entry)
+    else:
+        is_number = isinstance(entry, (int, float)) and not isinstance(entry, bool)
+        return {prefix: float(entry)} if is_number else {}
+    flat = {}
+    for key, value in items:
+        flat.update(flatten_numbers(value, f"{prefix}/{key}" if prefix else str(key)))
+    return flat
 
 
 def _summarise(stage):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from typing import Callable, Optional, Sequence, Tuple
 
@@ -16,9 +17,12 @@ from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
+from drsl_tf.training.preemption import Preemption
 from drsl_tf.training.results import ResultsFile
+from drsl_tf.training.results import flatten_numbers
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.strategy import create_strategy
+from drsl_tf.training.strategy import get_worker_index
 from drsl_tf.visualization import ComparisonFigure
 
 
@@ -42,7 +46,7 @@ def run(
 ) -> ResultsFile:
     """Trains on the source, adapts to the target, and scores every stage.
 
-    A run directory that holds a checkpoint is resumed.
+    A run directory that holds a checkpoint is resumed. SIGTERM saves one and raises `Preempted`.
 
     Args:
         run_dir: where everything of this run is written.
@@ -157,7 +161,9 @@ class Trainer:
             model,
             model.optimizer,
             {"round": self._round, "step": self._step, "seconds": self._seconds},
+            is_chief=get_worker_index(strategy) == 0,
         )
+        self._preemption = Preemption()
 
     def train(self) -> ResultsFile:
         """Runs every stage that is not done yet.
@@ -165,19 +171,35 @@ class Trainer:
         Returns:
             The run's record.
         """
-        if self._checkpoints.restore_latest():
-            logging.info(
-                "Resuming at round %d, step %d.", int(self._round), int(self._step)
-            )
-        self._clock = time.monotonic()
-        while int(self._round) <= self._schedule.rounds:
-            self._run_stage(int(self._round))
-            self._round.assign_add(1)
-            self._step.assign(0)
-            self._seconds.assign(0.0)
-            self._checkpoints.save()
-        self._figure.draw(self._schedule.rounds)
+        with self._preemption:
+            self._restore()
+            self._clock = time.monotonic()
+            while int(self._round) <= self._schedule.rounds:
+                self._run_stage(int(self._round))
+                with self._preemption.held():
+                    self._round.assign_add(1)
+                    self._step.assign(0)
+                    self._seconds.assign(0.0)
+                    self._checkpoints.save()
+            self._figure.draw(self._schedule.rounds)
         return self._results
+
+    def _restore(self):
+        path = self._checkpoints.restore_latest()
+        if path is None:
+            self._checkpoints.save()
+            return
+        logging.info(
+            "Resuming at round %d, step %d, from %s.", int(self._round), int(self._step), path
+        )
+        # Pseudo-labels of a later round come from a checkpoint that could not be read again.
+        later = int(self._round) + 1
+        while os.path.isdir(self._locate_labels(later)):
+            shutil.rmtree(self._locate_labels(later))
+            later += 1
+
+    def _locate_labels(self, round_index):
+        return os.path.join(self._run_dir, "pseudo_labels", f"round_{round_index}")
 
     def _run_stage(self, round_index):
         target, report = None, None
@@ -188,23 +210,22 @@ class Trainer:
                 self._data.target,
                 self._data.target_pairs,
                 round_index=round_index,
-                directory=os.path.join(
-                    self._run_dir, "pseudo_labels", f"round_{round_index}"
-                ),
+                directory=self._locate_labels(round_index),
                 **self._inference,
             )
             target = self._data.make_target_stream(labelled)
         steps = self._schedule.count_steps(
             round_index, len(self._data.target_pairs), self._data.target_batch
         )
-        self._loop.run_stage(
-            self._data.make_source_stream(),
-            target,
-            round_index=round_index,
-            steps=steps,
-            start_step=int(self._step),
-            after_step=lambda done: self._after_step(done, steps),
-        )
+        with self._preemption.held():
+            self._loop.run_stage(
+                self._data.make_source_stream(),
+                target,
+                round_index=round_index,
+                steps=steps,
+                start_step=int(self._step),
+                after_step=lambda done: self._after_step(done, steps),
+            )
         confusion = None
         if self._data.eval_pairs:
             confusion = self._evaluator.evaluate(
@@ -214,15 +235,21 @@ class Trainer:
                 on_prediction=self._figure.collect(round_index),
             )
         self._count_seconds()
-        self._results.record_stage(round_index, confusion, report, float(self._seconds))
+        stage = self._results.record_stage(
+            round_index, confusion, report, float(self._seconds)
+        )
+        self._loop.end_stage(round_index, flatten_numbers(stage))
 
     def _after_step(self, done, steps):
         self._step.assign(done)
-        if done % self._schedule.checkpoint_every == 0 or done == steps:
+        stop = self._preemption.requested
+        if stop or done % self._schedule.checkpoint_every == 0 or done == steps:
             self._count_seconds()
             self._checkpoints.save()
 
     def _count_seconds(self):
+        if stop:
+            self._preemption.stop()
         now = time.monotonic()
         self._seconds.assign_add(now - self._clock)
         self._clock = now

@@ -1,0 +1,68 @@
+"""Confusion matrices as CSV files, one a stage of a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import List, Sequence, Tuple
+
+import numpy as np
+
+from drsl_tf import files
+from drsl_tf.evaluation.confusion import ConfusionMatrix
+
+_CORNER = "label \\ prediction"
+_NO_CLASS = "no class"
+
+
+def locate_confusion(run_dir: str, round_index: int) -> str:
+    """Gives the path of a stage's confusion matrix.
+
+    Args:
+        run_dir: the run's directory.
+        round_index: 0 for the source stage.
+
+    Returns:
+        The path.
+    """
+    return os.path.join(run_dir, "confusion", f"round_{round_index}.csv")
+
+
+def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence[str]) -> None:
+    """Writes a confusion matrix, whole or not at all.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        confusion: the counts.
+        class_names: names of the classes, in the order of their ids.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_CORNER, *class_names, _NO_CLASS])
+    for name, counts in zip(class_names, confusion.matrix.tolist()):
+        writer.writerow([name, *counts])
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    files.write_text(path, text.getvalue())
+
+
+def read_confusion(path: str) -> Tuple[List[str], np.ndarray]:
+    """Reads what `write_confusion` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The class names, and the (C, C + 1) int64 counts of pixels: rows are labels, columns
+        predictions, the last column predictions that are no class.
+
+    Raises:
+        ValueError: the file is no such matrix.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    names = [row[0] for row in rows]
+    if header != [_CORNER, *names, _NO_CLASS]:
+        raise ValueError(f"{path} is no confusion matrix: its columns are not its rows.")
+    counts = np.array([row[1:] for row in rows], np.int64)
+    return names, counts
