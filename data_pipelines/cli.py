@@ -1,7 +1,8 @@
 """What every command of the program does the same way: help, flags, errors, exit codes.
 
 Exit codes: 0 done, 1 a defect of the program, 2 bad input, flags or configuration, 3 done but for
-files that were named and skipped, 130 interrupted.
+files that were named and skipped, 75 stopped early by SIGTERM or by the loss of another machine,
+everything so far kept (the same command goes on), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from data_pipelines.errors import UserError
 EXIT_DEFECT = 1
 EXIT_BAD_INPUT = 2
 EXIT_SKIPPED = 3
+EXIT_STOPPED_EARLY = 75
 EXIT_INTERRUPTED = 130
 
 _HELP_FLAGS = ("-h", "-help", "--help", "-helpshort", "--helpshort")

@@ -5,7 +5,7 @@
   python -m drsl_tf.train --gin_file=demo.gin --gin_param="SOURCE_STEPS = 20"
 
 The run directory receives config.gin, results.json, pseudo_labels/, checkpoints/ and figure.png.
-The same command, run again, goes on where it stopped.
+The same command, run again, goes on where it stopped; --fresh starts over instead.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _GIN_PARAM = flags.DEFINE_multi_string(
 _RUN_DIR = flags.DEFINE_string(
     "run_dir", None, "Where the run is written; by default runs/NAME for NAME.gin."
 )
+_FRESH = flags.DEFINE_bool(
+    "fresh", False, "Start over: what is in the run directory is moved to RUN_DIR.old-N."
+)
 
 
 def main() -> None:
@@ -34,7 +37,7 @@ def main() -> None:
     run_dir = _RUN_DIR.value or os.path.join("runs", name)
     from drsl_tf.training import launcher  # TensorFlow takes seconds, --help must not.
 
-    launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir)
+    launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)
 
 
 def run() -> None:

@@ -14,6 +14,7 @@ from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from data_pipelines.label_spaces import LabelSpace
 from drsl_tf import common
+from drsl_tf import files
 
 _IGNORE_COLOR = (0, 0, 0)
 _PANEL_WIDTH = 320
@@ -70,7 +71,7 @@ class ComparisonFigure:
             if pair.name in chosen:
                 path = self._find(round_index, pair)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                Image.fromarray(prediction).save(path)
+                files.write_png(path, Image.fromarray(prediction))
 
         return keep
 
@@ -101,7 +102,7 @@ class ComparisonFigure:
                 sheet.paste(panel, (column * (_PANEL_WIDTH + _GAP), top))
             top += row[0].height + _GAP
         sheet.paste(legend, (0, top))
-        sheet.save(self.path)
+        files.write_png(self.path, sheet)
         return self.path
 
     def _make_row(self, pair, last_round) -> List[Image.Image]:

@@ -120,8 +120,10 @@ class PseudoLabeler:
         report_path = os.path.join(directory, _REPORT)
         if os.path.exists(report_path):
             return labelled, files.read_json(report_path)
-        partial = directory + ".partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        # Without a report the labels are not whole: what is there is not trusted, but redone.
+        partial = directory + files.PARTIAL
+        for leftover in (partial, directory):
+            shutil.rmtree(leftover, ignore_errors=True)
         os.makedirs(partial)
         logits_path = os.path.join(partial, ".logits")
         histogram, usage = self._collect(
@@ -142,7 +144,7 @@ class PseudoLabeler:
             else dict(zip(domain.label_space.class_names, usage.tolist())),
         }
         files.write_json(os.path.join(partial, _REPORT), report)
-        os.replace(partial, directory)
+        files.rename_whole(partial, directory)
         return labelled, report
 
     def _collect(
@@ -197,7 +199,7 @@ class PseudoLabeler:
         def finish(pair, label):
             path = os.path.join(directory, pair.name + ".png")
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            Image.fromarray(label).save(path)
+            files.write_png(path, Image.fromarray(label))
             truth = None
             if pair.label_path is not None:
                 truth = _resize_labels(domain.read_label(pair.label_path), label.shape)

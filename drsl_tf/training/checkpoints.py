@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Dict
+import shutil
+import tempfile
+from typing import Dict, List, Optional
 
 import tensorflow as tf
+from absl import logging
 
+from data_pipelines.errors import UserError
 from drsl_tf import compat
+from drsl_tf import files
+from drsl_tf.training import checkpoint_files
+
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class CheckpointStore:
@@ -16,16 +24,27 @@ class CheckpointStore:
     Tracking a whole model misses variables on Keras 3 (layers in lists, states of random layers,
     statistics of functional backbones), so every variable is listed here by hand.
 
+    A kill at any moment leaves the checkpoints before it whole. Where the newest cannot be read
+    all the same, because the disk spoilt it, the one before it serves.
+
     Args:
         directory: where the checkpoints lie.
         model: a model with every variable created.
         optimizer: its optimizer, slots created; one of its heads is found through the model.
         counters: further variables of the run, by name.
         keep: how many checkpoints stay on disk.
+        is_chief: whether this process is the one of its job that writes files. All processes
+            save at once, since a variable's value may be a mean over them.
     """
 
     def __init__(
-        self, directory: str, model, optimizer, counters: Dict[str, tf.Variable], keep: int = 2
+        self,
+        directory: str,
+        model,
+        optimizer,
+        counters: Dict[str, tf.Variable],
+        keep: int = 2,
+        is_chief: bool = True,
     ):
         self.variables = {
             "model": _number_variables(model.variables),
@@ -38,30 +57,107 @@ class CheckpointStore:
                 compat.list_optimizer_variables(head_optimizer)
             )
         self._checkpoint = tf.train.Checkpoint(**self.variables)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, os.path.join(directory, "checkpoints"), max_to_keep=keep
-        )
+        self._folder = os.path.join(directory, "checkpoints")
+        self._keep = keep
+        self._is_chief = is_chief
 
-    def save(self) -> str:
+    def save(self) -> Optional[str]:
         """Writes a checkpoint.
 
         Returns:
-            Its path.
-        """
-        return self._manager.save()
+            Its path; None where another process writes it.
 
-    def restore_latest(self) -> bool:
-        """Restores the newest checkpoint.
+        Raises:
+            UserError: it cannot be written; the earlier ones are left as they are.
+        """
+        try:
+            if not self._is_chief:
+                with tempfile.TemporaryDirectory() as unused:
+                    self._checkpoint.write(os.path.join(unused, "ckpt"))
+                return None
+            partial = os.path.join(self._folder, files.PARTIAL)
+            shutil.rmtree(partial, ignore_errors=True)
+            os.makedirs(partial)
+            name = f"ckpt-{checkpoint_files.number_next(self._folder)}"
+            self._checkpoint.write(os.path.join(partial, name))
+            path = checkpoint_files.put_in_place(partial, self._folder)
+            shutil.rmtree(partial)
+            checkpoint_files.clear_away(self._folder, self._keep)
+            return path
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(
+                f"A checkpoint cannot be written to {os.path.abspath(self._folder)}: "
+                f"{getattr(error, 'message', error)}. Free some disk, or make the folder "
+                "writable, and run the same command again: it goes on from the checkpoint before."
+            ) from error
+
+    def restore_latest(self) -> Optional[str]:
+        """Restores the newest checkpoint that can be read.
 
         Returns:
-            Whether there was one.
+            Its path; None where there is no checkpoint at all.
+
+        Raises:
+            UserError: there are some and none can be read, or they are of another model.
         """
-        path = self._manager.latest_checkpoint
-        if path is None:
-            return False
-        status = self._checkpoint.restore(path)
-        status.assert_consumed()
-        return True
+        unreadable = []
+        for path in checkpoint_files.list_checkpoints(self._folder):
+            try:
+                shapes = checkpoint_files.read_shapes(path)
+            except ValueError as error:
+                unreadable.append(path)
+                logging.warning(
+                    "The checkpoint %s cannot be read (%s); looking for the one before it.",
+                    path,
+                    error,
+                )
+                continue
+            self._check_shapes(path, shapes)
+            for bad in unreadable if self._is_chief else []:
+                checkpoint_files.set_aside(bad)
+            self._checkpoint.read(path).assert_existing_objects_matched()
+            return path
+        if unreadable:
+            raise UserError(
+                f"None of the checkpoints in {os.path.abspath(self._folder)} can be read. Put a "
+                "copy of them back, or start over with --fresh, which keeps this run under "
+                "another name."
+            )
+        return None
+
+    def list_non_finite(self) -> List[str]:
+        """Lists the variables that hold a NaN or an infinity.
+
+        Returns:
+            Their keys in the checkpoint and, after a colon, their names.
+        """
+        found = [
+            (f"{group}/{key}: {variable.name}", tf.reduce_all(tf.math.is_finite(variable)))
+            for group, variables in self.variables.items()
+            for key, variable in variables.items()
+            if variable.dtype.is_floating
+        ]
+        # One read for all: each waits for the device.
+        finite = tf.stack([is_finite for _, is_finite in found]).numpy()
+        return [name for (name, _), is_finite in zip(found, finite) if not is_finite]
+
+    def _check_shapes(self, path, shapes):
+        expected = {
+            f"{group}/{key}{_VALUE}": variable.shape.as_list()
+            for group, variables in self.variables.items()
+            for key, variable in variables.items()
+        }
+        stored = {key: shape for key, shape in shapes.items() if key.endswith(_VALUE)}
+        differing = sorted(
+            key for key in {*expected, *stored} if expected.get(key) != stored.get(key)
+        )
+        if differing:
+            raise UserError(
+                f"The checkpoint {path} is of another model or optimizer: {len(differing)} of its "
+                f"{len(stored)} variables differ, first {differing[0][: -len(_VALUE)]}. (One line "
+                "of Keras cannot read the other's checkpoints.) Start over with --fresh, or choose "
+                "another --run_dir."
+            )
 
 
 def _number_variables(variables):

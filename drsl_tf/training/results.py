@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
+from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
@@ -40,7 +41,13 @@ class ResultsFile:
         }
         self.stages: List[Dict[str, Any]] = []
         if os.path.exists(self.path):
-            self.stages = files.read_json(self.path)["stages"]
+            try:
+                self.stages = list(files.read_json(self.path)["stages"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{self.path} is not the record of a run ({error!r}), so its scores cannot be "
+                    "carried on. Put a copy of it back, or start over with --fresh."
+                ) from error
 
     def record_stage(
         self,

@@ -23,14 +23,7 @@ def create_strategy() -> tf.distribute.Strategy:
     Raises:
         UserError: when TF_CONFIG is not valid JSON.
     """
-    try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    except (ValueError, AttributeError) as error:
-        raise UserError(
-            f"The environment variable TF_CONFIG is not a JSON object ({error}). "
-            "Unset it to train on one machine."
-        ) from error
-    if len(cluster.get("worker", [])) > 1:
+    if len(_read_cluster()["workers"]) > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
@@ -42,6 +35,19 @@ def create_strategy() -> tf.distribute.Strategy:
         [device.name for device in cpus],
         cross_device_ops=tf.distribute.ReductionToOneDevice(),
     )
+
+
+def read_task_index() -> int:
+    """Reads from TF_CONFIG which of the job's processes this is; no strategy is needed.
+
+    Returns:
+        0 on one machine and on the chief, which writes the files.
+
+    Raises:
+        UserError: when TF_CONFIG is not valid.
+    """
+    cluster = _read_cluster()
+    return cluster["index"] if len(cluster["workers"]) > 1 else 0
 
 
 def get_worker_index(strategy: tf.distribute.Strategy) -> int:
@@ -67,3 +73,15 @@ def count_workers(strategy: tf.distribute.Strategy) -> int:
         1 on one machine.
     """
     return strategy.num_replicas_in_sync // count_local_replicas(strategy)
+
+
+def _read_cluster():
+    try:
+        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        workers = list(config.get("cluster", {}).get("worker", []))
+        return {"workers": workers, "index": int(config.get("task", {}).get("index", 0))}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"The environment variable TF_CONFIG is not a JSON object of a cluster ({error}). "
+            "Unset it to train on one machine."
+        ) from error
