@@ -246,10 +246,10 @@ class Trainer:
         if stop or done % self._schedule.checkpoint_every == 0 or done == steps:
             self._count_seconds()
             self._checkpoints.save()
-
-    def _count_seconds(self):
         if stop:
             self._preemption.stop()
+
+    def _count_seconds(self):
         now = time.monotonic()
         self._seconds.assign_add(now - self._clock)
         self._clock = now
