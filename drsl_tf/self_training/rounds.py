@@ -43,6 +43,9 @@ class PseudoLabeler:
         portion: share of each class's pixels that the first round selects.
         portion_step: what each later round adds.
         portion_limit: the share that no round exceeds.
+        confidence_floor: least threshold of any class. Equal shares of all classes admit pixels of a
+            class that the model hardly knows; each round then trains on more of its errors. A
+            choice of this project; 0 is CBST's rule.
         rule: "ratio" labels a pixel argmax_c P_c / thr_c, "argmax" the most probable class.
         num_bins: bins of each class's confidence histogram.
     """
@@ -53,6 +56,7 @@ class PseudoLabeler:
         portion: float = 0.20,
         portion_step: float = 0.05,
         portion_limit: float = 0.50,
+        confidence_floor: float = 0.0,
         rule: str = "ratio",
         num_bins: int = 4096,
     ):
@@ -61,11 +65,16 @@ class PseudoLabeler:
                 "PseudoLabeler needs 0 < portion <= portion_limit <= 1, but has portion = "
                 f"{portion} and portion_limit = {portion_limit}."
             )
+        if not 0 <= confidence_floor <= 1:
+            raise UserError(
+                f"PseudoLabeler.confidence_floor is {confidence_floor}; it must lie in [0, 1]."
+            )
         if rule not in ("ratio", "argmax"):
             raise UserError(f"PseudoLabeler.rule is {rule!r}; choose 'ratio' or 'argmax'.")
         self._portion = portion
         self._portion_step = portion_step
         self._portion_limit = portion_limit
+        self._confidence_floor = confidence_floor
         self._rule = rule
         self._num_bins = num_bins
 
@@ -130,7 +139,7 @@ class PseudoLabeler:
             model, strategy, domain, pairs, size, batch_size, logits_path, round_index
         )
         portion = self.compute_portion(round_index)
-        thresholds = histogram.thresholds(portion)
+        thresholds = np.maximum(histogram.thresholds(portion), self._confidence_floor)
         tally = _Tally(model.num_classes)
         self._select(model, domain, pairs, thresholds, partial, logits_path, tally, round_index)
         os.remove(logits_path)

@@ -23,8 +23,11 @@ from drsl_tf.networks import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
+from drsl_tf.training.strategy import create_strategy
 
 _SIZE = (32, 64)
+# Between the confidences of an untrained model, about 1 / 19, and the 1 of an absent class.
+_FLOOR = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +202,24 @@ def test_portion_grows_to_its_limit():
     )
     with pytest.raises(UserError, match="portion_limit"):
         PseudoLabeler(portion=0.6)
+
+
+def test_the_floor_bounds_every_threshold(roots, tmp_path):
+    target = Cityscapes(root=roots[1])
+    strategy = create_strategy()
+    with strategy.scope():
+        model = _build_model(target.label_space)
+    reports = {}
+    for floor in (0.0, _FLOOR):
+        _, reports[floor] = PseudoLabeler(confidence_floor=floor).generate(
+            model,
+            strategy,
+            target,
+            target.list_pairs("train"),
+            round_index=1,
+            directory=str(tmp_path / str(floor)),
+        )
+    free, floored = (list(reports[floor]["thresholds"].values()) for floor in (0.0, _FLOOR))
+    assert floored == [max(threshold, _FLOOR) for threshold in free]
+    assert min(free) < _FLOOR < max(free)
+    assert reports[_FLOOR]["fraction"] < reports[0.0]["fraction"]
