@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as std_logging
 import os
 from typing import Dict, Sequence
 
@@ -33,6 +34,7 @@ def launch(
             another configuration.
     """
     logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(_is_worth_showing)
     configuration = Configuration(gin_files, gin_params)
     configuration.check_required(trainer.run, ["run_dir"])
     run = configuration.apply(trainer.run)
@@ -55,6 +57,11 @@ def launch(
     results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)
+
+
+def _is_worth_showing(record) -> bool:
+    """Leaves out TensorFlow's own notes, such as one for every checkpoint; warnings stay."""
+    return record.levelno >= std_logging.WARNING or "/tensorflow/" not in record.pathname
 
 
 def _check_same_run(run_dir: str, bindings: Dict[str, str]) -> None:
