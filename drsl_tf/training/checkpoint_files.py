@@ -52,7 +52,8 @@ def read_shapes(path: str) -> Dict[str, List[int]]:
         for key in shapes:
             reader.get_tensor(key)
         return shapes
-    except (tf.errors.OpError, RuntimeError, UnicodeDecodeError) as error:
+    except (tf.errors.OpError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # The reader turns some of TensorFlow's errors into Python's own.
         raise ValueError(getattr(error, "message", None) or str(error)) from error
 
 

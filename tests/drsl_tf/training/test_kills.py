@@ -17,19 +17,21 @@ from tests.drsl_tf.training_process import assert_equal_runs
 
 pytestmark = pytest.mark.slow
 
-# What to wait for, and the longest wait after it in seconds: about as long as the phase takes.
+# What to wait for, in the order in which a run meets it, and the longest wait after it: so many
+# further steps, or so many seconds, about as long as the phase takes.
 _MOMENTS = (
-    ("source stage: training", "steps", 1.5),
+    ("source stage: training", "steps", 9),
     ("source stage: training", "checkpoint", 0.0),
-    ("round 0: scoring", "begin", 1.5),
-    ("round 1: predicting", "begin", 2.0),
-    ("round 1: labelling", "begin", 0.3),
-    ("round 1: training", "steps", 1.0),
+    ("round 0: scoring", "begin", 0.4),
+    ("round 1: predicting", "begin", 0.8),
+    ("round 1: labelling", "begin", 0.1),
+    ("round 1: training", "steps", 9),
     ("round 1: training", "checkpoint", 0.0),
-    ("round 1: scoring", "begin", 1.5),
-    ("round 2: predicting", "begin", 2.0),
-    ("round 2: training", "begin", 6.0),
+    ("round 1: scoring", "begin", 0.4),
+    ("round 2: predicting", "begin", 0.8),
+    ("round 2: training", "begin", 2.0),
 )
+_PHASES = list(dict.fromkeys(phase for phase, _, _ in _MOMENTS))
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +53,20 @@ def _plan_moments(count, rng):
     return [_MOMENTS[place] for place in sorted(chosen)]
 
 
-def _reach(run, phase, kind):
-    """Waits for a moment; False where the run ended without it."""
-    if not run.wait_until(lambda: run.find_phase() == phase):
+def _reach(run, phase, kind, longest, rng):
+    """Waits for a moment, or for where the run is if that lies behind; False where it ended."""
+    later = _PHASES[_PHASES.index(phase) :] + ["round 2: labelling", "round 2: scoring"]
+    if not run.wait_until(lambda: run.find_phase() in later):
         return False
-    known = len(run.read_steps())
     if kind == "checkpoint":
         return run.wait_until(run.is_writing_checkpoint)
-    if kind == "steps":
-        return run.wait_until(lambda: len(run.read_steps()) > known)
-    return True
+    if kind == "steps" and run.find_phase() == phase:
+        known = len(run.read_steps()) + rng.randint(0, longest)
+        if not run.wait_until(lambda: len(run.read_steps()) > known or run.find_phase() != phase):
+            return False
+        longest = 0.05
+    time.sleep(rng.uniform(0, longest))
+    return run.is_running()
 
 
 def _start_again(run, kill):
@@ -85,10 +91,7 @@ def test_kills_at_random_moments_change_nothing(whole):
     for phase, kind, longest in _plan_moments(count, rng):
         _start_again(run, kill)
         kill = None
-        if not _reach(run, phase, kind):
-            continue  # An earlier kill came so late that this moment was over.
-        time.sleep(rng.uniform(0, longest))
-        if not run.is_running():
+        if not _reach(run, phase, kind, longest, rng):
             continue
         run.signal(signal.SIGKILL)
         kills += 1
@@ -105,7 +108,7 @@ def test_kills_at_random_moments_change_nothing(whole):
 
 def test_sigterm_saves_the_step_it_finishes(whole):
     run = _make_twin(whole, "terminated").start()
-    assert _reach(run, "round 1: training", "steps")
+    assert _reach(run, "round 1: training", "steps", 9, random.Random(0))
     assert run.signal(signal.SIGTERM) == cli.EXIT_STOPPED_EARLY
     assert "Run the same command again" in run.read_errors()
     assert "Traceback" not in run.read_errors()
