@@ -160,6 +160,20 @@ class AdaptationData:
             batch_size=self._batches["target"],
         )
 
+    def make_unlabelled_target_stream(self) -> interleave.Stream:
+        """Makes the target half of every batch for a model that labels it in training.
+
+        Returns:
+            The stream; it reads no label file, its labels are 0 and, in padding, 255.
+        """
+        return interleave.Stream(
+            pairs=self.target_pairs,
+            read_image=self.target.read_image,
+            read_label=None,
+            augmenter=self._augmenters["target"],
+            batch_size=self._batches["target"],
+        )
+
 
 def read_id_map(path: str) -> np.ndarray:
     """Reads a map of class ids that this program wrote.

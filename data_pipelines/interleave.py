@@ -28,7 +28,8 @@ class Stream:
     Attributes:
         pairs: images and labels to draw from.
         read_image: path -> (H, W, 3) uint8.
-        read_label: path -> (H, W) uint8 with 255 = ignore.
+        read_label: path -> (H, W) uint8 with 255 = ignore; None reads no label and gives every
+            pixel of the image 0, so that 255 marks padding alone.
         augmenter: makes a fixed-size pair of each.
         batch_size: images of this domain in a global batch.
         weights: (len(pairs),) float chance of each image, drawn with replacement; None draws
@@ -37,7 +38,7 @@ class Stream:
 
     pairs: Sequence[Pair]
     read_image: Callable[[str], np.ndarray]
-    read_label: Callable[[str], np.ndarray]
+    read_label: Optional[Callable[[str], np.ndarray]]
     augmenter: Augmenter
     batch_size: int
     weights: Optional[np.ndarray] = None
@@ -199,11 +200,14 @@ def _make_stream_batches(
     places = np.arange(steps * stream.batch_size).reshape(steps, num_shards, share)
     places = places[start_step:, shards.start : shards.stop].reshape(-1)
     image_paths = tf.constant([pair.image_path for pair in stream.pairs])
-    label_paths = tf.constant([pair.label_path for pair in stream.pairs])
+    label_paths = tf.constant([pair.label_path or "" for pair in stream.pairs])
     stage_seed = tf.constant(derive_seed(seed, round_index, name, "augment"))
 
     def read_pair(image_path, label_path):
-        return stream.read_image(image_path.decode()), stream.read_label(label_path.decode())
+        image = stream.read_image(image_path.decode())
+        if stream.read_label is None:
+            return image, np.zeros(image.shape[:2], np.uint8)
+        return image, stream.read_label(label_path.decode())
 
     def load(item, place):
         image, label = tf.numpy_function(

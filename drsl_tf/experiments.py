@@ -55,6 +55,11 @@ class Experiment:
         return copy.deepcopy(self._data["eval_split"])
 
     @property
+    def bad_files(self) -> str:
+        """What the experiment does with files that the audit refuses: "error" or "skip"."""
+        return copy.deepcopy(self._data["bad_files"])
+
+    @property
     def label_space(self) -> LabelSpace:
         """The classes of the experiment; no file is needed to know them."""
         target = self._data["target"]

@@ -52,6 +52,9 @@ class DrslModel(keras.Model):
         name: the model's name.
     """
 
+    labels_online = False
+    """Whether the model labels its target images itself, in every step."""
+
     def __init__(
         self,
         base,
@@ -131,6 +134,11 @@ class DrslModel(keras.Model):
         """The trainable variables of both heads."""
         heads = [self.segmentation_head, self.multimodal_head]
         return [v for head in heads if head is not None for v in head.trainable_variables]
+
+    @property
+    def extra_variables(self):
+        """Variables that training changes and `variables` does not hold."""
+        return []
 
     def compile(self, optimizer="rmsprop", *, gradient_update=None, **kwargs):
         """Configures training.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple, Optional
 
 import keras
@@ -14,6 +15,7 @@ from drsl_tf import files
 from drsl_tf.experiments import Experiment
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_INDEX_FILE = re.compile(r"ckpt-(\d+)\.index")
 
 
 class LoadedRun(NamedTuple):
@@ -76,22 +78,20 @@ def find_checkpoint(run_dir: str, checkpoint: str) -> str:
         UserError: there is none; names those that are there.
     """
     folder = os.path.join(run_dir, "checkpoints")
-    if checkpoint == "last":
-        path = tf.train.latest_checkpoint(folder)
-        if path is not None:
-            return path
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    numbers = [int(match[1]) for match in map(_INDEX_FILE.fullmatch, names) if match]
+    found = [f"ckpt-{number}" for number in sorted(numbers)]
+    if not found:
         raise UserError(
             f"{os.path.abspath(folder)} holds no checkpoint: the run has not come so far yet."
         )
-    path = os.path.join(folder, checkpoint)
-    if os.path.isfile(path + ".index"):
-        return path
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    found = sorted(name[: -len(".index")] for name in names if name.endswith(".index"))
-    raise UserError(
-        f"{os.path.abspath(folder)} holds no checkpoint {checkpoint!r}; it holds "
-        f"{', '.join(found) or 'none'}. A run keeps its last checkpoints only."
-    )
+    name = found[-1] if checkpoint == "last" else checkpoint
+    if name not in found:
+        raise UserError(
+            f"{os.path.abspath(folder)} holds no checkpoint {checkpoint!r}; it holds "
+            f"{', '.join(found)}. A run keeps its last checkpoints only."
+        )
+    return os.path.join(folder, name)
 
 
 def restore_weights(model, checkpoint: str) -> None:

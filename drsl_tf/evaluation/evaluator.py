@@ -7,11 +7,10 @@ from typing import Callable, Optional, Sequence, Tuple
 import numpy as np
 import tensorflow as tf
 
-from data_pipelines import images as image_batches
-from data_pipelines import progress
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from drsl_tf import inference
+from drsl_tf.evaluation import scoring
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.replicated import ReplicatedFunction
 
@@ -65,24 +64,13 @@ class Evaluator:
         Returns:
             The confusion matrix over all pixels of all pairs.
         """
-        confusion = ConfusionMatrix(self._num_classes)
-        batches = image_batches.iterate_image_batches(
+        return scoring.score_split(
+            lambda *batch: self._predict(batch[0], *map(tf.constant, batch[1:]))[0],
+            self._num_classes,
+            domain,
             pairs,
-            domain.read_image,
-            domain.read_label,
             size=self._size,
             batch_size=self._batch_size,
+            description=description,
+            on_prediction=on_prediction,
         )
-        with progress.make_progress_bar(len(pairs), description, "image") as bar:
-            for batch in batches:
-                height, width = batch.labels.shape[1:]
-                (predictions,) = self._predict(
-                    batch.images, tf.constant(height), tf.constant(width)
-                )
-                predictions = predictions.astype(np.uint8)
-                confusion.update(batch.labels, predictions)
-                if on_prediction is not None:
-                    for pair, prediction in zip(batch.pairs, predictions):
-                        on_prediction(pair, prediction)
-                bar.update(len(batch.pairs))
-        return confusion

@@ -51,6 +51,8 @@ class CheckpointStore:
             "optimizer": _number_variables(compat.list_optimizer_variables(optimizer)),
             "counters": dict(counters),
         }
+        if model.extra_variables:
+            self.variables["extra"] = _number_variables(model.extra_variables)
         head_optimizer = model.gradient_update.head_optimizer
         if head_optimizer is not None:
             self.variables["head_optimizer"] = _number_variables(

@@ -203,7 +203,9 @@ class Trainer:
 
     def _run_stage(self, round_index):
         target, report = None, None
-        if round_index:
+        if round_index and self._model.labels_online:
+            target = self._data.make_unlabelled_target_stream()
+        elif round_index:
             labelled, report = self._pseudo_labeler.generate(
                 self._model,
                 self._strategy,

@@ -13,13 +13,13 @@ from drsl_tf.networks import segmentation_heads
 NUM_CLASSES = 5
 
 
-def make_model(with_modes=True, batch_norm_training=True, **settings):
+def make_model(with_modes=True, batch_norm_training=True, model_class=DrslModel, **settings):
     """Builds a narrow model; the same weights at every call."""
     keras.utils.set_random_seed(0)
     head = multimodal_head.MultimodalHead(
         NUM_CLASSES, modes_per_class=2, embedding_dim=8, hidden_units=(16,)
     )
-    model = DrslModel(
+    model = model_class(
         backbones.small_cnn(width=8),
         segmentation_heads.LinearHead(NUM_CLASSES),
         head if with_modes else None,

@@ -1,0 +1,59 @@
+"""ClassMix between domains: half of the classes of a source image, pasted into a target image.
+
+V. Olsson et al., "ClassMix", WACV 2021; across domains: W. Tranheden et al., "DACS", WACV 2021.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from drsl_tf.common import IGNORE_ID
+
+
+def draw_class_masks(labels, num_classes, *, seed, first=0, total=None):
+    """Masks the pixels of half of each label map's classes, rounded up, drawn at random.
+
+    Args:
+        labels: (B, H, W) integer tensor, classes 0..num_classes-1 or 255, which is never masked.
+        num_classes: number of classes.
+        seed: (2,) integer tensor.
+        first: place of the first map in the batch of all replicas, so that a map's draw does not
+            depend on how that batch is shared out.
+        total: maps in that batch; None is B.
+
+    Returns:
+        (B, H, W) bool tensor.
+    """
+    count = tf.shape(labels)[0]
+    total = count if total is None else total
+    labels = tf.where(labels == IGNORE_ID, num_classes, tf.cast(labels, tf.int32))
+    # One segment a map and class; the last class of each holds the ignored pixels.
+    segments = tf.range(count)[:, tf.newaxis, tf.newaxis] * (num_classes + 1) + labels
+    pixels = tf.math.unsorted_segment_sum(
+        tf.ones_like(segments), segments, count * (num_classes + 1)
+    )
+    present = tf.reshape(pixels, (count, num_classes + 1))[:, :num_classes] > 0
+    # Philox by name: left to choose, TensorFlow takes another generator on other devices.
+    noise = tf.random.stateless_uniform((total, num_classes), seed, alg="philox")
+    noise = tf.where(present, noise[first : first + count], 2.0)
+    ranks = tf.argsort(tf.argsort(noise, axis=1), axis=1)
+    half = (tf.math.count_nonzero(present, axis=1, dtype=tf.int32, keepdims=True) + 1) // 2
+    chosen = tf.logical_and(present, ranks < half)
+    chosen = tf.pad(chosen, [[0, 0], [0, 1]], constant_values=False)
+    return tf.gather(chosen, labels, batch_dims=1)
+
+
+def paste(mask, pasted, under):
+    """Puts pixels of one batch of maps over another.
+
+    Args:
+        mask: (B, H, W) bool, where to paste.
+        pasted: (B, H, W) or (B, H, W, 3) tensor.
+        under: tensor of the same shape and type.
+
+    Returns:
+        Such a tensor.
+    """
+    if pasted.shape.rank == 4:
+        mask = mask[..., tf.newaxis]
+    return tf.where(mask, pasted, under)

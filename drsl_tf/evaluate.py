@@ -1,0 +1,90 @@
+"""Scores a run, an exported model, or label maps on disk, on a labelled split.
+
+  python -m drsl_tf.evaluate --run_dir=runs/demo
+  python -m drsl_tf.evaluate --run_dir=runs/demo --scales=0.9,1.0,1.2 --flip
+  python -m drsl_tf.evaluate --model=models/demo --gin_file=demo.gin --output=scores
+  python -m drsl_tf.evaluate --predictions=labelled/ids --gin_file=demo.gin --output=scores
+
+The target and its split are those of the run's config.gin, or of --gin_file. Written are
+evaluation.json, confusion.csv and confusion.png.
+"""
+
+from __future__ import annotations
+
+import os
+
+from absl import flags
+
+from data_pipelines import cli
+from data_pipelines.errors import UserError
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to score.")
+_MODEL = flags.DEFINE_string("model", None, "The SavedModel or .tflite file to score.")
+_PREDICTIONS = flags.DEFINE_string("predictions", None, "The folder of label maps to score.")
+_GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file", [], "Configuration whose target is scored on; a run's own by default."
+)
+_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "One more binding of it.")
+_SPLIT = flags.DEFINE_string("split", None, "The target's split; its eval_split by default.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "The folder to write to; RUN_DIR/evaluation by default."
+)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "last", "Name of one of the run's checkpoints, such as ckpt-12."
+)
+_SCALES = flags.DEFINE_list("scales", ["1.0"], "Factors of the image's size.")
+_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image.")
+_WINDOW = flags.DEFINE_string("window", "none", "HEIGHTxWIDTH of sliding windows, or 'none'.")
+_STRIDE = flags.DEFINE_string(
+    "stride", "none", "DOWNxRIGHT between windows; by default two thirds of a window."
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "Images at once; the experiment's inference_batch by default."
+)
+
+
+def main() -> None:
+    """Evaluates and writes the report."""
+    sources = [name for name in ("run_dir", "model", "predictions") if flags.FLAGS[name].value]
+    if len(sources) != 1:
+        raise UserError("Give one of --run_dir, --model and --predictions: what is to be scored.")
+    if sources != ["run_dir"]:
+        cli.require_flags("gin_file", "output")
+    from drsl_tf.evaluation import evaluation  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.evaluation.multi_scale import TestProtocol
+    from drsl_tf.sizes import parse_size
+
+    try:
+        scales = tuple(float(scale) for scale in _SCALES.value)
+    except ValueError as error:
+        raise UserError(f"--scales={','.join(_SCALES.value)} must be numbers.") from error
+    protocol = TestProtocol(
+        scales=scales,
+        flip=_FLIP.value,
+        window=parse_size(_WINDOW.value, otherwise="none"),
+        stride=parse_size(_STRIDE.value, otherwise="none"),
+    )
+    target = (_GIN_FILE.value, _GIN_PARAM.value)
+    options = {"split": _SPLIT.value, "protocol": protocol, "batch_size": _BATCH_SIZE.value}
+    if _RUN_DIR.value:
+        report = evaluation.evaluate_run(
+            _RUN_DIR.value, *target, checkpoint=_CHECKPOINT.value, **options
+        )
+    elif _MODEL.value:
+        report = evaluation.evaluate_model(_MODEL.value, *target, **options)
+    else:
+        report = evaluation.evaluate_predictions(
+            _PREDICTIONS.value, *target, split=_SPLIT.value
+        )
+    paths = report.write(_OUTPUT.value or os.path.join(_RUN_DIR.value, "evaluation"))
+    print(report.format_table())
+    print("\n" + "\n".join(paths))
+
+
+def run() -> None:
+    """Runs the command from an installed script."""
+    cli.run_command(main)
+
+
+if __name__ == "__main__":
+    run()

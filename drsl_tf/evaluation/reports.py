@@ -1,0 +1,180 @@
+"""The report of an evaluation: a table to read, JSON and CSV to work with, a picture to see."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import Any, Dict, List, Sequence
+
+import numpy as np
+from PIL import Image
+from PIL import ImageDraw
+from PIL import ImageFont
+
+from data_pipelines.errors import UserError
+from drsl_tf import files
+from drsl_tf.evaluation import protocols
+from drsl_tf.evaluation.confusion import ConfusionMatrix
+
+SCHEMA = 1
+JSON_NAME = "evaluation.json"
+CSV_NAME = "confusion.csv"
+PNG_NAME = "confusion.png"
+NO_CLASS = "(no class)"
+
+_CELL = 34
+_FONT_SIZE = 13
+_MARGIN = 12
+_HOT = np.array((8, 48, 107))
+_INK_LIMIT = 0.5
+
+
+class EvaluationReport:
+    """Says how well label maps were predicted.
+
+    Args:
+        confusion: counts over the whole split.
+        class_names: names of the classes, in the order of their ids.
+        header: what was evaluated and how; JSON-ready, its entries come first.
+    """
+
+    def __init__(
+        self, confusion: ConfusionMatrix, class_names: Sequence[str], header: Dict[str, Any]
+    ):
+        self._confusion = confusion
+        self._class_names = list(class_names)
+        self._header = dict(header)
+        self._protocols = protocols.score_protocols(confusion, self._class_names)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Gives the content of the JSON file.
+
+        Returns:
+            A dict; IoUs in percent, None for a class that is neither present nor predicted, which
+            the mean leaves out.
+        """
+        return {
+            "schema": SCHEMA,
+            **self._header,
+            "miou": _percent(self._confusion.mean_iou()),
+            "num_classes_scored": self._confusion.num_present,
+            "iou": dict(zip(self._class_names, map(_percent, self._confusion.iou()))),
+            "protocols": self._protocols,
+        }
+
+    def format_table(self) -> str:
+        """Formats the scores as text of several lines: a row a class, then the means."""
+        width = max(len(name) for name in self._class_names)
+        lines = [f"{'class':<{width}}     IoU (%)"]
+        for name, value in zip(self._class_names, map(_percent, self._confusion.iou())):
+            lines.append(f"{name:<{width}}{_cell(value)}")
+        lines.append("-" * (width + 12))
+        scored, total = self._confusion.num_present, len(self._class_names)
+        lines.append(
+            f"{'mIoU':<{width}}{_cell(_percent(self._confusion.mean_iou()))}   over {scored} of "
+            f"{total} classes"
+        )
+        for name, scores in self._protocols.items():
+            if int(name) != total:
+                lines.append(
+                    f"{'mIoU':<{width}}{_cell(scores['miou'])}   over {scores['num_classes']} of "
+                    f"{name} classes: {scores['convention']}"
+                )
+        return "\n".join(lines)
+
+    def format_csv(self) -> str:
+        """Formats the confusion matrix: a row a label, a column a prediction, in pixels."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["label \\ prediction", *self._class_names, NO_CLASS])
+        for name, row in zip(self._class_names, self._confusion.matrix):
+            writer.writerow([name, *row])
+        return stream.getvalue()
+
+    def draw(self) -> Image.Image:
+        """Draws the confusion matrix, each row in percent of its label's pixels."""
+        matrix = self._confusion.matrix
+        columns = [*self._class_names, NO_CLASS]
+        if not matrix[:, -1].any():
+            matrix, columns = matrix[:, :-1], columns[:-1]
+        sums = matrix.sum(axis=1, keepdims=True)
+        shares = matrix / np.maximum(sums, 1)
+        font = ImageFont.load_default(_FONT_SIZE)
+        side = round(max(font.getlength(name) for name in columns)) + _MARGIN
+        left, top = 2 * _MARGIN + side, 5 * _MARGIN + side
+        right, bottom = left + _CELL * len(columns), top + _CELL * len(matrix)
+        sheet = Image.new("RGB", (right + _MARGIN, bottom + 3 * _MARGIN), "white")
+        draw = ImageDraw.Draw(sheet)
+        title = self._header.get("title", "Confusion matrix")
+        draw.text((_MARGIN, _MARGIN), title, "black", font)
+        caption = "rows: label, columns: prediction; percent of the label's pixels"
+        draw.text((_MARGIN, 2.5 * _MARGIN), caption, "dimgray", font)
+        for column, name in enumerate(columns):
+            text = Image.new("RGB", (side, _CELL), "white")
+            ImageDraw.Draw(text).text((4, _CELL // 2), name, "black", font, anchor="lm")
+            sheet.paste(text.rotate(90, expand=True), (left + column * _CELL, top - side))
+        for row, name in enumerate(self._class_names):
+            middle = top + row * _CELL + _CELL // 2
+            draw.text((left - 6, middle), name, "black", font, anchor="rm")
+            for column in range(len(columns)):
+                self._draw_cell(
+                    draw, font, left + column * _CELL, top + row * _CELL, shares[row, column],
+                    sums[row, 0],
+                )
+        draw.rectangle((left, top, right, bottom), outline="black")
+        note = "blank rows: no pixel has the label" if not sums.all() else ""
+        draw.text((left, bottom + _MARGIN), note, "dimgray", font)
+        needed = round(max(font.getlength(title), font.getlength(caption))) + 2 * _MARGIN
+        if needed > sheet.width:
+            wide = Image.new("RGB", (needed, sheet.height), "white")
+            wide.paste(sheet, (0, 0))
+            ImageDraw.Draw(wide).text((_MARGIN, _MARGIN), title, "black", font)
+            ImageDraw.Draw(wide).text((_MARGIN, 2.5 * _MARGIN), caption, "dimgray", font)
+            return wide
+        return sheet
+
+    def write(self, folder: str) -> List[str]:
+        """Writes the report's files, each whole or not at all.
+
+        Args:
+            folder: where to; made if it is absent.
+
+        Returns:
+            Their paths.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        paths = [os.path.join(folder, name) for name in (JSON_NAME, CSV_NAME, PNG_NAME)]
+        try:
+            os.makedirs(folder, exist_ok=True)
+            files.write_json(paths[0], self.as_dict())
+            files.write_text(paths[1], self.format_csv())
+            partial = paths[2] + ".partial"
+            self.draw().save(partial, "PNG")
+            os.replace(partial, paths[2])
+        except OSError as error:
+            raise UserError(f"The report cannot be written to {folder}: {error}") from error
+        return paths
+
+    @staticmethod
+    def _draw_cell(draw, font, x, y, share, pixels):
+        if not pixels:
+            return
+        color = tuple(np.round(255 + (_HOT - 255) * share).astype(int).tolist())
+        draw.rectangle((x, y, x + _CELL, y + _CELL), fill=color, outline="lightgray")
+        text = f"{100 * share:.0f}"
+        if share and text == "0":
+            text = "<1"
+        if share:
+            ink = "white" if share > _INK_LIMIT else "black"
+            draw.text((x + _CELL // 2, y + _CELL // 2), text, ink, font, anchor="mm")
+
+
+def _percent(fraction):
+    return None if np.isnan(fraction) else 100.0 * float(fraction)
+
+
+def _cell(value):
+    return f"{'-':>12}" if value is None else f"{value:>12.2f}"

@@ -1,0 +1,52 @@
+"""Logits of an image from overlapping windows, as networks of one input size are tested."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+
+def place_windows(length: int, window: int, stride: int) -> List[int]:
+    """Places windows along an axis.
+
+    Args:
+        length: pixels of the axis.
+        window: pixels of a window.
+        stride: pixels from one window to the next.
+
+    Returns:
+        Where windows start; the last one ends with the axis. One at 0 where the axis fits.
+    """
+    if length <= window:
+        return [0]
+    return [*range(0, length - window, stride), length - window]
+
+
+def compute_window_logits(
+    compute_logits: Callable, images, window: Tuple[int, int], stride: Tuple[int, int]
+) -> tf.Tensor:
+    """Averages the logits of every window that covers a pixel.
+
+    Args:
+        compute_logits: (B, h, w, 3) float32 -> (B, h, w, C) float32.
+        images: (B, H, W, 3) float32.
+        window: (height, width) in pixels; an axis shorter than it is one window.
+        stride: (down, right) in pixels, at most the window's size.
+
+    Returns:
+        (B, H, W, C) float32.
+    """
+    height, width = images.shape[1:3]
+    counts = np.zeros((1, height, width, 1), np.float32)
+    total = None
+    for top in place_windows(height, window[0], stride[0]):
+        for left in place_windows(width, window[1], stride[1]):
+            rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
+            logits = np.asarray(compute_logits(images[:, rows, columns]))
+            if total is None:
+                total = np.zeros((*images.shape[:3], logits.shape[-1]), np.float32)
+            total[:, rows, columns] += logits
+            counts[:, rows, columns] += 1
+    return tf.constant(total / counts)

@@ -1,0 +1,268 @@
+"""Scores of runs, models and files: equal to each other, and to Cityscapes' own scripts."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.errors import UserError
+from drsl_tf import exporting
+from drsl_tf import inference
+from drsl_tf import prediction
+from drsl_tf.evaluation import evaluation
+from drsl_tf.evaluation import multi_scale
+from drsl_tf.evaluation import reports
+from drsl_tf.evaluation import sliding_window
+from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.evaluation.multi_scale import TestProtocol
+from tests.drsl_tf import run_dirs
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Makes a target of four labelled frames and an untrained run on it, exported too."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    root = run_dirs.render_target(folder, val_count=4)
+    run_dir, model = run_dirs.make_run(folder, root)
+    exporting.export_run(run_dir, str(folder / "model"))
+    return run_dir, model, str(folder / "model"), root
+
+
+def _config(run):
+    return [os.path.join(run[0], "config.gin")]
+
+
+def _score_officially(predictions, root):
+    """IoU in percent by class name, from the cityscapesScripts package."""
+    module = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
+    args = module.args
+    args.predictionPath, args.predictionWalk = predictions, None
+    args.evalInstLevelScore, args.JSONOutput, args.quiet = False, False, True
+    labels = [pair.label_path for pair in Cityscapes(root=root).list_pairs("val")]
+    found = [module.getPrediction(args, path) for path in labels]
+    scores = module.evaluateImgLists(found, labels, args)
+    names = Cityscapes(root=root).label_space.class_names
+    iou = {name: 100.0 * scores["classScores"][name] for name in names}
+    return iou, 100.0 * scores["averageScoreClasses"]
+
+
+def _assert_official(content, predictions, root):
+    iou, mean = _score_officially(predictions, root)
+    for name, value in iou.items():
+        if np.isnan(value):
+            assert content["iou"][name] is None
+        else:
+            assert content["iou"][name] == pytest.approx(value, abs=1e-9)
+    assert content["miou"] == pytest.approx(mean, abs=1e-9)
+
+
+def test_ious_of_a_model_are_the_official_ones(run, tmp_path):
+    _, _, model, root = run
+    images = os.path.join(root, "leftImg8bit", "val")
+    prediction.predict_files(model, images, str(tmp_path), format_name="cityscapes")
+    content = evaluation.evaluate_model(model, _config(run)).as_dict()
+    assert any(content["iou"].values())
+    _assert_official(content, str(tmp_path / "ids"), root)
+    files = evaluation.evaluate_predictions(str(tmp_path / "ids"), _config(run)).as_dict()
+    assert files["iou"] == content["iou"]
+
+
+def test_ious_of_void_and_absent_predictions_are_the_official_ones(run, tmp_path):
+    root = run[3]
+    rng = np.random.default_rng(0)
+    # Road, building, car and bicycle, and ids that are never scored: unlabeled, static, parking.
+    values = np.array([7, 11, 26, 33, 0, 4, 9], np.uint8)
+    for pair in Cityscapes(root=root).list_pairs("val"):
+        truth = np.asarray(Image.open(pair.label_path))
+        drawn = rng.choice(values, truth.shape)
+        drawn = np.where(rng.uniform(size=truth.shape) < 0.5, truth, drawn)
+        name = pair.name.replace("_leftImg8bit", "_pred_labelIds")
+        path = tmp_path / f"{name}.png"
+        os.makedirs(path.parent, exist_ok=True)
+        Image.fromarray(drawn).save(path)
+    report = evaluation.evaluate_predictions(str(tmp_path), _config(run))
+    _assert_official(report.as_dict(), str(tmp_path), root)
+    rows = list(csv.reader(report.format_csv().splitlines()))
+    assert sum(int(row[-1]) for row in rows[1:]) > 0  # Void predictions are misses.
+
+
+def test_predictions_of_another_size_are_refused(run, tmp_path):
+    for pair in Cityscapes(root=run[3]).list_pairs("val"):
+        path = tmp_path / f"{pair.name}.png"
+        os.makedirs(path.parent, exist_ok=True)
+        Image.fromarray(np.zeros((16, 32), np.uint8)).save(path)
+    with pytest.raises(UserError, match="16x32.*32x64"):
+        evaluation.evaluate_predictions(str(tmp_path), _config(run))
+    os.remove(path)
+    with pytest.raises(UserError, match="16x32|no prediction"):
+        evaluation.evaluate_predictions(str(tmp_path), _config(run))
+    with pytest.raises(UserError, match="no prediction"):
+        evaluation.evaluate_predictions(str(tmp_path / "absent"), _config(run))
+
+
+def test_run_and_model_score_alike(run):
+    by_run = evaluation.evaluate_run(run[0]).as_dict()
+    by_model = evaluation.evaluate_model(run[2], _config(run)).as_dict()
+    assert by_run["miou"] == pytest.approx(by_model["miou"], abs=0.01)
+    assert by_run["split"] == "val" and by_run["images"] == 4
+    assert by_run["testing"]["name"] == "single-scale"
+    assert by_run["model"].endswith("ckpt-1") and by_model["model"] == run[2]
+
+
+def test_three_protocols_in_one_pass(run):
+    content = evaluation.evaluate_run(run[0]).as_dict()
+    conventions = {name: scores["convention"] for name, scores in content["protocols"].items()}
+    assert conventions == {
+        "19": "19-way head", "16": "19-way head averaged over 16",
+        "13": "19-way head averaged over 13",
+    }
+    known = [v for v in content["protocols"]["16"]["iou"].values() if v is not None]
+    assert content["protocols"]["16"]["miou"] == pytest.approx(np.mean(known))
+
+
+def test_what_was_lost_by_tflite_is_measured(run, tmp_path):
+    miou = evaluation.evaluate_run(run[0]).as_dict()["miou"]
+    for name, limit in (("tflite", 0.05), ("tflite_dynamic", 3.0)):
+        path = str(tmp_path / f"{name}.tflite")
+        exporting.export_run(run[0], path, format_name=name)
+        lite = evaluation.evaluate_model(path, _config(run)).as_dict()["miou"]
+        assert abs(lite - miou) <= limit
+    with pytest.raises(UserError, match="SavedModel"):
+        evaluation.evaluate_model(path, _config(run), protocol=TestProtocol(flip=True))
+
+
+def _average_naively(model, images, scales, flip):
+    total = 0
+    for scale in scales:
+        size = [round(scale * side) for side in images.shape[1:3]]
+        for mirrored in (False, True) if flip else (False,):
+            view = tf.image.resize(images, size, antialias=True).numpy()
+            view = view[:, :, ::-1] if mirrored else view
+            logits = inference.predict_full_size_logits(model, tf.constant(view))
+            logits = logits.numpy()[:, :, ::-1] if mirrored else logits.numpy()
+            logits = tf.image.resize(logits, images.shape[1:3]).numpy().astype(np.float64)
+            exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            total = total + exponents / exponents.sum(axis=-1, keepdims=True)
+    return total / (len(scales) * (1 + flip))
+
+
+@pytest.mark.parametrize("scales, flip", [((1.0,), True), ((0.9, 1.0, 1.2), True),
+                                          ((0.5, 1.0), False)])
+def test_scales_and_mirroring_average_probabilities(run, scales, flip):
+    model = run[1]
+    images = np.random.default_rng(1).uniform(0, 255, (2, 40, 64, 3)).astype(np.float32)
+    scores = multi_scale.compute_scores(
+        lambda x: inference.predict_full_size_logits(model, x), images, (40, 64),
+        TestProtocol(scales=scales, flip=flip),
+    )
+    np.testing.assert_allclose(scores, _average_naively(model, images, scales, flip), atol=1e-4)
+
+
+@pytest.mark.parametrize("window, stride", [((16, 32), (10, 20)), ((64, 64), (64, 64)),
+                                            ((16, 64), (16, 1))])
+def test_windows_of_a_local_function_give_the_whole(window, stride):
+    images = np.random.default_rng(2).uniform(0, 255, (2, 40, 64, 3)).astype(np.float32)
+    shapes = []
+
+    def compute(x):
+        shapes.append(tuple(x.shape[1:3]))
+        return x * 2.0
+
+    logits = sliding_window.compute_window_logits(compute, images, window, stride)
+    np.testing.assert_allclose(logits, images * 2.0, rtol=1e-6)
+    assert set(shapes) == {(min(window[0], 40), min(window[1], 64))}
+
+
+def test_windows_cover_an_axis():
+    assert sliding_window.place_windows(10, 10, 5) == [0]
+    assert sliding_window.place_windows(20, 10, 5) == [0, 5, 10]
+    assert sliding_window.place_windows(21, 10, 5) == [0, 5, 10, 11]
+
+
+@pytest.mark.parametrize("source", ["run", "model"])
+def test_every_protocol_scores_a_split(run, source):
+    protocol = TestProtocol(scales=(0.9, 1.2), flip=True, window=(32, 32), stride=(32, 16))
+    if source == "run":
+        report = evaluation.evaluate_run(run[0], protocol=protocol, batch_size=3)
+    else:
+        report = evaluation.evaluate_model(run[2], _config(run), protocol=protocol)
+    content = report.as_dict()
+    assert content["testing"]["name"] == (
+        "multi-scale (0.9, 1.2) + flip, windows of 32x32 every 32x16"
+    )
+    assert 0 <= content["miou"] <= 100
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"scales": ()}, "scales"),
+        ({"scales": (0.0,)}, "scales"),
+        ({"stride": (8, 8)}, "--window"),
+        ({"window": (8, 8), "stride": (9, 8)}, "stride"),
+    ],
+)
+def test_protocols_that_mean_nothing_are_refused(options, words):
+    with pytest.raises(UserError, match=words):
+        TestProtocol(**options)
+
+
+def test_other_classes_than_the_targets_are_refused(run):
+    params = [
+        "cityscapes.Cityscapes.label_space = @label_spaces.synthia16()",
+        "gta5.Gta5.label_space = @label_spaces.synthia16()",
+    ]
+    with pytest.raises(UserError, match="19 classes.*synthia16"):
+        evaluation.evaluate_model(run[2], _config(run), params)
+
+
+def test_a_split_without_labels_is_refused(run):
+    with pytest.raises(UserError, match="--split"):
+        evaluation.evaluate_run(run[0], split="test")
+
+
+def test_the_report_is_written_whole_and_legible(tmp_path):
+    confusion = ConfusionMatrix(3)
+    confusion.update(np.array([0, 0, 0, 1, 255]), np.array([0, 0, 1, 255, 0]))
+    report = reports.EvaluationReport(confusion, ["road", "traffic sign", "sky"], {"title": "t"})
+    paths = report.write(str(tmp_path / "new"))
+    assert sorted(os.listdir(tmp_path / "new")) == sorted(map(os.path.basename, paths))
+    content = json.loads((tmp_path / "new" / reports.JSON_NAME).read_text())
+    assert content["iou"] == {
+        "road": pytest.approx(200 / 3), "traffic sign": 0.0, "sky": None
+    }
+    assert content["miou"] == pytest.approx(100 / 3) and content["num_classes_scored"] == 2
+    rows = list(csv.reader((tmp_path / "new" / reports.CSV_NAME).read_text().splitlines()))
+    assert rows[1:] == [
+        ["road", "2", "1", "0", "0"], ["traffic sign", "0", "0", "0", "1"],
+        ["sky", "0", "0", "0", "0"],
+    ]
+    with Image.open(tmp_path / "new" / reports.PNG_NAME) as picture:
+        assert picture.width > 300 and len(picture.getcolors(1 << 20)) > 10
+    table = report.format_table()
+    assert "over 2 of 3 classes" in table and "66.67" in table
+
+
+def test_the_command_scores_a_run(run, tmp_path):
+    arguments = [f"--run_dir={run[0]}", f"--output={tmp_path / 'out'}"]
+    result = subprocess.run(
+        [sys.executable, "-m", "drsl_tf.evaluate", *arguments], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "16 classes: 19-way head averaged over 16" in result.stdout
+    content = json.loads((tmp_path / "out" / reports.JSON_NAME).read_text())
+    assert content["miou"] == pytest.approx(evaluation.evaluate_run(run[0]).as_dict()["miou"])
+
+
+def test_the_command_says_what_is_missing():
+    result = subprocess.run(
+        [sys.executable, "-m", "drsl_tf.evaluate"], capture_output=True, text=True
+    )
+    assert result.returncode == 2 and "--run_dir, --model and --predictions" in result.stderr

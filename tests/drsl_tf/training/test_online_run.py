@@ -1,0 +1,96 @@
+"""A whole run whose target labels are made in training."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from data_pipelines import interleave
+from data_pipelines.adaptation import AdaptationData
+from data_pipelines.augment import Augmenter
+from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.domains.gta5 import Gta5
+from data_pipelines.errors import UserError
+from data_pipelines.streets import rendered
+from drsl_tf.gradient_update import GradientUpdate
+from drsl_tf.networks import backbones
+from drsl_tf.networks import segmentation_heads
+from drsl_tf.online_model import OnlineDrslModel
+from drsl_tf.training import trainer
+from drsl_tf.training.schedule import Schedule
+
+_SIZE = (32, 64)
+
+
+def _make_data(folder):
+    shared = {"size": _SIZE, "seed": 5}
+    game = rendered.rendered_root(
+        root=str(folder / "game"), layout="gta5", style="game", count=4, **shared
+    )
+    camera = rendered.rendered_root(
+        root=str(folder / "camera"), layout="cityscapes", style="camera", count=4, val_count=2,
+        **shared,
+    )
+    augmenter = Augmenter(size=_SIZE, scale=(0.5, 1.5))
+    return AdaptationData(
+        source=Gta5(root=game),
+        target=Cityscapes(root=camera),
+        source_augmenter=augmenter,
+        target_augmenter=augmenter,
+        source_batch=2,
+        target_batch=2,
+    )
+
+
+def _build_model(label_space):
+    return OnlineDrslModel(
+        backbones.small_cnn(width=8),
+        segmentation_heads.LinearHead(label_space.num_classes),
+        threshold=0.1,
+        mix_classes=True,
+    )
+
+
+def test_a_run_without_pseudo_label_files(tmp_path):
+    data = _make_data(tmp_path)
+    stream_labels = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            stream_labels.append(logs.get("ce_target"))
+
+    results = trainer.run(
+        run_dir=str(tmp_path / "run"),
+        experiment="online",
+        data=data,
+        schedule=Schedule(source_steps=1, rounds=1, steps_per_round=2),
+        build_model=_build_model,
+        optimizer=lambda: keras.optimizers.SGD(0.01),
+        gradient_update=GradientUpdate(head_rate_factor=10.0, micro_batches=2),
+        callbacks=[Watch()],
+    )
+    assert [stage["round"] for stage in results.stages] == [0, 1]
+    assert all(stage["pseudo_label"] is None for stage in results.stages)
+    assert not os.path.exists(tmp_path / "run" / "pseudo_labels")
+    assert stream_labels[-1] > 0
+
+
+def test_the_unlabelled_stream_opens_no_label_file(tmp_path):
+    data = _make_data(tmp_path)
+    data.audit()
+    data.target_pairs = [pair._replace(label_path=None) for pair in data.target_pairs]
+    stream = data.make_unlabelled_target_stream()
+    batches = interleave.make_training_batches(
+        data.make_source_stream(), stream, steps=4, seed=0, round_index=1
+    )
+    labels = np.concatenate([batch["target"]["label"] for batch in batches.as_numpy_iterator()])
+    # Scales below 1 pad: nothing but 0 and the ignore id is there.
+    assert set(np.unique(labels)) == {0, 255}
+
+
+def test_micro_batches_must_divide_every_replicas_share(tmp_path):
+    data = _make_data(tmp_path)
+    data.check_replicas(1, 2)
+    with pytest.raises(UserError, match="2 replicas of 2 micro-batches.*multiple of 4"):
+        data.check_replicas(2, 2)
