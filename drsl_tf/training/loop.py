@@ -61,14 +61,16 @@ class TrainingLoop:
             start_step: steps done already.
             after_step: called with the number of steps done, after every step.
         """
+        # Before anything can return: Keras 3 refuses the end of a stage that never began, and a run
+        # stopped while it was scored has no step left.
+        self._callbacks.on_train_begin()
+        self._callbacks.on_epoch_begin(round_index)
         if start_step >= steps:
             return
         batches = iter(self._distribute(source, target, round_index, steps, start_step))
         for metric in self._model.metrics:
             metric.reset_state()
         title = f"round {round_index}: training" if round_index else "source stage: training"
-        self._callbacks.on_train_begin()
-        self._callbacks.on_epoch_begin(round_index)
         with progress.make_progress_bar(steps, title, "step", initial=start_step) as bar:
             for step in range(start_step, steps):
                 self._callbacks.on_train_batch_begin(step)

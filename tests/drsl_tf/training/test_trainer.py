@@ -16,6 +16,7 @@ from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import cityscapes13
 from data_pipelines.streets import rendered
+from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks import multimodal_head
@@ -156,6 +157,21 @@ def test_a_broken_run_resumes_to_the_same_end(finished, roots, tmp_path):
         assert stage["iou"] == pytest.approx(other["iou"], abs=0.5)
     for array, other in zip(model.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(array, other, atol=1e-4)
+
+
+def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
+    _, whole, _ = finished
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluator, "evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _run(roots, tmp_path)
+    results, _ = _run(roots, tmp_path)
+    assert [stage["round"] for stage in results.stages] == [0, 1, 2]
+    assert results.stages[0]["iou"] == pytest.approx(whole.stages[0]["iou"], abs=0.5)
 
 
 def test_labels_of_the_target_teach_nothing(finished, roots, tmp_path):
