@@ -17,6 +17,10 @@ from drsl_tf import common
 from drsl_tf import files
 
 _IGNORE_COLOR = (0, 0, 0)
+# Even in lightness, so that they read in grey and by colour-blind people.
+_CONFIDENCE_COLORS = (
+    (0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164),
+)  # fmt: skip
 _PANEL_WIDTH = 320
 _GAP = 6
 _TEXT_HEIGHT = 16
@@ -36,6 +40,39 @@ def color_label_map(label: np.ndarray, label_space: LabelSpace) -> np.ndarray:
     table = np.full((256, 3), _IGNORE_COLOR, np.uint8)
     table[: label_space.num_classes] = label_space.palette
     return table[label]
+
+
+def color_confidence(confidence: np.ndarray) -> np.ndarray:
+    """Paints confidences: black for 0 over violet and orange to pale yellow for 1.
+
+    Args:
+        confidence: (H, W) float in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    places = np.linspace(0.0, 1.0, len(_CONFIDENCE_COLORS))
+    channels = np.transpose(_CONFIDENCE_COLORS)
+    painted = [np.interp(confidence, places, channel) for channel in channels]
+    return np.rint(np.stack(painted, axis=-1)).astype(np.uint8)
+
+
+def make_mode_palette(label_space: LabelSpace, modes_per_class: int) -> np.ndarray:
+    """Gives every mode a shade of its class's colour, from dark to light.
+
+    Args:
+        label_space: gives the classes' colours.
+        modes_per_class: K.
+
+    Returns:
+        (C * K, 3) uint8 RGB; mode k of class c has row c * K + k.
+    """
+    base = np.repeat(np.array(label_space.palette, np.float64), modes_per_class, axis=0)
+    shift = np.linspace(-0.5, 0.5, modes_per_class) if modes_per_class > 1 else np.zeros(1)
+    shift = np.tile(shift, label_space.num_classes)[:, np.newaxis]
+    # Towards black below the class's own colour, towards white above it.
+    shades = np.where(shift < 0, base * (1 + shift), base + (255 - base) * shift)
+    return np.rint(shades).astype(np.uint8)
 
 
 class ComparisonFigure:

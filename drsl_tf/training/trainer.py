@@ -17,6 +17,7 @@ from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
+from drsl_tf.training.monitoring import make_callbacks
 from drsl_tf.training.preemption import Preemption
 from drsl_tf.training.results import ResultsFile
 from drsl_tf.training.results import flatten_numbers
@@ -42,6 +43,7 @@ def run(
     deterministic: bool = False,
     precision: str = "float32",
     figure_images: int = 3,
+    tensorboard: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> ResultsFile:
     """Trains on the source, adapts to the target, and scores every stage.
@@ -65,7 +67,9 @@ def run(
         deterministic: bit-equal reruns on one machine, at the price of speed: deterministic
             operators and one thread.
         precision: Keras's policy: "float32", "mixed_float16" or "mixed_bfloat16".
-        figure_images: frames of the evaluation split in the figure.
+        figure_images: frames of the evaluation split in the figure, and of the split to adapt to
+            in `panels/`.
+        tensorboard: whether to write event files for TensorBoard under `run_dir/tensorboard`.
         callbacks: Keras callbacks.
 
     Returns:
@@ -88,6 +92,18 @@ def run(
         model.compile(
             optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False
         )
+    watchers = []
+    if get_worker_index(strategy) == 0:
+        watchers = make_callbacks(
+            run_dir=run_dir,
+            data=data,
+            schedule=schedule,
+            strategy=strategy,
+            inference_size=inference_size,
+            num_frames=figure_images,
+            tensorboard=tensorboard,
+            settings={"experiment": experiment, "seed": seed, "precision": precision},
+        )
     trainer = Trainer(
         run_dir=run_dir,
         data=data,
@@ -101,7 +117,7 @@ def run(
             run_dir, experiment=experiment, seed=seed, class_names=data.label_space.class_names
         ),
         figure=ComparisonFigure(run_dir, data.target, data.eval_pairs[:figure_images]),
-        loop=TrainingLoop(model, strategy, callbacks, seed=seed),
+        loop=TrainingLoop(model, strategy, [*watchers, *callbacks], seed=seed),
     )
     return trainer.train()
 

@@ -1,0 +1,158 @@
+"""Pictures of what a run makes of a few target images, kept stage by stage."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional, Sequence, Tuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from data_pipelines import images as image_batches
+from data_pipelines.domain import Domain
+from data_pipelines.domain import Pair
+from data_pipelines.label_spaces import LabelSpace
+from drsl_tf import common
+from drsl_tf import files
+from drsl_tf import inference
+from drsl_tf import visualization
+from drsl_tf.replicated import ReplicatedFunction
+from drsl_tf.self_training import pseudo_labels
+from drsl_tf.self_training import rounds
+
+PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_map")
+INDEX = "index.json"
+_MOST_PIXELS_WIDE = 512
+
+
+def list_panels(panel_dir: str, round_index: int, frame: int) -> dict:
+    """Lists the pictures of one frame after one stage.
+
+    Args:
+        panel_dir: the folder `panels` of a run.
+        round_index: 0 for the source stage.
+        frame: the frame's number, from 0.
+
+    Returns:
+        Kind of picture, one of `PANELS` and in that order -> path. Image and truth are the same
+        for every stage; what the run does not have is left out.
+    """
+    paths = {}
+    for panel in PANELS:
+        folder = "frames" if panel in ("image", "truth") else f"round_{round_index}"
+        path = os.path.join(panel_dir, folder, f"{frame}_{panel}.png")
+        if os.path.isfile(path):
+            paths[panel] = path
+    return paths
+
+
+class PanelWriter(keras.callbacks.Callback):
+    """Writes, after every stage, the panels of a fixed set of target images.
+
+    They go to `RUN_DIR/panels`: pictures as PNGs, 512 pixels wide at most, and `index.json` with
+    the names of frames, classes and colours.
+
+    Args:
+        run_dir: the run's directory.
+        domain: the target.
+        pairs: the frames, of the split that is given pseudo-labels.
+        strategy: where to run.
+        size: (height, width) at which the network sees the images; None is each image's own.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        domain: Domain,
+        pairs: Sequence[Pair],
+        strategy: tf.distribute.Strategy,
+        size: Optional[Tuple[int, int]] = None,
+    ):
+        super().__init__()
+        self._run_dir = run_dir
+        self._folder = os.path.join(run_dir, "panels")
+        self._domain = domain
+        self._pairs = list(pairs)
+        self._strategy = strategy
+        self._size = size
+        self._run = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the panels of a stage.
+
+        Args:
+            epoch: 0 for the source stage, then the round.
+            logs: not used.
+        """
+        space = self._domain.label_space
+        head = self.model.multimodal_head
+        if self._run is None:
+            self._run = ReplicatedFunction(self._predict, self._strategy)
+            self._write_frames(space)
+        num_modes = 0 if head is None else head.modes_per_class
+        palette = visualization.make_mode_palette(space, max(num_modes, 1))
+        for frame, (pair, image) in enumerate(self._read_images()):
+            confidence, prediction, *modes = self._run(image[np.newaxis])
+            shape = prediction.shape[1:]
+            self._save(f"{frame}_prediction", epoch, self._paint(prediction[0], space))
+            self._save(
+                f"{frame}_confidence", epoch, visualization.color_confidence(confidence[0])
+            )
+            if modes:
+                stride = self.model.embedding_stride
+                ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
+                self._save(f"{frame}_mode_map", epoch, palette[ids[: shape[0], : shape[1]]])
+            path = os.path.join(
+                self._run_dir, "pseudo_labels", f"round_{epoch}", f"{pair.name}.png"
+            )
+            if os.path.isfile(path):
+                with Image.open(path) as file:
+                    self._save(f"{frame}_pseudo_label", epoch, self._paint(np.asarray(file), space))
+
+    def _predict(self, images):
+        outputs = inference.predict_logits(self.model, images)
+        logits = inference.upsample_logits(
+            outputs[common.LOGITS], self.model.logits_stride, tf.shape(images)[1:3]
+        )
+        results = pseudo_labels.confidence_and_prediction(logits)
+        head = self.model.multimodal_head
+        return (*results, rounds.find_modes(outputs, head.modes)) if head is not None else results
+
+    def _read_images(self):
+        batches = image_batches.iterate_image_batches(
+            self._pairs, self._domain.read_image, size=self._size, batch_size=1
+        )
+        for batch in batches:
+            yield batch.pairs[0], batch.images[0]
+
+    def _write_frames(self, space: LabelSpace):
+        for frame, (pair, image) in enumerate(self._read_images()):
+            self._save(f"{frame}_image", None, np.clip(image + 0.5, 0, 255).astype(np.uint8))
+            if pair.label_path is not None:
+                truth = self._domain.read_label(pair.label_path)
+                self._save(f"{frame}_truth", None, self._paint(truth, space))
+        head = self.model.multimodal_head
+        content = {
+            "frames": [pair.name for pair in self._pairs],
+            "class_names": list(space.class_names),
+            "palette": [list(map(int, color)) for color in space.palette],
+            "modes_per_class": 0 if head is None else int(head.modes_per_class),
+        }
+        files.write_json(os.path.join(self._folder, INDEX), content)
+
+    def _paint(self, ids, space):
+        return visualization.color_label_map(ids.astype(np.uint8), space)
+
+    def _save(self, name, round_index, picture):
+        folder = "frames" if round_index is None else f"round_{round_index}"
+        path = os.path.join(self._folder, folder, f"{name}.png")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        image = Image.fromarray(picture)
+        if image.width > _MOST_PIXELS_WIDE:
+            height = max(1, round(image.height * _MOST_PIXELS_WIDE / image.width))
+            smooth = name.endswith(("image", "confidence"))
+            method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+            image = image.resize((_MOST_PIXELS_WIDE, height), method)
+        image.save(path, optimize=True)

@@ -1,0 +1,270 @@
+"""What a run shows while it trains: event files, the Projector's tables, panels."""
+
+import csv
+import io
+import json
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+from data_pipelines.adaptation import AdaptationData
+from data_pipelines.augment import Augmenter
+from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.domains.gta5 import Gta5
+from data_pipelines.label_spaces import cityscapes19
+from data_pipelines.streets import rendered
+from drsl_tf import visualization
+from drsl_tf.configuration import Configuration
+from drsl_tf.gradient_update import GradientUpdate
+from drsl_tf.model import DrslModel
+from drsl_tf.networks import backbones
+from drsl_tf.networks import multimodal_head
+from drsl_tf.networks import segmentation_heads
+from drsl_tf.training import monitoring
+from drsl_tf.training import panels
+from drsl_tf.training import trainer
+from drsl_tf.training.schedule import Schedule
+from drsl_tf.training.tensorboard import TensorBoardWriter
+from drsl_tf.training.tensorboard import read_hparams
+
+_SIZE = (32, 64)
+_SOURCE_STEPS, _ROUND_STEPS = 25, 4
+_MODES = 2
+
+
+class _Stop(keras.callbacks.Callback):
+    """Breaks a run off after a number of steps."""
+
+    def __init__(self, after):
+        super().__init__()
+        self._left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
+
+
+def _build_model(label_space):
+    num_classes = label_space.num_classes
+    head = multimodal_head.MultimodalHead(num_classes, _MODES, 8, hidden_units=(8,))
+    return DrslModel(
+        backbones.small_cnn(width=8), segmentation_heads.LinearHead(num_classes), head
+    )
+
+
+def _run(folder, run_dir, callbacks=(), **options):
+    shared = {"size": _SIZE, "seed": 5}
+    game = rendered.rendered_root(
+        root=str(folder / "game"), layout="gta5", style="game", count=3, **shared
+    )
+    camera = rendered.rendered_root(
+        root=str(folder / "camera"), layout="cityscapes", style="camera", count=4, val_count=2,
+        **shared,
+    )
+    augmenter = Augmenter(size=_SIZE)
+    return trainer.run(
+        run_dir=str(run_dir),
+        experiment="test",
+        data=AdaptationData(
+            source=Gta5(root=game),
+            target=Cityscapes(root=camera),
+            source_augmenter=augmenter,
+            target_augmenter=augmenter,
+            source_batch=2,
+            target_batch=2,
+        ),
+        schedule=Schedule(
+            source_steps=_SOURCE_STEPS, rounds=1, steps_per_round=_ROUND_STEPS,
+            checkpoint_every=15,
+        ),
+        build_model=_build_model,
+        optimizer=lambda: keras.optimizers.Adam(1e-3),
+        gradient_update=GradientUpdate(head_rate_factor=10.0),
+        figure_images=2,
+        callbacks=callbacks,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that broke off once, two logged steps past its checkpoint."""
+    folder = tmp_path_factory.mktemp("watched")
+    run_dir = folder / "run"
+    run_dir.mkdir()
+    (run_dir / "config.gin").write_text(Configuration(["demo.gin"]).format_text())
+    with pytest.raises(KeyboardInterrupt):
+        _run(folder, run_dir, [_Stop(22)])
+    return run_dir, _run(folder, run_dir).as_dict()
+
+
+def _read_events(log_dir):
+    """Reads the event files as TensorBoard does; gives plugin -> tag -> [(step, value)]."""
+    events = EventAccumulator(str(log_dir), size_guidance={"tensors": 0})
+    events.Reload()
+    kinds = {}
+    for tag in events.Tags()["tensors"]:
+        plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
+        kinds.setdefault(plugin, {})[tag] = [
+            (event.step, tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)
+        ]
+    return kinds
+
+
+@pytest.fixture(scope="module")
+def events(finished):
+    return _read_events(finished[0] / "tensorboard")
+
+
+def test_losses_rates_and_speed_follow_the_steps_of_the_whole_run(events):
+    scalars = events["scalars"]
+    end = _SOURCE_STEPS + _ROUND_STEPS
+    for tag in (
+        "loss/total", "loss/ce_source", "loss/dml_source", "speed/images_per_second",
+        "speed/data_wait_share", "learning_rate/base", "learning_rate/heads",
+    ):
+        # Step 20 was trained twice and is there once.
+        assert [step for step, _ in scalars[tag]] == [10, 20, _SOURCE_STEPS, end], tag
+        assert all(np.isfinite(value) for _, value in scalars[tag])
+    for tag in ("loss/ce_target", "loss/dml_target", "loss/sma"):
+        assert [step for step, _ in scalars[tag]] == [end], tag
+    for step, rate in scalars["learning_rate/heads"]:
+        assert rate == pytest.approx(1e-2), step
+    assert all(value > 0 for _, value in scalars["speed/images_per_second"])
+    assert all(0 <= value <= 1 for _, value in scalars["speed/data_wait_share"])
+
+
+def test_scores_are_those_of_the_results(events, finished):
+    scalars, stages = events["scalars"], finished[1]["stages"]
+    ends = [_SOURCE_STEPS, _SOURCE_STEPS + _ROUND_STEPS]
+    for name in cityscapes19().class_names:
+        expected = [
+            (end, s["iou"][name]) for end, s in zip(ends, stages) if s["iou"][name] is not None
+        ]
+        found = scalars.get(f"target_iou/{name}", [])
+        assert [step for step, _ in found] == [step for step, _ in expected]
+        np.testing.assert_allclose([v for _, v in found], [v for _, v in expected], rtol=1e-5)
+    assert [float(v) for _, v in scalars["target/miou"]] == pytest.approx(
+        [stage["miou"] for stage in stages]
+    )
+    report = stages[1]["pseudo_label"]
+    assert scalars["pseudo_label/fraction"][0][1] == pytest.approx(report["fraction"])
+    for key, group in (
+        ("thresholds", "threshold"), ("fractions", "fraction"), ("accuracies", "accuracy"),
+    ):
+        for name, value in (report[key] or {}).items():
+            found = scalars.get(f"pseudo_label_{group}/{name}")
+            assert (found is None) == (value is None), (group, name)
+            if value is not None:
+                assert found[0][1] == pytest.approx(value)
+
+
+def test_modes_are_told_apart_and_counted(events, finished):
+    scalars = events["scalars"]
+    for name in cityscapes19().class_names:
+        smallest, mean = (scalars[f"mode_distance/{name}/{key}"] for key in ("smallest", "mean"))
+        assert len(smallest) == 2
+        for (_, low), (_, middle) in zip(smallest, mean):
+            assert 0 <= low <= middle <= 2
+        counts = finished[1]["stages"][1]["pseudo_label"]["mode_usage"][name]
+        if sum(counts):
+            shares = [scalars[f"mode_usage/{name}/{k}"][0][1] for k in range(_MODES)]
+            assert shares == pytest.approx([count / sum(counts) for count in counts])
+
+
+def test_panels_show_the_same_frames_after_every_stage(events, finished):
+    ends = [_SOURCE_STEPS, _SOURCE_STEPS + _ROUND_STEPS]
+    for frame in range(2):
+        for panel in panels.PANELS:
+            shown = events["images"][f"frame_{frame}/{panel}"]
+            steps = ends[1:] if panel == "pseudo_label" else ends
+            assert [step for step, _ in shown] == steps
+            for _, (width, height, encoded) in shown:
+                assert (int(width), int(height)) == (_SIZE[1], _SIZE[0])
+                assert Image.open(io.BytesIO(encoded)).size == (_SIZE[1], _SIZE[0])
+    index = json.loads((finished[0] / "panels" / "index.json").read_text())
+    assert len(index["frames"]) == 2 and index["modes_per_class"] == _MODES
+    # The panel's colours are those of the pseudo-label that was trained on.
+    label = Image.open(
+        finished[0] / "pseudo_labels" / "round_1" / (index["frames"][0] + ".png")
+    )
+    panel = Image.open(finished[0] / "panels" / "round_1" / "0_pseudo_label.png")
+    painted = visualization.color_label_map(np.asarray(label), cityscapes19())
+    np.testing.assert_array_equal(np.asarray(panel), painted)
+
+
+def test_configuration_and_hparams_are_there(events, finished):
+    ((step, text),) = {s: v for s, v in events["text"]["config.gin"]}.items()
+    assert step == 0 and b"multimodal_head.MultimodalHead" in text.ravel()[0]
+    assert "_hparams_/session_start_info" in events["hparams"]
+    hparams = read_hparams(str(finished[0] / "config.gin"))
+    assert isinstance(hparams["SOURCE_STEPS"], int) and hparams["EXPERIMENT"] == "demo"
+    assert hparams["trainer.run.optimizer"] == "@keras.optimizers.Adam"
+    assert "trainer.run.experiment" not in hparams  # A macro's name says nothing.
+
+
+def test_projector_gets_modes_and_pixels_of_both_domains(finished):
+    log_dir = finished[0] / "tensorboard"
+    config = (log_dir / "projector_config.pbtxt").read_text()
+    num_modes = 19 * _MODES
+    for stage in (0, 1):
+        assert f'"projector/round_{stage}/vectors.tsv"' in config
+        folder = log_dir / "projector" / f"round_{stage}"
+        vectors = np.loadtxt(folder / "vectors.tsv", delimiter="\t")
+        with open(folder / "metadata.tsv", newline="") as file:
+            header, *rows = csv.reader(file, delimiter="\t")
+        assert header == ["class", "domain", "mode"] and len(rows) == len(vectors)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
+        assert all(row[1] == "mode" for row in rows[:num_modes])
+        assert {row[1] for row in rows[num_modes:]} == {"source", "target"}
+        assert {row[0] for row in rows} == set(cityscapes19().class_names)
+        # A target pixel bears the class whose mode it was given: the nearest of that class.
+        for row, vector in list(zip(rows, vectors))[num_modes:]:
+            if row[1] == "target":
+                first = cityscapes19().class_names.index(row[0]) * _MODES
+                cosines = vectors[first : first + _MODES] @ vector
+                assert cosines[int(row[2])] >= cosines.max() - 1e-3
+
+
+def test_event_files_can_be_switched_off(tmp_path):
+    _run(tmp_path, tmp_path / "run", tensorboard=False)
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    assert panels.list_panels(str(tmp_path / "run" / "panels"), 1, 0).keys() == {*panels.PANELS}
+
+
+def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
+    writer = TensorBoardWriter(
+        str(tmp_path), str(tmp_path), ["road"], lambda _: 10, lambda _: 4, {"seed": 0}
+    )
+    optimizer = keras.optimizers.SGD(0.1)
+    writer.set_model(
+        types.SimpleNamespace(
+            optimizer=optimizer, multimodal_head=None, gradient_update=GradientUpdate()
+        )
+    )
+
+    def train(steps, loss):
+        writer.on_epoch_begin(0)
+        for step in steps:
+            writer.on_train_batch_begin(step)
+            writer.on_train_batch_end(step, {"loss": loss, "data_wait_seconds": 0.0})
+
+    train(range(8), 1.0)
+    train(range(5, 10), 2.0)
+    writer.on_epoch_end(0, {"miou": 50.0})
+    writer.on_epoch_begin(1)
+    losses = _read_events(tmp_path)["scalars"]["loss/total"]
+    assert [(step, float(v)) for step, v in losses] == [
+        (step, 1.0 if step <= 5 else 2.0) for step in range(1, 11)
+    ]
+
+
+def test_frames_are_spread_over_the_split():
+    assert monitoring.spread_evenly("abcdefgh", 3) == ["a", "c", "f"]
+    assert monitoring.spread_evenly("ab", 3) == ["a", "b"]
