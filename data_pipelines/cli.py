@@ -27,22 +27,26 @@ _HELP_FLAGS = ("-h", "-help", "--help", "-helpshort", "--helpshort")
 _DEBUG = flags.DEFINE_bool("debug", False, "Show a traceback with every error.")
 
 
-def run_command(main: Callable[[], Optional[int]]) -> None:
+def run_command(main: Callable[..., Optional[int]], *, takes_arguments: bool = False) -> None:
     """Parses flags, runs a command and exits.
 
     Bad input ends with one paragraph on standard error and no traceback, unless `--debug` is set.
 
     Args:
         main: the command; returns an exit code, None for 0.
+        takes_arguments: whether `main` is given the list of arguments that are no flags, which
+            may then stand before, between and after flags. Otherwise they are refused.
     """
     # TensorFlow's notes on its build would stand above everything the program says.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+    flags.FLAGS.set_gnu_getopt(takes_arguments)
+
     def run(argv):
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes_arguments:
             _fail(f"Unexpected argument {argv[1]!r}: every option is a flag, see --help.")
         try:
-            code = main()
+            code = main(argv[1:]) if takes_arguments else main()
         except UserError as error:
             if _DEBUG.value:
                 raise

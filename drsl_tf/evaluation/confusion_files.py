@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import List, Sequence, Tuple
+from typing import List
+from typing import Sequence
+from typing import Tuple
 
 import numpy as np
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Optional, Sequence, Tuple
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
 
 import keras
 import numpy as np
@@ -17,35 +19,13 @@ from data_pipelines.label_spaces import LabelSpace
 from drsl_tf import common
 from drsl_tf import files
 from drsl_tf import inference
+from drsl_tf import panel_files
 from drsl_tf import visualization
 from drsl_tf.replicated import ReplicatedFunction
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training import rounds
 
-PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_map")
-INDEX = "index.json"
 _MOST_PIXELS_WIDE = 512
-
-
-def list_panels(panel_dir: str, round_index: int, frame: int) -> dict:
-    """Lists the pictures of one frame after one stage.
-
-    Args:
-        panel_dir: the folder `panels` of a run.
-        round_index: 0 for the source stage.
-        frame: the frame's number, from 0.
-
-    Returns:
-        Kind of picture, one of `PANELS` and in that order -> path. Image and truth are the same
-        for every stage; what the run does not have is left out.
-    """
-    paths = {}
-    for panel in PANELS:
-        folder = "frames" if panel in ("image", "truth") else f"round_{round_index}"
-        path = os.path.join(panel_dir, folder, f"{frame}_{panel}.png")
-        if os.path.isfile(path):
-            paths[panel] = path
-    return paths
 
 
 class PanelWriter(keras.callbacks.Callback):
@@ -72,7 +52,6 @@ class PanelWriter(keras.callbacks.Callback):
     ):
         super().__init__()
         self._run_dir = run_dir
-        self._folder = os.path.join(run_dir, "panels")
         self._domain = domain
         self._pairs = list(pairs)
         self._strategy = strategy
@@ -96,20 +75,23 @@ class PanelWriter(keras.callbacks.Callback):
         for frame, (pair, image) in enumerate(self._read_images()):
             confidence, prediction, *modes = self._run(image[np.newaxis])
             shape = prediction.shape[1:]
-            self._save(f"{frame}_prediction", epoch, self._paint(prediction[0], space))
-            self._save(
-                f"{frame}_confidence", epoch, visualization.color_confidence(confidence[0])
-            )
+            painted = visualization.color_label_map(prediction[0], space)
+            self._save("prediction", frame, epoch, painted)
+            heat = visualization.color_confidence(confidence[0])
+            self._save("confidence", frame, epoch, heat)
             if modes:
                 stride = self.model.embedding_stride
                 ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
-                self._save(f"{frame}_mode_map", epoch, palette[ids[: shape[0], : shape[1]]])
+                self._save(
+                    "mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]]
+                )
             path = os.path.join(
                 self._run_dir, "pseudo_labels", f"round_{epoch}", f"{pair.name}.png"
             )
             if os.path.isfile(path):
                 with Image.open(path) as file:
-                    self._save(f"{frame}_pseudo_label", epoch, self._paint(np.asarray(file), space))
+                    painted = visualization.color_label_map(np.asarray(file), space)
+                self._save("pseudo_label", frame, epoch, painted)
 
     def _predict(self, images):
         outputs = inference.predict_logits(self.model, images)
@@ -129,10 +111,10 @@ class PanelWriter(keras.callbacks.Callback):
 
     def _write_frames(self, space: LabelSpace):
         for frame, (pair, image) in enumerate(self._read_images()):
-            self._save(f"{frame}_image", None, np.clip(image + 0.5, 0, 255).astype(np.uint8))
+            self._save("image", frame, 0, np.clip(image + 0.5, 0, 255).astype(np.uint8))
             if pair.label_path is not None:
                 truth = self._domain.read_label(pair.label_path)
-                self._save(f"{frame}_truth", None, self._paint(truth, space))
+                self._save("truth", frame, 0, visualization.color_label_map(truth, space))
         head = self.model.multimodal_head
         content = {
             "frames": [pair.name for pair in self._pairs],
@@ -140,19 +122,15 @@ class PanelWriter(keras.callbacks.Callback):
             "palette": [list(map(int, color)) for color in space.palette],
             "modes_per_class": 0 if head is None else int(head.modes_per_class),
         }
-        files.write_json(os.path.join(self._folder, INDEX), content)
+        files.write_json(panel_files.locate_index(self._run_dir), content)
 
-    def _paint(self, ids, space):
-        return visualization.color_label_map(ids.astype(np.uint8), space)
-
-    def _save(self, name, round_index, picture):
-        folder = "frames" if round_index is None else f"round_{round_index}"
-        path = os.path.join(self._folder, folder, f"{name}.png")
+    def _save(self, panel, frame, round_index, picture):
+        path = panel_files.locate_panel(self._run_dir, panel, frame, round_index)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         image = Image.fromarray(picture)
         if image.width > _MOST_PIXELS_WIDE:
             height = max(1, round(image.height * _MOST_PIXELS_WIDE / image.width))
-            smooth = name.endswith(("image", "confidence"))
+            smooth = panel in ("image", "confidence")
             method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
             image = image.resize((_MOST_PIXELS_WIDE, height), method)
         image.save(path, optimize=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import os
 import time
-from typing import Any, Callable, Dict, Sequence
+from typing import Any
+from typing import Callable
+from typing import Dict
+from typing import Sequence
 
 import keras
 import numpy as np
@@ -15,8 +18,8 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams_api
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from drsl_tf import panel_files
 from drsl_tf.configuration import Configuration
-from drsl_tf.training import panels
 
 # Where the numbers of a stage, as `flatten_numbers` names them, go; the longest match wins.
 _STAGE_TAGS = {
@@ -229,17 +232,12 @@ class TensorBoardWriter(keras.callbacks.Callback):
                 tf.summary.scalar(f"mode_distance/{name}/mean", distances.mean())
 
     def _write_panels(self, round_index):
-        folder = os.path.join(self._run_dir, "panels")
-        frame = 0
-        while True:
-            paths = panels.list_panels(folder, round_index, frame)
-            if "image" not in paths:
-                return
-            for panel, path in paths.items():
+        index = panel_files.read_index(self._run_dir)
+        for frame in range(len(index["frames"]) if index else 0):
+            for panel, path in panel_files.list_panels(self._run_dir, frame, round_index).items():
                 with Image.open(path) as file:
                     picture = np.asarray(file.convert("RGB"))
                 tf.summary.image(f"frame_{frame}/{panel}", picture[np.newaxis])
-            frame += 1
 
 
 def _measure_distances(modes):

@@ -18,6 +18,7 @@ from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.label_spaces import cityscapes19
 from data_pipelines.streets import rendered
+from drsl_tf import panel_files
 from drsl_tf import visualization
 from drsl_tf.configuration import Configuration
 from drsl_tf.gradient_update import GradientUpdate
@@ -26,7 +27,6 @@ from drsl_tf.networks import backbones
 from drsl_tf.networks import multimodal_head
 from drsl_tf.networks import segmentation_heads
 from drsl_tf.training import monitoring
-from drsl_tf.training import panels
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.tensorboard import TensorBoardWriter
@@ -181,7 +181,7 @@ def test_modes_are_told_apart_and_counted(events, finished):
 def test_panels_show_the_same_frames_after_every_stage(events, finished):
     ends = [_SOURCE_STEPS, _SOURCE_STEPS + _ROUND_STEPS]
     for frame in range(2):
-        for panel in panels.PANELS:
+        for panel in panel_files.PANELS:
             shown = events["images"][f"frame_{frame}/{panel}"]
             steps = ends[1:] if panel == "pseudo_label" else ends
             assert [step for step, _ in shown] == steps
@@ -235,7 +235,8 @@ def test_projector_gets_modes_and_pixels_of_both_domains(finished):
 def test_event_files_can_be_switched_off(tmp_path):
     _run(tmp_path, tmp_path / "run", tensorboard=False)
     assert not (tmp_path / "run" / "tensorboard").exists()
-    assert panels.list_panels(str(tmp_path / "run" / "panels"), 1, 0).keys() == {*panels.PANELS}
+    found = panel_files.list_panels(str(tmp_path / "run"), frame=0, round_index=1)
+    assert tuple(found) == panel_files.PANELS
 
 
 def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):

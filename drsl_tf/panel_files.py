@@ -1,0 +1,71 @@
+"""Where a run keeps the pictures of its frames."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from typing import Dict
+from typing import Optional
+
+from drsl_tf import files
+
+PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_map")
+_OF_EVERY_STAGE = ("image", "truth")
+_FOLDER = "panels"
+
+
+def locate_index(run_dir: str) -> str:
+    """Gives the path of the list of frames, classes and colours.
+
+    Args:
+        run_dir: the run's directory.
+
+    Returns:
+        The path.
+    """
+    return os.path.join(run_dir, _FOLDER, "index.json")
+
+
+def read_index(run_dir: str) -> Optional[Dict[str, Any]]:
+    """Reads the list of frames, classes and colours.
+
+    Args:
+        run_dir: the run's directory.
+
+    Returns:
+        "frames", names of images; "class_names"; "palette", an RGB triple each; and
+        "modes_per_class". None where the run keeps no panels.
+    """
+    path = locate_index(run_dir)
+    return files.read_json(path) if os.path.isfile(path) else None
+
+
+def locate_panel(run_dir: str, panel: str, frame: int, round_index: int) -> str:
+    """Gives the path of one picture.
+
+    Args:
+        run_dir: the run's directory.
+        panel: one of `PANELS`.
+        frame: the frame's number, from 0.
+        round_index: 0 for the source stage; image and truth are the same for every stage.
+
+    Returns:
+        The path.
+    """
+    folder = "frames" if panel in _OF_EVERY_STAGE else f"round_{round_index}"
+    return os.path.join(run_dir, _FOLDER, folder, f"{frame}_{panel}.png")
+
+
+def list_panels(run_dir: str, frame: int, round_index: int) -> Dict[str, str]:
+    """Lists the pictures of one frame after one stage.
+
+    Args:
+        run_dir: the run's directory.
+        frame: the frame's number, from 0.
+        round_index: 0 for the source stage.
+
+    Returns:
+        Panel -> path, in the order of `PANELS`; what the run does not have is left out.
+    """
+    paths = {panel: locate_panel(run_dir, panel, frame, round_index) for panel in PANELS}
+    return {panel: path for panel, path in paths.items() if os.path.isfile(path)}

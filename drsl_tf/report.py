@@ -1,0 +1,39 @@
+"""Writes one HTML page about finished runs: curves, classes, confusion, pictures, seeds.
+
+  python -m drsl_tf.report runs/demo
+  python -m drsl_tf.report runs/demo runs/demo_cbst --output=comparison.html
+
+Runs of the same experiment are taken as its seeds. The page needs no network.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List
+
+from absl import flags
+
+from data_pipelines import cli
+from data_pipelines.errors import UserError
+
+_OUTPUT = flags.DEFINE_string("output", "report.html", "The HTML file to write.")
+
+
+def main(run_dirs: List[str]) -> None:
+    """Writes the report."""
+    if not run_dirs:
+        raise UserError("Name one run directory or several: python -m drsl_tf.report RUN_DIR ...")
+    cli.require_flags("output")
+    from drsl_tf.reporting import page  # numpy and Pillow wait, --help must not.
+
+    page.write_report(run_dirs, _OUTPUT.value)
+    print(f"Report: {os.path.abspath(_OUTPUT.value)}")
+
+
+def run() -> None:
+    """Runs the command from an installed script."""
+    cli.run_command(main, takes_arguments=True)
+
+
+if __name__ == "__main__":
+    run()

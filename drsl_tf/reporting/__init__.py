@@ -1,0 +1,1 @@
+"""Reports on finished runs, as pages that need nothing but a browser."""

@@ -1,0 +1,125 @@
+"""Runs of one experiment, and what they have in common: means and spreads over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Sequence
+
+import numpy as np
+
+from drsl_tf.reporting.records import RunRecord
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+
+
+class Spread(NamedTuple):
+    """A number over several seeds.
+
+    Attributes:
+        mean: their mean.
+        deviation: the sample's standard deviation; None for a single seed.
+        count: how many they are.
+    """
+
+    mean: float
+    deviation: Optional[float]
+    count: int
+
+    def format(self, digits: int = 2) -> str:
+        """Formats it as "mean ± deviation"."""
+        text = f"{self.mean:.{digits}f}"
+        return text if self.deviation is None else f"{text} ± {self.deviation:.{digits}f}"
+
+
+def measure_spread(values: Sequence[float]) -> Optional[Spread]:
+    """Computes mean and standard deviation.
+
+    Args:
+        values: one number a seed.
+
+    Returns:
+        The spread; None where there is no number.
+    """
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(statistics.fmean(values), deviation, len(values))
+
+
+class RunGroup:
+    """The runs of one experiment.
+
+    Args:
+        experiment: its name.
+        runs: its runs, one or more.
+        color: its colour in charts, "#rrggbb".
+    """
+
+    def __init__(self, experiment: str, runs: Sequence[RunRecord], color: str):
+        self.experiment = experiment
+        self.runs = list(runs)
+        self.color = color
+
+    @property
+    def class_names(self) -> List[str]:
+        """Names of the classes, in the order of their ids."""
+        return self.runs[0].class_names
+
+    def find_last_round(self) -> int:
+        """Finds the last round that all runs have finished."""
+        return min(run.rounds[-1] for run in self.runs)
+
+    def spread_at(self, round_index: int, *keys: str) -> Optional[Spread]:
+        """Gives a number of one stage over the seeds.
+
+        Args:
+            round_index: 0 for the source stage.
+            *keys: the way to it in a stage's entry.
+
+        Returns:
+            Its spread over the runs that have it; None where none has.
+        """
+        curves = [dict(run.get_curve(*keys)) for run in self.runs]
+        return measure_spread([curve[round_index] for curve in curves if round_index in curve])
+
+    def spread_gain(self) -> Optional[Spread]:
+        """Gives the points of mIoU that adaptation brought, run by run, over the seeds."""
+        last = self.find_last_round()
+        curves = [dict(run.get_curve("miou")) for run in self.runs]
+        return measure_spread([c[last] - c[0] for c in curves if last and {0, last} <= c.keys()])
+
+    def sum_confusion(self, round_index: int) -> Optional[np.ndarray]:
+        """Sums the confusion matrices of a stage over the seeds.
+
+        Args:
+            round_index: 0 for the source stage.
+
+        Returns:
+            (C, C + 1) int64; None where no run has one.
+        """
+        found = [run.read_confusion(round_index) for run in self.runs]
+        found = [matrix for matrix in found if matrix is not None]
+        return sum(found[1:], found[0]) if found else None
+
+
+def group_runs(runs: Sequence[RunRecord]) -> List[RunGroup]:
+    """Groups runs by experiment.
+
+    Args:
+        runs: in any order.
+
+    Returns:
+        Groups in the order of their first runs.
+    """
+    by_experiment: Dict[str, List[RunRecord]] = {}
+    for run in runs:
+        by_experiment.setdefault(run.experiment, []).append(run)
+    return [
+        RunGroup(experiment, members, _COLORS[index % len(_COLORS)])
+        for index, (experiment, members) in enumerate(by_experiment.items())
+    ]

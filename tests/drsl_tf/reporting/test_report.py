@@ -1,0 +1,299 @@
+"""The report: one file, true to the runs, with nothing missing and nothing overlapping."""
+
+import base64
+import io
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.errors import UserError
+from data_pipelines.label_spaces import cityscapes19
+from drsl_tf import files
+from drsl_tf import panel_files
+from drsl_tf.evaluation import confusion_files
+from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.reporting import charts
+from drsl_tf.reporting import page
+from drsl_tf.reporting import svg
+from drsl_tf.reporting.groups import Spread
+from drsl_tf.reporting.groups import group_runs
+from drsl_tf.reporting.records import RunRecord
+from drsl_tf.training.results import ResultsFile
+
+_NAMES = list(cityscapes19().class_names)
+_VOID_TAGS = {"meta", "img", "br"}
+_ROUNDS = 3
+
+
+def _make_run(folder, name, experiment="drsl", seed=0, labelled=True, panels=True):
+    """Writes the record of a run that never took place."""
+    run_dir = os.path.join(str(folder), name)
+    os.makedirs(run_dir)
+    rng = np.random.default_rng([seed, len(experiment)])
+    results = ResultsFile(run_dir, experiment=experiment, seed=seed, class_names=_NAMES)
+    for stage in range(_ROUNDS + 1):
+        confusion = None
+        if labelled:
+            matrix = rng.integers(0, 50, (19, 20))
+            matrix[:, -1] = 0
+            matrix[np.arange(19), np.arange(19)] += 300 * (stage + 1)
+            matrix[:, 16] = matrix[16] = 0  # No train anywhere.
+            confusion = ConfusionMatrix.from_matrix(matrix)
+        report = None
+        if stage:
+            known = dict(zip(_NAMES, rng.uniform(0.5, 1, 19).tolist()))
+            report = {
+                "fraction": 0.2, "accuracy": 0.9 if labelled else None, "thresholds": known,
+                "fractions": {**known, "train": None},
+                "accuracies": {**known, "train": None} if labelled else None,
+                "mode_usage": {n: [0, 0] if n == "train" else [30, 10] for n in _NAMES},
+            }  # fmt: skip
+        results.record_stage(stage, confusion, report, 60.0 * (stage + 1))
+    if panels:
+        content = {
+            "frames": ["a<b/one", "a<b/two"], "class_names": _NAMES,
+            "palette": [list(color) for color in cityscapes19().palette], "modes_per_class": 2,
+        }  # fmt: skip
+        os.makedirs(os.path.join(run_dir, "panels"))
+        files.write_json(panel_files.locate_index(run_dir), content)
+        for frame in range(2):
+            for stage in range(_ROUNDS + 1):
+                for panel in panel_files.PANELS:
+                    if panel == "pseudo_label" and not stage:
+                        continue
+                    path = panel_files.locate_panel(run_dir, panel, frame, stage)
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    Image.new("RGB", (8, 4), (frame, stage, len(panel))).save(path)
+    return run_dir
+
+
+class _Page(HTMLParser):
+    """Checks the nesting of tags; keeps texts, charts and what is referred to."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.texts, self.sources, self.charts = [], [], [], {}
+        self._chart = None
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        assert tag not in ("script", "link", "iframe", "object", "base"), tag
+        for key in ("src", "href", "xlink:href", "srcset", "action"):
+            if key in attrs:
+                self.sources.append(attrs[key])
+        if tag == "svg":
+            self._chart = self.charts.setdefault(attrs["aria-label"], [])
+            self._chart.append((tag, attrs, ""))
+        elif self._chart is not None:
+            self._chart.append((tag, attrs, ""))
+        if tag not in _VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        if self._chart is not None:
+            self._chart.append((tag, dict(attrs), ""))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag == "svg":
+            self._chart = None
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if self._chart is not None and self.open[-1] == "text":
+            tag, attrs, _ = self._chart[-1]
+            self._chart[-1] = (tag, attrs, data)
+
+
+def _parse(text):
+    parsed = _Page()
+    parsed.feed(text)
+    parsed.close()
+    assert not parsed.open
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def run_dirs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    runs = [_make_run(folder, f"drsl_{seed}", seed=seed) for seed in range(3)]
+    return [*runs, _make_run(folder, "cbst", experiment="cbst & more", panels=False)]
+
+
+@pytest.fixture(scope="module")
+def report(run_dirs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
+    page.write_report(run_dirs, str(path))
+    text = path.read_text(encoding="utf-8")
+    return text, _parse(text)
+
+
+def test_the_page_stands_alone(report):
+    text, parsed = report
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
+    frames, per_run = 2, 2 + 3 * (_ROUNDS + 1) + _ROUNDS
+    assert len(parsed.sources) == 3 * frames * per_run
+    for source in parsed.sources:
+        kind, data = source.split(",")
+        assert kind == "data:image/png;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(data))).size == (8, 4)
+
+
+def test_every_part_is_there(report):
+    _, parsed = report
+    joined = "\n".join(parsed.texts)
+    for title in (
+        "Scores", "Runs", "Over the rounds", "IoU by class, before and after adaptation",
+        "Pseudo-labels by class", "Confusion on the target", "Use of the modes",
+        "Frames of the target", "a<b/one", "cbst & more", "drsl_2",
+    ):
+        assert title in joined, title
+    assert {
+        "Mean IoU on the target", "Target pixels with a pseudo-label", "drsl: IoU",
+        "cbst & more: IoU", "drsl, source only", "drsl, round 3",
+        "drsl_0: shares of the modes, round 3",
+    } <= parsed.charts.keys()
+    for title in ("drsl: IoU", "drsl, round 3"):
+        written = [text for tag, _, text in parsed.charts[title] if tag == "text"]
+        assert set(_NAMES) <= set(written), title
+
+
+def test_means_and_spreads_are_those_of_the_seeds(report, run_dirs):
+    _, parsed = report
+    scores = [json.load(open(os.path.join(r, "results.json")))["stages"] for r in run_dirs[:3]]
+    for stage in (0, _ROUNDS):
+        mious = [stages[stage]["miou"] for stages in scores]
+        assert f"{statistics.mean(mious):.2f} ± {statistics.stdev(mious):.2f}" in parsed.texts
+        roads = [stages[stage]["iou"]["road"] for stages in scores]
+        expected = f"{statistics.mean(roads):.1f} ± {statistics.stdev(roads):.1f}"
+        assert expected in [text for _, _, text in parsed.charts["drsl: IoU"]]
+    gains = [stages[_ROUNDS]["miou"] - stages[0]["miou"] for stages in scores]
+    assert f"{statistics.mean(gains):.2f} ± {statistics.stdev(gains):.2f}" in parsed.texts
+
+
+def test_confusion_is_summed_over_the_seeds(report, run_dirs):
+    _, parsed = report
+    (group, _) = group_runs([RunRecord(run_dir) for run_dir in run_dirs])
+    matrix = group.sum_confusion(_ROUNDS)
+    share = matrix[0, 0] / matrix[0].sum()
+    boxes = parsed.charts["drsl, round 3"]
+    assert f"{100 * share:.0f}" in [text for tag, _, text in boxes if tag == "text"]
+    assert f"road predicted as road: {100 * share:.2f} % of its pixels" in parsed.texts
+    written = [text for tag, _, text in boxes if tag == "text"]
+    assert "no class" not in written and "no labelled pixel" in written
+
+
+def test_no_text_overlaps_another_or_leaves_its_chart(report):
+    _, parsed = report
+    for title, parts in parsed.charts.items():
+        width, height = (float(parts[0][1][key]) for key in ("width", "height"))
+        boxes = []
+        for tag, attrs, text in parts:
+            if tag != "text" or "transform" in attrs:
+                continue
+            size = float(attrs["font-size"])
+            length = svg.estimate_width(text, size) * 0.85  # The estimate is on the wide side.
+            x, y = float(attrs["x"]), float(attrs["y"])
+            left = x - {"start": 0, "middle": 0.5, "end": 1}[attrs["text-anchor"]] * length
+            boxes.append((left, y - 0.75 * size, left + length, y, text))
+            assert -1 <= left and left + length <= width + 1, (title, text)
+            assert 0 <= y - 0.75 * size and y <= height, (title, text)
+        for index, (x1, y1, x2, y2, text) in enumerate(boxes):
+            for left, top, right, bottom, other in boxes[:index]:
+                apart = x2 <= left or right <= x1 or y2 <= top or bottom <= y1
+                assert apart, (title, text, other)
+
+
+def test_a_target_without_labels_is_reported_without_scores(tmp_path):
+    run = RunRecord(_make_run(tmp_path, "run", labelled=False, panels=False))
+    parsed = _parse(page.format_report([run]))
+    assert "Confusion on the target" not in parsed.texts
+    assert "Mean IoU on the target" not in parsed.charts
+    assert "Target pixels with a pseudo-label" in parsed.charts
+
+
+def test_a_run_that_has_only_begun_is_reported(tmp_path):
+    run_dir = _make_run(tmp_path, "run")
+    path = os.path.join(run_dir, "results.json")
+    content = json.load(open(path))
+    content["stages"] = content["stages"][:1]
+    content["stages"][0]["warnings"] = ["a < b"]
+    json.dump(content, open(path, "w"))
+    parsed = _parse(page.format_report([RunRecord(run_dir)]))
+    assert "drsl: IoU" in parsed.charts and "Pseudo-labels by class" not in parsed.texts
+    assert "run, round 0: a < b" in "".join(parsed.texts)
+
+
+def test_what_is_no_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="no results.json"):
+        RunRecord(str(tmp_path))
+    path = tmp_path / "results.json"
+    for content, message in (
+        ("{", "JSONDecodeError"),
+        ("{}", "KeyError"),
+        ("[]", "TypeError"),
+        (json.dumps(dict(schema=9, experiment="x", seed=0, versions={}, stages=[])), "schema 9"),
+        (json.dumps(dict(schema=1, experiment="x", seed=0, versions={}, stages=[])), "no stage"),
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=message):
+            RunRecord(str(tmp_path))
+    run_dir = _make_run(tmp_path, "run")
+    with open(confusion_files.locate_confusion(run_dir, 0), "w", encoding="utf-8") as file:
+        file.write("a,b\nc,1\n")
+    with pytest.raises(UserError, match="round_0.csv"):
+        page.format_report([RunRecord(run_dir)])
+
+
+def test_confusion_files_read_back(tmp_path):
+    matrix = np.random.default_rng(0).integers(0, 2**40, (3, 4))
+    names = ["a, b", 'c "d"', "e"]
+    path = str(tmp_path / "confusion" / "round_0.csv")
+    confusion_files.write_confusion(path, ConfusionMatrix.from_matrix(matrix), names)
+    read_names, read_matrix = confusion_files.read_confusion(path)
+    assert read_names == names
+    np.testing.assert_array_equal(read_matrix, matrix)
+
+
+@pytest.mark.parametrize(
+    "low, high", [(0, 1), (10.2, 10.63), (0, 100), (-3, 57), (5, 5), (0, 0.004), (99.5, 100)]
+)
+def test_ticks_enclose_what_is_shown(low, high):
+    ticks = svg.choose_ticks(low, high)
+    assert 2 <= len(ticks) <= 8
+    assert ticks[0] <= low + 1e-9 and ticks[-1] >= high - 1e-9
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+
+
+def test_bars_are_as_long_as_their_values():
+    values = [Spread(10.0, None, 1), Spread(40.0, 5.0, 3), None]
+    chart = charts.draw_bars("t", "%", ["a", "b", "c"], [charts.BarSet("s", "#123456", values)])
+    bars = re.findall(r'width="([\d.]+)" height="10.0" fill="#123456"', chart)
+    assert len(bars) == 2
+    assert float(bars[1]) / float(bars[0]) == pytest.approx(4, rel=0.01)
+
+
+def test_the_command_takes_run_directories_before_and_after_flags(run_dirs, tmp_path):
+    output = tmp_path / "page.html"
+
+    def call(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "drsl_tf.report", *arguments], capture_output=True, text=True
+        )
+
+    done = call(run_dirs[0], f"--output={output}", run_dirs[3])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Report: {output}\n"
+    assert "cbst" in "".join(_parse(output.read_text(encoding="utf-8")).texts)
+    for arguments, message in (((), "Name one run"), ((str(tmp_path),), "no results.json")):
+        failed = call(*arguments)
+        assert failed.returncode == 2 and message in failed.stderr
+        assert "Traceback" not in failed.stderr
