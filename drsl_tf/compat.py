@@ -113,6 +113,28 @@ def copy_optimizer(optimizer, change_rate):
     return type(optimizer).from_config({**config, "learning_rate": change_rate(rate)})
 
 
+def read_learning_rate(optimizer):
+    """Reads the learning rate that an optimizer's last step had.
+
+    Args:
+        optimizer: a Keras optimizer, with a loss scale or without, or one of TensorFlow Addons on
+            the older line.
+
+    Returns:
+        A float.
+    """
+    if has_loss_scale(optimizer):
+        optimizer = optimizer.inner_optimizer
+    if not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
+        rate = optimizer.learning_rate
+    else:
+        # The property of Keras 3 gives the rate of the step to come.
+        rate = optimizer._learning_rate  # pylint: disable=protected-access
+    if callable(rate):
+        rate = rate(tf.maximum(tf.convert_to_tensor(optimizer.iterations) - 1, 0))
+    return float(tf.convert_to_tensor(rate))
+
+
 def scale_loss(optimizer, loss):
     """Scales a loss where the optimizer guards float16 gradients against underflow.
 

@@ -18,6 +18,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams_api
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from drsl_tf import compat
 from drsl_tf import panel_files
 from drsl_tf.configuration import Configuration
 
@@ -203,9 +204,11 @@ class TensorBoardWriter(keras.callbacks.Callback):
         rates = {"learning_rate/model": self.model.optimizer}
         head_optimizer = self.model.gradient_update.head_optimizer
         if head_optimizer is not None:
-            rates = {"learning_rate/base": self.model.optimizer,
-                     "learning_rate/heads": head_optimizer}
-        return {name: _read_rate(optimizer) for name, optimizer in rates.items()}
+            rates = {
+                "learning_rate/base": self.model.optimizer,
+                "learning_rate/heads": head_optimizer,
+            }
+        return {name: compat.read_learning_rate(rule) for name, rule in rates.items()}
 
     def _write_scores(self, numbers):
         for name, value in numbers.items():
@@ -244,9 +247,3 @@ def _measure_distances(modes):
     """Euclidean distances of all pairs of (K, d) modes."""
     first, second = np.triu_indices(len(modes), 1)
     return np.linalg.norm(modes[first] - modes[second], axis=-1)
-
-
-def _read_rate(optimizer):
-    rate = optimizer.learning_rate
-    # Addons' optimizers give the schedule itself, Keras's give its value.
-    return float(tf.convert_to_tensor(rate(optimizer.iterations) if callable(rate) else rate))

@@ -18,6 +18,7 @@ from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.label_spaces import cityscapes19
 from data_pipelines.streets import rendered
+from drsl_tf import compat
 from drsl_tf import panel_files
 from drsl_tf import visualization
 from drsl_tf.configuration import Configuration
@@ -28,6 +29,7 @@ from drsl_tf.networks import multimodal_head
 from drsl_tf.networks import segmentation_heads
 from drsl_tf.training import monitoring
 from drsl_tf.training import trainer
+from drsl_tf.training.optimizers import StageSchedule
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.tensorboard import TensorBoardWriter
 from drsl_tf.training.tensorboard import read_hparams
@@ -35,6 +37,10 @@ from drsl_tf.training.tensorboard import read_hparams
 _SIZE = (32, 64)
 _SOURCE_STEPS, _ROUND_STEPS = 25, 4
 _MODES = 2
+_RATES = StageSchedule(
+    source_rate=1e-3, source_steps=_SOURCE_STEPS, adaptation_rate=2e-4,
+    steps_per_round=_ROUND_STEPS,
+)  # fmt: skip
 
 
 class _Stop(keras.callbacks.Callback):
@@ -84,7 +90,7 @@ def _run(folder, run_dir, callbacks=(), **options):
             checkpoint_every=15,
         ),
         build_model=_build_model,
-        optimizer=lambda: keras.optimizers.Adam(1e-3),
+        optimizer=lambda: keras.optimizers.Adam(_RATES),
         gradient_update=GradientUpdate(head_rate_factor=10.0),
         figure_images=2,
         callbacks=callbacks,
@@ -134,8 +140,9 @@ def test_losses_rates_and_speed_follow_the_steps_of_the_whole_run(events):
         assert all(np.isfinite(value) for _, value in scalars[tag])
     for tag in ("loss/ce_target", "loss/dml_target", "loss/sma"):
         assert [step for step, _ in scalars[tag]] == [end], tag
-    for step, rate in scalars["learning_rate/heads"]:
-        assert rate == pytest.approx(1e-2), step
+    for name, factor in (("base", 1.0), ("heads", 10.0)):
+        for step, rate in scalars[f"learning_rate/{name}"]:
+            assert rate == pytest.approx(factor * float(_RATES(step - 1))), step
     assert all(value > 0 for _, value in scalars["speed/images_per_second"])
     assert all(0 <= value <= 1 for _, value in scalars["speed/data_wait_share"])
 
@@ -244,6 +251,7 @@ def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
         str(tmp_path), str(tmp_path), ["road"], lambda _: 10, lambda _: 4, {"seed": 0}
     )
     optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([])
     writer.set_model(
         types.SimpleNamespace(
             optimizer=optimizer, multimodal_head=None, gradient_update=GradientUpdate()
@@ -264,6 +272,26 @@ def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
     assert [(step, float(v)) for step, v in losses] == [
         (step, 1.0 if step <= 5 else 2.0) for step in range(1, 11)
     ]
+
+
+@pytest.mark.parametrize("kind", ["keras", "loss scale", "addons"])
+def test_the_rate_is_that_of_the_last_step(kind):
+    module = keras.optimizers
+    if kind == "addons":
+        module = pytest.importorskip("tensorflow_addons").optimizers
+    options = {"weight_decay": 1e-4} if kind == "addons" else {}
+    optimizer = getattr(module, "AdamW" if kind == "addons" else "SGD")(
+        learning_rate=_RATES, **options
+    )
+    if kind == "loss scale":
+        wrappers = keras.optimizers if compat.KERAS_3 else keras.mixed_precision
+        optimizer = wrappers.LossScaleOptimizer(optimizer)
+    variable = tf.Variable([1.0])
+    variable = keras.Variable([1.0]) if compat.KERAS_3 else variable
+    compat.build_optimizer_slots(optimizer, [variable])
+    for step in range(3):
+        optimizer.apply_gradients([(tf.constant([1.0]), variable)])
+        assert compat.read_learning_rate(optimizer) == pytest.approx(float(_RATES(step)))
 
 
 def test_frames_are_spread_over_the_split():
