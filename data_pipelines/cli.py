@@ -16,7 +16,6 @@ from absl import flags
 
 from data_pipelines.errors import UserError
 
-EXIT_DEFECT = 1
 EXIT_BAD_INPUT = 2
 EXIT_SKIPPED = 3
 EXIT_STOPPED_EARLY = 75

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import NamedTuple, Optional
 
 import keras
@@ -13,9 +12,9 @@ from data_pipelines.errors import UserError
 from drsl_tf import compat
 from drsl_tf import files
 from drsl_tf.experiments import Experiment
+from drsl_tf.training import checkpoint_files
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-_INDEX_FILE = re.compile(r"ckpt-(\d+)\.index")
 
 
 class LoadedRun(NamedTuple):
@@ -78,9 +77,7 @@ def find_checkpoint(run_dir: str, checkpoint: str) -> str:
         UserError: there is none; names those that are there.
     """
     folder = os.path.join(run_dir, "checkpoints")
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    numbers = [int(match[1]) for match in map(_INDEX_FILE.fullmatch, names) if match]
-    found = [f"ckpt-{number}" for number in sorted(numbers)]
+    found = [os.path.basename(path) for path in checkpoint_files.list_checkpoints(folder)[::-1]]
     if not found:
         raise UserError(
             f"{os.path.abspath(folder)} holds no checkpoint: the run has not come so far yet."

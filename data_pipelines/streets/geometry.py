@@ -72,11 +72,6 @@ class Camera:
         """Returns the unit direction of the world that runs to the right in the image."""
         return (self.cos_yaw, 0.0, -self.sin_yaw)
 
-    def scale_at(self, point):
-        """Returns pixels per metre at a point, 0 behind the camera."""
-        ahead = self.see(point)[2]
-        return self.focal / ahead if ahead > NEAR else 0.0
-
     def window(self, origin, axis_u, axis_v, extent):
         """Finds the pixels of a rectangle in space.
 

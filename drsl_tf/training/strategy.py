@@ -8,7 +8,6 @@ import os
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
-from drsl_tf.replicated import count_local_replicas
 
 
 def create_strategy() -> tf.distribute.Strategy:
@@ -61,18 +60,6 @@ def get_worker_index(strategy: tf.distribute.Strategy) -> int:
     """
     resolver = strategy.cluster_resolver
     return 0 if resolver is None or resolver.task_id is None else int(resolver.task_id)
-
-
-def count_workers(strategy: tf.distribute.Strategy) -> int:
-    """Counts the processes of the job.
-
-    Args:
-        strategy: any strategy.
-
-    Returns:
-        1 on one machine.
-    """
-    return strategy.num_replicas_in_sync // count_local_replicas(strategy)
 
 
 def _read_cluster():

@@ -10,7 +10,7 @@ from drsl_tf.training.strategy import create_strategy
 from tests.drsl_tf import toys
 
 
-def _train(strategy, replicas, batch):
+def _train(strategy, batch):
     with strategy.scope():
         model = toys.make_model(
             model_class=OnlineDrslModel,
@@ -25,26 +25,18 @@ def _train(strategy, replicas, batch):
             gradient_update=GradientUpdate(head_rate_factor=10.0, micro_batches=2),
             jit_compile=False,
         )
-    shares = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.nest.map_structure(
-            lambda x: tf.split(x, replicas)[context.replica_id_in_sync_group], batch
-        )
-    )
-    step = tf.function(lambda data: strategy.run(model.train_step, args=(data,)))
-    for _ in range(3):
-        step(shares)
+    toys.run_steps(strategy, model, batch, 3)
     return [variable.numpy() for variable in model.teacher.variables]
 
 
 def main():
     """Prints the largest difference, fails where it is too large."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    toys.use_two_devices()
     batch = toys.make_batch()
-    one = _train(tf.distribute.OneDeviceStrategy("CPU:0"), 1, batch)
+    one = _train(tf.distribute.OneDeviceStrategy("CPU:0"), batch)
     strategy = create_strategy()
     assert strategy.num_replicas_in_sync == 2
-    two = _train(strategy, 2, batch)
+    two = _train(strategy, batch)
     largest = max(np.abs(a - b).max() for a, b in zip(one, two))
     assert largest <= 1e-5, largest
     print(f"largest difference {largest:.2e}")

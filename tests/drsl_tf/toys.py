@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from drsl_tf import compat
 from drsl_tf.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks import multimodal_head
@@ -34,7 +33,6 @@ def make_model(with_modes=True, batch_norm_training=True, model_class=DrslModel,
 
 def compile_model(model, optimizer):
     """Compiles a model as the trainer does."""
-    compat.build_optimizer_slots(optimizer, model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=False)
 
 
@@ -53,3 +51,30 @@ def make_batch(num_source=4, num_target=4, size=(32, 64), seed=0):
         }
 
     return {"source": draw(num_source), "target": draw(num_target)}
+
+
+def make_uneven_batch():
+    """Draws a batch whose last source image counts no pixel: means of parts' means are wrong."""
+    batch = make_batch()
+    label = batch["source"]["label"]
+    batch["source"]["label"] = tf.concat([label[:3], tf.fill((1, *label.shape[1:]), 255)], axis=0)
+    return batch
+
+
+def use_two_devices():
+    """Splits the CPU into two devices; before TensorFlow does anything else."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def run_steps(strategy, model, batch, steps):
+    """Trains on one batch, an equal share of it on every replica."""
+    replicas = strategy.num_replicas_in_sync
+    shares = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.nest.map_structure(
+            lambda tensor: tf.split(tensor, replicas)[context.replica_id_in_sync_group], batch
+        )
+    )
+    step = tf.function(lambda data: strategy.run(model.train_step, args=(data,)))
+    for _ in range(steps):
+        step(shares)

@@ -12,12 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
-from data_pipelines.adaptation import AdaptationData
-from data_pipelines.augment import Augmenter
-from data_pipelines.domains.cityscapes import Cityscapes
-from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.label_spaces import cityscapes19
-from data_pipelines.streets import rendered
 from drsl_tf import compat
 from drsl_tf import panel_files
 from drsl_tf import visualization
@@ -33,8 +28,8 @@ from drsl_tf.training.optimizers import StageSchedule
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.tensorboard import TensorBoardWriter
 from drsl_tf.training.tensorboard import read_hparams
+from tests.drsl_tf.training import streets
 
-_SIZE = (32, 64)
 _SOURCE_STEPS, _ROUND_STEPS = 25, 4
 _MODES = 2
 _RATES = StageSchedule(
@@ -65,26 +60,10 @@ def _build_model(label_space):
 
 
 def _run(folder, run_dir, callbacks=(), **options):
-    shared = {"size": _SIZE, "seed": 5}
-    game = rendered.rendered_root(
-        root=str(folder / "game"), layout="gta5", style="game", count=3, **shared
-    )
-    camera = rendered.rendered_root(
-        root=str(folder / "camera"), layout="cityscapes", style="camera", count=4, val_count=2,
-        **shared,
-    )
-    augmenter = Augmenter(size=_SIZE)
     return trainer.run(
         run_dir=str(run_dir),
         experiment="test",
-        data=AdaptationData(
-            source=Gta5(root=game),
-            target=Cityscapes(root=camera),
-            source_augmenter=augmenter,
-            target_augmenter=augmenter,
-            source_batch=2,
-            target_batch=2,
-        ),
+        data=streets.make_data(streets.render_roots(folder, num_source=3)),
         schedule=Schedule(
             source_steps=_SOURCE_STEPS, rounds=1, steps_per_round=_ROUND_STEPS,
             checkpoint_every=15,
@@ -193,8 +172,8 @@ def test_panels_show_the_same_frames_after_every_stage(events, finished):
             steps = ends[1:] if panel == "pseudo_label" else ends
             assert [step for step, _ in shown] == steps
             for _, (width, height, encoded) in shown:
-                assert (int(width), int(height)) == (_SIZE[1], _SIZE[0])
-                assert Image.open(io.BytesIO(encoded)).size == (_SIZE[1], _SIZE[0])
+                assert (int(width), int(height)) == (streets.SIZE[1], streets.SIZE[0])
+                assert Image.open(io.BytesIO(encoded)).size == (streets.SIZE[1], streets.SIZE[0])
     index = json.loads((finished[0] / "panels" / "index.json").read_text())
     assert len(index["frames"]) == 2 and index["modes_per_class"] == _MODES
     # The panel's colours are those of the pseudo-label that was trained on.

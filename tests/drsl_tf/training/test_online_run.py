@@ -7,40 +7,17 @@ import numpy as np
 import pytest
 
 from data_pipelines import interleave
-from data_pipelines.adaptation import AdaptationData
-from data_pipelines.augment import Augmenter
-from data_pipelines.domains.cityscapes import Cityscapes
-from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
-from data_pipelines.streets import rendered
 from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.networks import backbones
 from drsl_tf.networks import segmentation_heads
 from drsl_tf.online_model import OnlineDrslModel
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
-
-_SIZE = (32, 64)
-
+from tests.drsl_tf.training import streets
 
 def _make_data(folder):
-    shared = {"size": _SIZE, "seed": 5}
-    game = rendered.rendered_root(
-        root=str(folder / "game"), layout="gta5", style="game", count=4, **shared
-    )
-    camera = rendered.rendered_root(
-        root=str(folder / "camera"), layout="cityscapes", style="camera", count=4, val_count=2,
-        **shared,
-    )
-    augmenter = Augmenter(size=_SIZE, scale=(0.5, 1.5))
-    return AdaptationData(
-        source=Gta5(root=game),
-        target=Cityscapes(root=camera),
-        source_augmenter=augmenter,
-        target_augmenter=augmenter,
-        source_batch=2,
-        target_batch=2,
-    )
+    return streets.make_data(streets.render_roots(folder, num_source=4), scale=(0.5, 1.5))
 
 
 def _build_model(label_space):

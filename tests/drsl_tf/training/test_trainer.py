@@ -15,7 +15,6 @@ from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import cityscapes13
-from data_pipelines.streets import rendered
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.model import DrslModel
 from drsl_tf.networks import backbones
@@ -25,8 +24,8 @@ from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.strategy import create_strategy
+from tests.drsl_tf.training import streets
 
-_SIZE = (32, 64)
 # Between the confidences of an untrained model, about 1 / 19, and the 1 of an absent class.
 _FLOOR = 0.5
 
@@ -34,16 +33,7 @@ _FLOOR = 0.5
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
     """Renders a source of 6 scenes and a target of 4 + 2."""
-    folder = tmp_path_factory.mktemp("streets")
-    shared = {"size": _SIZE, "seed": 5}
-    game = rendered.rendered_root(
-        root=str(folder / "game"), layout="gta5", style="game", count=6, **shared
-    )
-    camera = rendered.rendered_root(
-        root=str(folder / "camera"), layout="cityscapes", style="camera", count=4, val_count=2,
-        **shared,
-    )
-    return game, camera
+    return streets.render_roots(tmp_path_factory.mktemp("streets"), num_source=6)
 
 
 class _Stop(keras.callbacks.Callback):
@@ -71,20 +61,11 @@ def _build_model(label_space):
 
 
 def _run(roots, run_dir, callbacks=(), rounds=2, **options):
-    game, camera = roots
-    augmenter = Augmenter(size=_SIZE, scale=(0.8, 1.2))
     keep = _Keep()
     results = trainer.run(
         run_dir=str(run_dir),
         experiment="test",
-        data=AdaptationData(
-            source=Gta5(root=game),
-            target=Cityscapes(root=camera),
-            source_augmenter=augmenter,
-            target_augmenter=augmenter,
-            source_batch=2,
-            target_batch=2,
-        ),
+        data=streets.make_data(roots, scale=(0.8, 1.2)),
         schedule=Schedule(source_steps=5, rounds=rounds, steps_per_round=3, checkpoint_every=2),
         build_model=_build_model,
         optimizer=lambda: keras.optimizers.Adam(1e-3),
@@ -122,6 +103,7 @@ def test_results_follow_the_schema(finished):
 def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, roots):
     run_dir, _, _ = finished
     target = Cityscapes(root=roots[1])
+    pixels = 4 * streets.SIZE[0] * streets.SIZE[1]
     for round_index, portion in ((1, 0.20), (2, 0.25)):
         folder = run_dir / "pseudo_labels" / f"round_{round_index}"
         report = json.loads((folder / "report.json").read_text())
@@ -129,14 +111,14 @@ def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, 
         selected, known, right = 0, 0, 0
         for pair in target.list_pairs("train"):
             label = np.asarray(Image.open(folder / (pair.name + ".png")))
-            assert label.shape == _SIZE and label.dtype == np.uint8
+            assert label.shape == streets.SIZE and label.dtype == np.uint8
             truth = target.read_label(pair.label_path)
             selected += (label != 255).sum()
             known += ((label != 255) & (truth != 255)).sum()
             right += ((label != 255) & (truth == label)).sum()
-        assert report["fraction"] == pytest.approx(selected / (4 * _SIZE[0] * _SIZE[1]))
+        assert report["fraction"] == pytest.approx(selected / pixels)
         assert report["accuracy"] == pytest.approx(right / known)
-        assert np.sum(list(report["mode_usage"].values())) == 4 * _SIZE[0] * _SIZE[1] / 64
+        assert np.sum(list(report["mode_usage"].values())) == pixels / 64
         left = {name for name in os.listdir(folder) if os.path.isfile(folder / name)}
         assert left == {"report.json"}
 
@@ -179,7 +161,7 @@ def test_labels_of_the_target_teach_nothing(finished, roots, tmp_path):
     camera = str(tmp_path / "camera")
     shutil.copytree(roots[1], camera)
     for pair in Cityscapes(root=camera).list_pairs("train"):
-        Image.fromarray(np.full(_SIZE, 7, np.uint8)).save(pair.label_path)
+        Image.fromarray(np.full(streets.SIZE, 7, np.uint8)).save(pair.label_path)
     results, other = _run((roots[0], camera), tmp_path / "run")
     for array, twin in zip(model.get_weights(), other.get_weights()):
         np.testing.assert_allclose(array, twin, atol=1e-4)
@@ -201,7 +183,7 @@ def test_a_target_without_labels_adapts_unscored(roots, tmp_path):
 
 
 def test_domains_must_share_a_label_space(roots):
-    augmenter = Augmenter(size=_SIZE)
+    augmenter = Augmenter(size=streets.SIZE)
     with pytest.raises(UserError, match="19 classes.*13 classes"):
         AdaptationData(
             source=Gta5(root=roots[0]),

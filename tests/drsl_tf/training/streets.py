@@ -1,0 +1,40 @@
+"""A source and a target of a few small rendered scenes, for whole runs in tests."""
+
+from data_pipelines.adaptation import AdaptationData
+from data_pipelines.augment import Augmenter
+from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.domains.gta5 import Gta5
+from data_pipelines.streets import rendered
+
+SIZE = (32, 64)
+
+
+def render_roots(folder, num_source):
+    """Renders a source of some scenes and a target of 4 + 2; gives their roots."""
+    shared = {"size": SIZE, "seed": 5}
+    game = rendered.rendered_root(
+        root=str(folder / "game"), layout="gta5", style="game", count=num_source, **shared
+    )
+    camera = rendered.rendered_root(
+        root=str(folder / "camera"),
+        layout="cityscapes",
+        style="camera",
+        count=4,
+        val_count=2,
+        **shared,
+    )
+    return game, camera
+
+
+def make_data(roots, **augmentation):
+    """Makes the data of an experiment, two images of each domain a batch."""
+    game, camera = roots
+    augmenter = Augmenter(size=SIZE, **augmentation)
+    return AdaptationData(
+        source=Gta5(root=game),
+        target=Cityscapes(root=camera),
+        source_augmenter=augmenter,
+        target_augmenter=augmenter,
+        source_batch=2,
+        target_batch=2,
+    )
