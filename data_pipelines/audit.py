@@ -11,7 +11,9 @@ import concurrent.futures
 import dataclasses
 import os
 import time
-from typing import List, Optional, Tuple
+from typing import List
+from typing import Optional
+from typing import Tuple
 
 from absl import logging
 

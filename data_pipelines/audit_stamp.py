@@ -6,7 +6,11 @@ import hashlib
 import json
 import re
 import uuid
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
 
 from absl import logging
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import NamedTuple, Optional
+from typing import NamedTuple
+from typing import Optional
 
 import numpy as np
 from PIL import Image

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict
+from typing import List
+from typing import Mapping
+from typing import NamedTuple
+from typing import Optional
+from typing import Tuple
 
 import numpy as np
 
@@ -84,8 +89,6 @@ class Domain:
         self.label_space = native if label_space is None else label_space
         self._from_native = label_spaces.convert(native, self.label_space)
 
-    # What a reader says of its data set.
-
     def native_space(self) -> LabelSpace:
         """Returns the classes that `raw_table` leads to."""
         return label_spaces.cityscapes19()
@@ -110,8 +113,6 @@ class Domain:
         """Keeps the names that belong to a split; readers without split folders override it."""
         del split
         return names
-
-    # What everybody else calls.
 
     @property
     def max_bytes(self) -> int:
@@ -274,22 +275,24 @@ class Domain:
 
     def _expect_label(self, name, split):
         """Says where the label of an image should be."""
-        for prefix, folder in self.label_folders(split):
-            if not prefix or name.startswith(f"{prefix}/"):
-                rest = name[len(prefix) + 1 :] if prefix else name
-                break
-        return files.join_path(
-            self._join(folder), f"{rest}{self.label_ending}{self.label_suffixes[0]}"
+        folder, rest = next(
+            (folder, name[len(prefix) :].lstrip("/"))
+            for prefix, folder in self.label_folders(split)
+            if not prefix or name.startswith(f"{prefix}/")
         )
+        place = f"{folder}/{rest}{self.label_ending}{self.label_suffixes[0]}"
+        return self._join(place)
 
     def _describe_absence(self, split):
-        places = " or ".join(
-            files.describe_path(files.join_path(
-                self._join(folder), f"**/*{self.image_ending}{self.image_suffixes[0]}"
-            ))
+        pattern = f"**/*{self.image_ending}{self.image_suffixes[0]}"
+        places = [
+            files.describe_path(files.join_path(self._join(folder), pattern))
             for _, folder in self.image_folders(split)
+        ]
+        message = (
+            f"The data set {self.name} has no image in its split {split!r}: expected "
+            f"{' or '.join(places)}."
         )
-        message = f"The data set {self.name} has no image in its split {split!r}: expected {places}."
         if self.obtained:
             message += f" {self.obtained}"
         if self.stand_in:

@@ -10,14 +10,17 @@ The colours are those of the cityscapesScripts package and of CamVid's eleven-cl
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Dict, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING
+from typing import Dict
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
 
 from data_pipelines.errors import UserError
 from data_pipelines.label_tables import CAMVID_ID_TO_CAMVID11 as CAMVID_ID_TO_CAMVID11
 from data_pipelines.label_tables import CITYSCAPES19_TO_CAMVID11 as CITYSCAPES19_TO_CAMVID11
-from data_pipelines.label_tables import (
-    CITYSCAPES19_TO_CITYSCAPES13 as CITYSCAPES19_TO_CITYSCAPES13,
-)
+from data_pipelines.label_tables import CITYSCAPES19_TO_CITYSCAPES13 as CITYSCAPES19_TO_CITYSCAPES13
 from data_pipelines.label_tables import CITYSCAPES19_TO_SYNTHIA16 as CITYSCAPES19_TO_SYNTHIA16
 from data_pipelines.label_tables import (
     CITYSCAPES_LABEL_ID_TO_CITYSCAPES19 as CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
@@ -102,19 +105,19 @@ class LabelSpace:
         object.__setattr__(self, "palette", palette)
         if not 1 <= len(names) <= IGNORE_ID:
             raise UserError(
-                f"The label space {self.name!r} has {len(names)} classes; give class_names between 1 "
-                f"and {IGNORE_ID} names ({IGNORE_ID} itself is the ignored id)."
+                f"The label space {self.name!r} has {len(names)} classes; give class_names "
+                f"between 1 and {IGNORE_ID} names ({IGNORE_ID} itself is the ignored id)."
             )
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise UserError(
-                f"The label space {self.name!r} names a class twice: {', '.join(repeated)}; give each "
-                "class one name in class_names."
+                f"The label space {self.name!r} names a class twice: {', '.join(repeated)}; give "
+                "each class one name in class_names."
             )
         if len(palette) != len(names):
             raise UserError(
-                f"The label space {self.name!r} has {len(names)} classes and {len(palette)} colours; "
-                "give palette one (red, green, blue) for each class, or leave it out."
+                f"The label space {self.name!r} has {len(names)} classes and {len(palette)} "
+                "colours; give palette one (red, green, blue) for each class, or leave it out."
             )
         bad = [c for c in palette if len(c) != 3 or not all(0 <= value <= 255 for value in c)]
         if bad:
@@ -229,7 +232,7 @@ def compose(first: Mapping[int, int], second: Mapping[int, int]) -> Dict[int, in
     }
 
 
-def lookup_table(table: Mapping[int, int], size: int) -> "np.ndarray":
+def lookup_table(table: Mapping[int, int], size: int) -> np.ndarray:
     """Spreads a table over an array that a label map indexes.
 
     Args:

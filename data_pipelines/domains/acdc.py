@@ -6,7 +6,8 @@ C. Sakaridis, D. Dai, L. Van Gool, ACDC: The Adverse Conditions Dataset with Cor
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Optional
+from typing import Sequence
 
 from data_pipelines import decoding
 from data_pipelines.domains.train_ids import TrainIdDomain

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, Optional, Sequence
+from typing import List
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
 
 from data_pipelines import decoding
 from data_pipelines import files

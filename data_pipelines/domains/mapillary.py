@@ -7,7 +7,8 @@ G. Neuhold et al., The Mapillary Vistas Dataset for Semantic Understanding of St
 from __future__ import annotations
 
 import json
-from typing import Dict, Optional
+from typing import Dict
+from typing import Optional
 
 from data_pipelines import files
 from data_pipelines.domain import Domain

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import List, NamedTuple, Sequence
+from typing import List
+from typing import NamedTuple
+from typing import Sequence
 
 import numpy as np
 from PIL import Image

@@ -8,8 +8,8 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
 import pytest
+from PIL import Image
 
 from data_pipelines import decoding
 from data_pipelines import domain as domain_lib

@@ -9,8 +9,8 @@ import time
 import zlib
 
 import numpy as np
-from PIL import Image
 import pytest
+from PIL import Image
 
 from data_pipelines import domains
 from data_pipelines import label_spaces

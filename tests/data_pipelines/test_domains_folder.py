@@ -6,8 +6,8 @@ import os
 
 import gin
 import numpy as np
-from PIL import Image
 import pytest
+from PIL import Image
 
 from data_pipelines import label_spaces
 from data_pipelines.domains.folder import Folder
