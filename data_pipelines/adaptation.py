@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import List, Optional, Sequence
 
 import numpy as np
 from PIL import Image
 
 from data_pipelines import audit
+from data_pipelines import class_statistics
 from data_pipelines import interleave
 from data_pipelines.augment import Augmenter
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from data_pipelines.errors import UserError
+from data_pipelines.rare_classes import RareClassSampler
 
 
 class AdaptationData:
@@ -30,6 +33,9 @@ class AdaptationData:
         target_split: the target's split to adapt to.
         eval_split: the target's split to score on; one without labels is not scored.
         bad_files: "error" stops at files that the audit refuses; "skip" names and leaves them.
+        source_sampler: draws source images by their classes; None draws all alike.
+        target_sampler: draws target images by the classes of their pseudo-labels, which models
+            that label in training do not have; None draws all alike.
 
     Raises:
         UserError: when the two domains or the two augmenters do not fit together.
@@ -48,6 +54,8 @@ class AdaptationData:
         target_split: str = "train",
         eval_split: str = "val",
         bad_files: str = "error",
+        source_sampler: Optional[RareClassSampler] = None,
+        target_sampler: Optional[RareClassSampler] = None,
     ):
         if source.label_space != target.label_space:
             raise UserError(
@@ -71,6 +79,8 @@ class AdaptationData:
         self._batches = {"source": source_batch, "target": target_batch}
         self._splits = {"source": source_split, "target": target_split, "eval": eval_split}
         self._bad_files = bad_files
+        self._samplers = {"source": source_sampler, "target": target_sampler}
+        self._stamp_dir: Optional[str] = None
         self.source_pairs: List[Pair] = []
         self.target_pairs: List[Pair] = []
         self.eval_pairs: List[Pair] = []
@@ -112,11 +122,13 @@ class AdaptationData:
         """Opens every file that the experiment will read, and lists the pairs.
 
         Args:
-            stamp_dir: where a stamp lets an unchanged list pass quickly; None always opens all.
+            stamp_dir: where a stamp lets an unchanged list pass quickly, and where class
+                statistics are kept; None always opens all.
 
         Raises:
             UserError: names every bad file.
         """
+        self._stamp_dir = stamp_dir
         self.source_pairs = self._audit_split(self.source, "source", stamp_dir)
         if not self.source.has_labels(self._splits["source"]):
             raise UserError(
@@ -141,6 +153,7 @@ class AdaptationData:
             read_label=self.source.read_label,
             augmenter=self._augmenters["source"],
             batch_size=self._batches["source"],
+            weights=self._weigh("source", self.source_pairs, self.source.read_label),
         )
 
     def make_target_stream(self, labelled: Sequence[Pair]) -> interleave.Stream:
@@ -158,6 +171,7 @@ class AdaptationData:
             read_label=read_id_map,
             augmenter=self._augmenters["target"],
             batch_size=self._batches["target"],
+            weights=self._weigh("target", labelled, read_id_map),
         )
 
     def make_unlabelled_target_stream(self) -> interleave.Stream:
@@ -165,7 +179,15 @@ class AdaptationData:
 
         Returns:
             The stream; it reads no label file, its labels are 0 and, in padding, 255.
+
+        Raises:
+            UserError: when a target sampler is bound: there are no labels to sample by.
         """
+        if self._samplers["target"] is not None:
+            raise UserError(
+                "AdaptationData.target_sampler draws target images by their pseudo-labels, but "
+                "this model makes them in training. Bind it to None."
+            )
         return interleave.Stream(
             pairs=self.target_pairs,
             read_image=self.target.read_image,
@@ -173,6 +195,23 @@ class AdaptationData:
             augmenter=self._augmenters["target"],
             batch_size=self._batches["target"],
         )
+
+    def _weigh(self, role, pairs, read_label):
+        """Weighs the images of a stream, None where they are drawn alike."""
+        sampler = self._samplers[role]
+        if sampler is None:
+            return None
+        path = None
+        if self._stamp_dir is not None:
+            path = os.path.join(self._stamp_dir, f"classes-{role}.json")
+        counts = class_statistics.count_pixels(
+            pairs,
+            read_label,
+            self.label_space.class_names,
+            path=path,
+            description=f"counting the {role}'s classes",
+        )
+        return sampler.weigh(counts)
 
 
 def read_id_map(path: str) -> np.ndarray:
