@@ -1,0 +1,1 @@
+"""What the method and the program are measured by: adaptation, and speed."""

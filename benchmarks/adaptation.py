@@ -1,0 +1,124 @@
+"""Measures what adaptation gains, each arm a training command with seeds of its own.
+
+  python -m benchmarks.adaptation --setup=streets --seeds=3
+  python -m benchmarks.adaptation --setup=streets2camvid --seeds=3 --arms=cbst,drsl
+  python -m benchmarks.adaptation --setup=streets --seeds=3 --report_only
+
+Run it where the setup's data paths lead to the data: in the root of the project. Every finished
+run becomes a line of adaptation_SETUP.jsonl at once; the same command, run again, does what is
+missing. A run counts for the configuration that it was made with: where that has changed since,
+it is made again. With other steps or bindings than the setup's own the files are called
+adaptation_SETUP_trial.*.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from absl import flags
+
+from data_pipelines import cli
+from data_pipelines.errors import UserError
+
+_SETUP = flags.DEFINE_string("setup", None, "Source and target: streets or streets2camvid.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, from 0 on.")
+_ARMS = flags.DEFINE_list("arms", [], "Which arms to run; all by default.")
+_STEPS_SCALE = flags.DEFINE_float("steps_scale", 1.0, "Factor on the steps of every stage.")
+_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "One more binding, for every arm.")
+_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Where results are written.")
+_WORK = flags.DEFINE_string("work", "runs/benchmark", "Where run directories lie.")
+_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Only write tables of what is there.")
+
+
+def main() -> int:
+    """Runs what is missing and writes the report after every run."""
+    cli.require_flags("setup", "seeds")
+    if _STEPS_SCALE.value <= 0:
+        raise UserError(f"--steps_scale={_STEPS_SCALE.value} must be above 0.")
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(cli.EXIT_STOPPED_EARLY))
+
+    from benchmarks import adaptation_arms
+    from benchmarks.adaptation_plan import Plan
+    from benchmarks.adaptation_runs import ArmRunner
+    from benchmarks.adaptation_runs import RecordFile
+
+    adaptation_arms.find_setup(_SETUP.value)
+    is_full = _STEPS_SCALE.value == 1 and not _GIN_PARAM.value
+    stem = os.path.join(
+        _OUTPUT.value, f"adaptation_{_SETUP.value}" + ("" if is_full else "_trial")
+    )
+    names = adaptation_arms.order_arms(tuple(_ARMS.value))
+    left_out = [name for name in names if not adaptation_arms.is_available(name)]
+    for name in left_out:
+        needed = adaptation_arms.ARMS[name].module
+        print(f"{name}: left out, {needed} is not installed here.")
+    plans = {
+        name: Plan(
+            _SETUP.value, name,
+            steps_scale=_STEPS_SCALE.value,
+            gin_params=_GIN_PARAM.value,
+            oracle_folder=os.path.join(_OUTPUT.value, "configs"),
+        )
+        # The report holds every arm that was ever run; only a trial's bindings may not fit all.
+        for name in (adaptation_arms.order_arms(()) if is_full else names)
+    }
+    records = RecordFile(f"{stem}.jsonl")
+    runner = ArmRunner(_SETUP.value, _WORK.value)
+    wanted = [name for name in names if name not in left_out]
+    core = [name for name in wanted if name in adaptation_arms.CORE_ARMS]
+    others = [name for name in wanted if name not in core]
+    seeds = range(_SEEDS.value)
+    order = [(seed, name) for group in (core, others) for seed in seeds for name in group]
+    failures = []
+    for seed, name in [] if _REPORT_ONLY.value else order:
+        if records.find(name, seed, plans[name].fingerprint):
+            print(f"{name}, seed {seed}: done before.")
+            continue
+        print(f"{name}, seed {seed}: running.", flush=True)
+        try:
+            record = runner.run(name, plans[name], seed)
+        except UserError as error:
+            failures.append(f"{name}, seed {seed}: {error}")
+            print(f"{failures[-1]}", file=sys.stderr, flush=True)
+            continue
+        records.append(record)
+        print(
+            f"{name}, seed {seed}: mIoU {record['miou']:.2f} %, "
+            f"{record['wall_seconds']:.0f} s.",
+            flush=True,
+        )
+        _write_report(stem, records, plans, seeds)
+    print(_write_report(stem, records, plans, seeds))
+    if failures:
+        print("Failed, the same command tries again:\n" + "\n".join(failures), file=sys.stderr)
+    return cli.EXIT_DEFECT if failures else 0
+
+
+def _write_report(stem, records, plans, seeds):
+    from benchmarks import adaptation_chart
+    from benchmarks import adaptation_report
+    from drsl_tf import files
+
+    found = {
+        name: [
+            record
+            for record in (records.find(name, seed, plan.fingerprint) for seed in seeds)
+            if record
+        ]
+        for name, plan in plans.items()
+    }
+    report = adaptation_report.AdaptationReport(_SETUP.value, found)
+    os.makedirs(os.path.dirname(stem) or ".", exist_ok=True)
+    adaptation_report.write_json(f"{stem}.json", report.as_dict())
+    text = report.format_markdown()
+    files.write_text(f"{stem}.md", text)
+    if report.seeds:
+        title = f"{_SETUP.value}: target mIoU (%), bar = mean, dot = one seed"
+        files.write_png(f"{stem}.png", adaptation_chart.draw_scores(title, report.list_scores()))
+    return text.split("## IoU by class")[0] + f"Written: {stem}.json, .md, .png, .jsonl"
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

@@ -1,0 +1,140 @@
+"""What the adaptation benchmark compares: setups, and the arms run on each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import Dict, Tuple
+
+from data_pipelines.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A source and a target.
+
+    Attributes:
+        drsl_file: the experiment that runs DRSL.
+        cbst_file: the same without a multi-modal head.
+        source_selectors: what these files bind for the source's data alone.
+    """
+
+    drsl_file: str
+    cbst_file: str
+    source_selectors: Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to train, as an overlay on a setup's experiment.
+
+    Attributes:
+        title: what it is, in a table.
+        base: "drsl" or "cbst": which of the setup's experiments it starts from.
+        gin_files: further configuration files.
+        gin_params: further bindings.
+        adapts: whether there are rounds; without, all steps go into the source stage.
+        on_target: whether it trains on the target's labels in the source's place.
+        module: a package that it needs, or "".
+    """
+
+    title: str
+    base: str
+    gin_files: Tuple[str, ...] = ()
+    gin_params: Tuple[str, ...] = ()
+    adapts: bool = True
+    on_target: bool = False
+    module: str = ""
+
+
+SETUPS: Dict[str, Setup] = {
+    "streets": Setup(
+        "gin_configs/demo.gin",
+        "gin_configs/demo_cbst.gin",
+        ("gta5.Gta5", "game/rendered.rendered_root"),
+    ),
+    "streets2camvid": Setup(
+        "gin_configs/streets2camvid.gin",
+        "gin_configs/streets2camvid_cbst.gin",
+        ("gta5.Gta5", "streets/rendered.rendered_root"),
+    ),
+}
+
+CORE_ARMS = ("source_only", "cbst", "drsl", "oracle")
+"""The arms that run first: together they say whether adaptation pays."""
+
+_ADDONS = "tensorflow_addons"
+_TRIPLET = "gin_configs/bench/triplet.gin"
+_MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"
+
+ARMS: Dict[str, Arm] = {
+    "source_only": Arm("source only", "cbst", adapts=False),
+    "cbst": Arm("cross-entropy self-training (CBST)", "cbst"),
+    "drsl": Arm("CBST + DML + SMA (DRSL, K = 3)", "drsl"),
+    "oracle": Arm("trained on target labels", "cbst", adapts=False, on_target=True),
+    "dml": Arm("CBST + DML", "drsl", gin_params=("model.DrslModel.sma_weight = 0.0",)),
+    "drsl_k1": Arm("DRSL, K = 1", "drsl", gin_params=(_MODES.format(1),)),
+    "drsl_k2": Arm("DRSL, K = 2", "drsl", gin_params=(_MODES.format(2),)),
+    "drsl_k5": Arm("DRSL, K = 5", "drsl", gin_params=(_MODES.format(5),)),
+    "triplet_semihard": Arm(
+        "CBST + semi-hard triplets", "cbst", gin_files=(_TRIPLET,), module=_ADDONS
+    ),
+    "triplet_hard": Arm(
+        "CBST + hard triplets",
+        "cbst",
+        gin_files=(_TRIPLET,),
+        gin_params=('triplet_model.TripletModel.mining = "hard"',),
+        module=_ADDONS,
+    ),
+    "ema": Arm("mean teacher", "cbst", gin_files=("gin_configs/bench/ema.gin",)),
+    "ema_drsl": Arm("mean teacher + DRSL", "cbst", gin_files=("gin_configs/bench/ema_drsl.gin",)),
+}
+
+
+def find_setup(name: str) -> Setup:
+    """Finds a setup by its name.
+
+    Args:
+        name: such as "streets".
+
+    Returns:
+        The setup.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    if name not in SETUPS:
+        raise UserError(f"--setup={name} is not known; choose one of {', '.join(SETUPS)}.")
+    return SETUPS[name]
+
+
+def order_arms(names) -> Tuple[str, ...]:
+    """Puts the core arms before the others.
+
+    Args:
+        names: names of arms; none means all.
+
+    Returns:
+        The names, in the order in which to run them.
+
+    Raises:
+        UserError: an arm is not known.
+    """
+    unknown = [name for name in names if name not in ARMS]
+    if unknown:
+        raise UserError(f"--arms names {unknown[0]!r}; known are {', '.join(ARMS)}.")
+    wanted = names or tuple(ARMS)
+    return tuple(sorted(wanted, key=lambda name: (name not in CORE_ARMS, list(ARMS).index(name))))
+
+
+def is_available(name: str) -> bool:
+    """Tells whether the package that an arm needs is installed.
+
+    Args:
+        name: name of the arm.
+
+    Returns:
+        True where it needs none.
+    """
+    module = ARMS[name].module
+    return not module or importlib.util.find_spec(module) is not None

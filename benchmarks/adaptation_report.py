@@ -1,0 +1,244 @@
+"""From the records of single runs to tables and the numbers that others read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from benchmarks import adaptation_arms
+from benchmarks import paired
+
+_USED_SHARE = 0.01
+
+
+class AdaptationReport:
+    """The scores of all arms over the same seeds.
+
+    Args:
+        setup_name: name of the setup.
+        records: by arm, a record for each seed done, of one configuration an arm.
+    """
+
+    def __init__(self, setup_name: str, records: Dict[str, List[Dict[str, Any]]]):
+        self._setup_name = setup_name
+        by_seed = {arm: {r["seed"]: r for r in found} for arm, found in records.items() if found}
+        core = [arm for arm in by_seed if arm in adaptation_arms.CORE_ARMS] or list(by_seed)
+        seeds = [set(by_seed[arm]) for arm in core]
+        self.seeds = sorted(set.intersection(*seeds)) if seeds else []
+        self._arms: Dict[str, List[Dict[str, Any]]] = {}
+        self._incomplete: Dict[str, List[int]] = {}
+        for arm in adaptation_arms.order_arms(tuple(by_seed)) if by_seed else ():
+            if set(self.seeds) <= set(by_seed[arm]):
+                self._arms[arm] = [by_seed[arm][seed] for seed in self.seeds]
+            else:
+                self._incomplete[arm] = sorted(by_seed[arm])
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Gives what the JSON file holds.
+
+        Returns:
+            "setup", "seeds" and by arm "miou" (percent) and "pseudo_label_accuracy" (fraction of
+            1 at the portion scored; None for the arm that saw the labels), one number a seed.
+            Arms that lack one of the seeds are named under "incomplete".
+        """
+        arms = {}
+        for arm, records in self._arms.items():
+            accuracies: Optional[List[float]] = [r["pseudo_label"]["accuracy"] for r in records]
+            if adaptation_arms.ARMS[arm].on_target or None in accuracies:
+                accuracies = None
+            arms[arm] = {"miou": self._list_scores(arm), "pseudo_label_accuracy": accuracies}
+        return {
+            "setup": self._setup_name,
+            "seeds": self.seeds,
+            "arms": arms,
+            "incomplete": self._incomplete,
+        }
+
+    def list_scores(self) -> Dict[str, List[float]]:
+        """Lists the last round's mIoU in percent, by arm, one number a seed."""
+        return {arm: self._list_scores(arm) for arm in self._arms}
+
+    def format_markdown(self) -> str:
+        """Formats all tables and the commands.
+
+        Returns:
+            Markdown.
+        """
+        parts = [f"# Adaptation: {self._setup_name}"]
+        if not self._arms:
+            return parts[0] + "\n\nNo seed is complete yet.\n"
+        steps = sorted({r["steps"] for records in self._arms.values() for r in records})
+        count = len(self.seeds)
+        parts.append(
+            f"Target validation mIoU in percent, last round, over {count} seed"
+            f"{'' if count == 1 else 's'} ({', '.join(map(str, self.seeds))}); "
+            f"{' or '.join(map(str, steps))} training steps in every run. Differences are paired "
+            "by seed; in brackets their 95 % t-interval. The gap is that from source only to the "
+            "oracle. Pseudo-labels are those of the last model on the target's training images, "
+            f"each predicted class labelled at {self._portion:.0%} of its pixels, without a floor."
+        )
+        parts.append(_format_rows(*self._make_summary()))
+        if self._incomplete:
+            missing = ", ".join(f"{arm} ({len(s)} done)" for arm, s in self._incomplete.items())
+            parts.append(f"Not complete, and left out: {missing}.")
+        parts += ["## IoU by class", _format_rows(*self._make_class_table())]
+        rounds = self._make_round_table()
+        if rounds[1]:
+            parts += [
+                "## Rounds",
+                "Means over the seeds. Labelled and right: share of the target's training pixels "
+                "that the round trained on, and the share of these that were right, in percent.",
+                _format_rows(*rounds),
+            ]
+        usage = self._make_usage_table()
+        if usage[1]:
+            parts += [
+                "## Modes",
+                f"A mode is used if it takes at least {_USED_SHARE:.0%} of the pixels predicted as "
+                "its class. The effective number of modes of a class is exp(entropy of its mode "
+                "usage), averaged over the classes predicted. Means over the seeds.",
+                _format_rows(*usage),
+            ]
+        parts += ["## Commands", self._format_commands()]
+        return "\n\n".join(parts) + "\n"
+
+    @property
+    def _portion(self):
+        return next(iter(self._arms.values()))[0]["pseudo_label"]["portion"]
+
+    def _list_scores(self, arm):
+        return [record["miou"] for record in self._arms[arm]]
+
+    def _make_summary(self):
+        header = ["arm", "mIoU", "sd", "minus CBST", "gap closed",
+                  "pseudo-labels right", "fewer errors than CBST"]
+        content = self.as_dict()["arms"]
+        reference = content.get("cbst")
+        means = {arm: np.mean(entry["miou"]) for arm, entry in content.items()}
+        rows = []
+        for arm, entry in content.items():
+            difference = fewer = gap = "-"
+            if reference and arm != "cbst":
+                difference = _format_difference(
+                    paired.compare_pairs(entry["miou"], reference["miou"])
+                )
+            if {"source_only", "oracle"} <= set(means) and arm not in ("source_only", "oracle"):
+                whole = means["oracle"] - means["source_only"]
+                gap = f"{(means[arm] - means['source_only']) / whole:.0%}" if whole else "-"
+            accuracy = entry["pseudo_label_accuracy"]
+            right = "-" if accuracy is None else f"{100 * np.mean(accuracy):.2f}"
+            if reference and arm != "cbst" and accuracy and reference["pseudo_label_accuracy"]:
+                errors = 1 - np.mean(reference["pseudo_label_accuracy"])
+                fewer = f"{1 - (1 - np.mean(accuracy)) / errors:+.0%}" if errors else "-"
+            rows.append([
+                adaptation_arms.ARMS[arm].title, f"{means[arm]:.2f}",
+                _format_number(paired.compute_sd(entry["miou"])), difference, gap, right, fewer,
+            ])
+        return header, rows
+
+    def _make_class_table(self):
+        names = list(next(iter(self._arms.values()))[0]["iou"])
+        rows = []
+        for name in names:
+            row = [name]
+            for records in self._arms.values():
+                values = [r["iou"][name] for r in records if r["iou"][name] is not None]
+                row.append(f"{np.mean(values):.1f}" if values else "-")
+            rows.append(row)
+        return ["class", *self._arms], rows
+
+    def _make_round_table(self):
+        rows = []
+        for arm, records in self._arms.items():
+            for stages in zip(*(record["stages"] for record in records)):
+                if len(records[0]["stages"]) > 1:
+                    rows.append([
+                        arm, str(stages[0]["round"]),
+                        *(_mean([s[key] for s in stages], scale)
+                          for key, scale in (("miou", 1), ("fraction", 100), ("accuracy", 100))),
+                    ])
+        return ["arm", "round", "mIoU", "labelled", "right"], rows
+
+    def _make_usage_table(self):
+        rows = []
+        for arm, records in self._arms.items():
+            usages = [r["pseudo_label"]["mode_usage"] for r in records]
+            if None in usages:
+                continue
+            total = sum(len(counts) for counts in usages[0].values())
+            described = [describe_usage(usage) for usage in usages]
+            used, effective = np.mean(described, axis=0)
+            rows.append([arm, f"{used:.1f} of {total}", f"{effective:.2f}"])
+        return ["arm", "modes used", "effective modes a class"], rows
+
+    def _format_commands(self):
+        lines = []
+        for arm, records in self._arms.items():
+            for record in records:
+                lines.append(f"# {arm}, seed {record['seed']}: {record['wall_seconds']:.0f} s, "
+                             f"finished {record['finished']}, code {record['code']}")
+                lines += record["commands"]
+        return "```\n" + "\n".join(lines) + "\n```"
+
+
+def describe_usage(usage: Dict[str, Sequence[int]]):
+    """Describes how evenly the modes of the classes are used.
+
+    Args:
+        usage: by class, the pixels of each mode.
+
+    Returns:
+        The number of modes used, over all classes, and the mean effective number of modes of the
+        classes that have any pixel (NaN without such a class).
+    """
+    used, effective = 0, []
+    for counts in usage.values():
+        total = sum(counts)
+        if not total:
+            continue
+        shares = np.asarray(counts, np.float64) / total
+        used += int(np.count_nonzero(shares >= _USED_SHARE))
+        present = shares[shares > 0]
+        effective.append(float(np.exp(-np.sum(present * np.log(present)))))
+    return used, float(np.mean(effective)) if effective else float("nan")
+
+
+def write_json(path: str, content: Dict[str, Any]) -> None:
+    """Writes a JSON file with its lists of numbers on one line each.
+
+    Args:
+        path: the file.
+        content: a dict of values or of dicts.
+    """
+    from drsl_tf import files
+
+    def format_value(value, indent):
+        if not isinstance(value, dict) or not value:
+            return json.dumps(value, allow_nan=False)
+        inner = indent + " "
+        entries = (f"{inner}{json.dumps(k)}: {format_value(v, inner)}" for k, v in value.items())
+        return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+
+    files.write_text(path, format_value(content, "") + "\n")
+
+
+def _format_rows(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _format_number(value):
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _format_difference(difference):
+    if difference.low is None:
+        return f"{difference.mean:+.2f}"
+    return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
+
+
+def _mean(values, scale):
+    return "-" if None in values else f"{scale * np.mean(values):.1f}"

@@ -1,0 +1,241 @@
+"""Runs the arms, each as the training command, and keeps one record of each for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from typing import Any, Dict, List, Optional
+
+from benchmarks.adaptation_plan import Plan
+from data_pipelines import cli
+from data_pipelines.errors import UserError
+
+
+class RecordFile:
+    """One line of JSON for each finished run, only ever added to.
+
+    Args:
+        path: the file; it may be absent.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def read(self) -> List[Dict[str, Any]]:
+        """Reads all records.
+
+        Returns:
+            Dicts in the order of writing. A line that a kill cut off is left out.
+        """
+        if not os.path.exists(self.path):
+            return []
+        records = []
+        with open(self.path, encoding="utf-8") as file:
+            for line in file:
+                try:
+                    records.append(json.loads(line))
+                except json.JSONDecodeError:
+                    continue
+        return records
+
+    def find(self, arm: str, seed: int, fingerprint: str) -> Optional[Dict[str, Any]]:
+        """Finds the record of a run.
+
+        Args:
+            arm: name of the arm.
+            seed: the run's seed.
+            fingerprint: of its configuration.
+
+        Returns:
+            The newest one, or None.
+        """
+        key = (arm, seed, fingerprint)
+        found = [r for r in self.read() if (r["arm"], r["seed"], r["fingerprint"]) == key]
+        return found[-1] if found else None
+
+    def append(self, record: Dict[str, Any]) -> None:
+        """Adds a record and waits until it is on the disk.
+
+        Args:
+            record: what JSON can hold.
+        """
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+        torn = False
+        if os.path.exists(self.path) and os.path.getsize(self.path):
+            with open(self.path, "rb") as file:
+                file.seek(-1, os.SEEK_END)
+                torn = file.read() != b"\n"
+        with open(self.path, "a", encoding="utf-8") as file:
+            # What a kill left of a line must not swallow this one.
+            file.write("\n" if torn else "")
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class ArmRunner:
+    """Trains one arm after the other in processes of their own.
+
+    Args:
+        setup_name: name of the setup.
+        work_dir: where run directories lie; kept, so that a run stopped half-way goes on.
+    """
+
+    def __init__(self, setup_name: str, work_dir: str):
+        self._setup_name = setup_name
+        self._folder = os.path.join(work_dir, setup_name)
+
+    def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> Dict[str, Any]:
+        """Trains and scores one arm with one seed.
+
+        The source stage of arms that differ only in their rounds is trained once: its run
+        directory, checkpoint included, is copied, and each arm's command goes on from there, as
+        it would have gone on by itself.
+
+        Args:
+            arm_name: name of the arm.
+            plan: what to run.
+            seed: the seed.
+            portion: share of pixels at which pseudo-labels are scored.
+
+        Returns:
+            The record of the run.
+
+        Raises:
+            UserError: a command failed; names its log.
+        """
+        began = time.time()
+        commands = []
+        run_dir = os.path.join(self._folder, f"{arm_name}_{plan.fingerprint}", f"seed_{seed}")
+        if plan.adapts:
+            source_dir = os.path.join(
+                self._folder, f"source_{plan.source_fingerprint}", f"seed_{seed}"
+            )
+            train = _make_command(
+                "drsl_tf.train", *plan.make_arguments(seed, source_dir, rounds=False)
+            )
+            self._train_source(train, source_dir)
+            _copy_source(source_dir, run_dir)
+            commands += [train, ["cp", "-r", source_dir, run_dir],
+                         ["rm", os.path.join(run_dir, "config.gin")]]
+        train = _make_command("drsl_tf.train", *plan.make_arguments(seed, run_dir))
+        _call(train, f"{run_dir}.log")
+        commands.append(train)
+        quality_path = os.path.join(run_dir, "pseudo_label_quality.json")
+        score = _make_command(
+            "benchmarks.pseudo_label_quality",
+            f"--run_dir={run_dir}", f"--output={quality_path}", f"--portion={portion}",
+        )
+        _call(score, f"{run_dir}.log")
+        commands.append(score)
+        return {
+            "setup": self._setup_name,
+            "arm": arm_name,
+            "seed": seed,
+            "fingerprint": plan.fingerprint,
+            "steps": plan.steps,
+            **_summarise(run_dir, quality_path),
+            "wall_seconds": round(time.time() - began, 1),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "code": _describe_code(),
+            "commands": [shlex.join(["python", *c[1:]] if c[0] == sys.executable else c)
+                         for c in commands],
+        }
+
+    def _train_source(self, command, source_dir):
+        done = f"{source_dir}.done"
+        if os.path.exists(done):
+            return
+        config = os.path.join(source_dir, "config.gin")
+        if os.path.exists(config):
+            # Another arm may have begun this stage; what differs between them it does not read.
+            os.remove(config)
+        _call(command, f"{source_dir}.log")
+        with open(done, "w", encoding="utf-8"):
+            pass
+
+
+def _make_command(module, *arguments):
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _copy_source(source_dir, run_dir):
+    """Copies a run directory, without its configuration: the arm's own comes in its place."""
+    if os.path.exists(run_dir):
+        return
+    partial = f"{run_dir}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source_dir, partial)
+    os.remove(os.path.join(partial, "config.gin"))
+    os.rename(partial, run_dir)
+
+
+def _call(command, log_path):
+    os.makedirs(os.path.dirname(log_path), exist_ok=True)
+    with open(log_path, "a", encoding="utf-8") as log:
+        log.write(f"$ {shlex.join(command)}\n")
+        log.flush()
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                # Training saves a checkpoint first, and the next call goes on from it.
+                process.terminate()
+                process.wait()
+    if code == cli.EXIT_STOPPED_EARLY:
+        sys.exit(code)
+    if code:
+        with open(log_path, encoding="utf-8", errors="replace") as log:
+            lines = [
+                line
+                for line in log.read().splitlines()
+                if line.strip() and "In call to configurable" not in line
+            ]
+        raise UserError(f"A command ended with code {code}; {log_path} ends: {lines[-1]}")
+
+
+def _summarise(run_dir, quality_path):
+    """Collects what a run and its pseudo-labels scored."""
+    with open(os.path.join(run_dir, "results.json"), encoding="utf-8") as file:
+        results = json.load(file)
+    with open(quality_path, encoding="utf-8") as file:
+        quality = json.load(file)
+    stages = results["stages"]
+    return {
+        "miou": stages[-1]["miou"],
+        "iou": stages[-1]["iou"],
+        "stages": [
+            {
+                "round": stage["round"],
+                "miou": stage["miou"],
+                "seconds": stage["seconds"],
+                **{
+                    key: stage["pseudo_label"] and stage["pseudo_label"][key]
+                    for key in ("fraction", "accuracy")
+                },
+            }
+            for stage in stages
+        ],
+        "pseudo_label": {
+            key: quality[key]
+            for key in ("portion", "fraction", "accuracy", "accuracies", "mode_usage")
+        },
+        "versions": results["versions"],
+    }
+
+
+def _describe_code():
+    """Names the commit, and says whether files were changed since."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,110 @@
+"""Times pseudo-labelling in a process of its own and prints a JSON object.
+
+  python -m benchmarks.label_worker --images=100 --root=data/streets/speed --repetitions=5
+
+"label_seconds" and "bare_seconds" hold a number a repetition, measured in turn; bare inference
+reads the same images and gives each pixel's confidence and class. "peak_bytes" is the process's.
+`--repetitions=0` labels once and measures memory alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+
+from absl import flags
+
+from data_pipelines import cli
+
+_IMAGES = flags.DEFINE_integer("images", 100, "Images to label.")
+_ROOT = flags.DEFINE_string("root", None, "Where street scenes are, or are rendered to.")
+_HEIGHT = flags.DEFINE_integer("height", 128, "Height of the images.")
+_WIDTH = flags.DEFINE_integer("width", 256, "Width of the images.")
+_REPETITIONS = flags.DEFINE_integer("repetitions", 0, "Repetitions of each measurement.")
+_NETWORK = flags.DEFINE_string("network", "small_cnn", "Name of a function of `backbones`.")
+_SCENES = 20
+_BATCH = 4
+
+
+def main() -> None:
+    """Labels and prints."""
+    cli.require_flags("root")
+    # Libraries greet on standard output; the JSON object alone belongs there.
+    output, sys.stdout = sys.stdout, sys.stderr
+    import keras
+
+    from data_pipelines.domain import Pair
+    from data_pipelines.domains import cityscapes
+    from data_pipelines.streets import rendered
+    from drsl_tf.model import DrslModel
+    from drsl_tf.networks import backbones
+    from drsl_tf.networks.segmentation_heads import LinearHead
+    from drsl_tf.self_training.rounds import PseudoLabeler
+    from drsl_tf.training.strategy import create_strategy
+
+    keras.utils.set_random_seed(0)
+    root = rendered.rendered_root(
+        root=_ROOT.value, layout="cityscapes", style="camera", count=_SCENES,
+        size=(_HEIGHT.value, _WIDTH.value), seed=7,
+    )
+    domain = cityscapes.Cityscapes(root=root)
+    scenes = itertools.cycle(domain.list_pairs("train"))
+    # Distinct names, few files: what is labelled does not matter here.
+    pairs = [
+        Pair(f"{index:06d}", next(scenes).image_path, None) for index in range(_IMAGES.value)
+    ]
+    strategy = create_strategy()
+    with strategy.scope():
+        model = DrslModel(getattr(backbones, _NETWORK.value)(), LinearHead(19))
+
+    def label():
+        with tempfile.TemporaryDirectory() as folder:
+            PseudoLabeler().generate(
+                model, strategy, domain, pairs,
+                round_index=1, directory=os.path.join(folder, "labels"), batch_size=_BATCH,
+            )
+
+    def infer():
+        _infer(model, strategy, domain, pairs)
+
+    def measure(function):
+        began = time.perf_counter()
+        function()
+        return time.perf_counter() - began
+
+    found = {"label_seconds": [], "bare_seconds": []}
+    if not _REPETITIONS.value:
+        label()
+    for repetition in range(_REPETITIONS.value):
+        order = [("label_seconds", label), ("bare_seconds", infer)]
+        for name, function in order if repetition % 2 == 0 else reversed(order):
+            found[name].append(measure(function))
+    found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(found), file=output)
+
+
+def _infer(model, strategy, domain, pairs):
+    import tensorflow as tf
+
+    from data_pipelines import images as image_batches
+    from drsl_tf import inference
+    from drsl_tf.replicated import ReplicatedFunction
+
+    def predict(images):
+        probabilities = tf.nn.softmax(inference.predict_full_size_logits(model, images))
+        return tf.reduce_max(probabilities, -1), tf.argmax(probabilities, -1, tf.int32)
+
+    run = ReplicatedFunction(predict, strategy)
+    for batch in image_batches.iterate_image_batches(
+        pairs, domain.read_image, batch_size=_BATCH
+    ):
+        run(batch.images)
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

@@ -1,0 +1,137 @@
+"""Times the input pipeline in a process of its own and prints a JSON object.
+
+  python -m benchmarks.pipeline_worker --root=data/streets/speed --repetitions=5
+
+"pipeline_rates" and "decode_rates" are images a second, a number a repetition, measured in turn:
+training batches with every augmentation on, and reading the same images and labels with a thread
+a core. "wait_share" is the share of a training run that its loop waits for data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from concurrent import futures
+
+from absl import flags
+
+from data_pipelines import cli
+
+_ROOT = flags.DEFINE_string("root", None, "Where street scenes are, or are rendered to.")
+_HEIGHT = flags.DEFINE_integer("height", 128, "Height of the images.")
+_WIDTH = flags.DEFINE_integer("width", 256, "Width of the images.")
+_SCENES = flags.DEFINE_integer("scenes", 64, "Number of scenes.")
+_REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Repetitions of each measurement.")
+_STEPS = flags.DEFINE_integer("steps", 30, "Training steps in which waiting is measured.")
+_NETWORK = flags.DEFINE_string("network", "small_cnn", "Name of a function of `backbones`.")
+_BATCH = 4
+_WARM_STEPS = 3
+# Passes over the images a repetition, so that the pipeline's start weighs little.
+_PASSES = 4
+
+
+def main() -> None:
+    """Measures and prints."""
+    cli.require_flags("root")
+    output, sys.stdout = sys.stdout, sys.stderr
+    from data_pipelines import interleave
+    from data_pipelines.augment import Augmenter
+    from data_pipelines.domains import cityscapes
+    from data_pipelines.streets import rendered
+
+    size = (_HEIGHT.value, _WIDTH.value)
+    root = rendered.rendered_root(
+        root=_ROOT.value, layout="cityscapes", style="camera", count=_SCENES.value,
+        size=size, seed=8,
+    )
+    domain = cityscapes.Cityscapes(root=root)
+    pairs = domain.list_pairs("train")
+    stream = interleave.Stream(
+        pairs=pairs,
+        read_image=domain.read_image,
+        read_label=domain.read_label,
+        augmenter=Augmenter(
+            size=size, scale=(0.75, 1.5), brightness=0.15, contrast=(0.5, 1.5),
+            saturation=(0.1, 1.2), hue=0.05, gamma=(0.6, 1.8),
+        ),
+        batch_size=_BATCH,
+    )
+
+    def measure_pipeline():
+        steps = max(1, _PASSES * len(pairs) // (2 * _BATCH))
+        batches = interleave.make_training_batches(
+            stream, stream, steps=steps, seed=0, round_index=1
+        )
+        began = time.perf_counter()
+        for _ in batches:
+            pass
+        return 2 * _BATCH * steps / (time.perf_counter() - began)
+
+    def read(pair):
+        domain.read_image(pair.image_path)
+        domain.read_label(pair.label_path)
+
+    def measure_decoding():
+        began = time.perf_counter()
+        with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for _ in pool.map(read, _PASSES * pairs):
+                pass
+        return _PASSES * len(pairs) / (time.perf_counter() - began)
+
+    measure_pipeline()
+    found = {"pipeline_rates": [], "decode_rates": []}
+    for repetition in range(_REPETITIONS.value):
+        order = [("pipeline_rates", measure_pipeline), ("decode_rates", measure_decoding)]
+        for name, measure in order if repetition % 2 == 0 else reversed(order):
+            found[name].append(measure())
+    found.update(_measure_waiting(stream))
+    print(json.dumps(found), file=output)
+
+
+def _measure_waiting(stream):
+    """Runs the training loop and compares the time it waits with the whole."""
+    import keras
+
+    from drsl_tf.model import DrslModel
+    from drsl_tf.networks import backbones
+    from drsl_tf.networks.multimodal_head import MultimodalHead
+    from drsl_tf.networks.segmentation_heads import LinearHead
+    from drsl_tf.training.loop import TrainingLoop
+    from drsl_tf.training.strategy import create_strategy
+
+    class Recorder(keras.callbacks.Callback):
+        """Keeps what the loop says of its waiting."""
+
+        def __init__(self):
+            super().__init__()
+            self.waits, self.ends = [], []
+
+        def on_train_batch_end(self, batch, logs=None):
+            """Notes a step."""
+            self.waits.append(logs["data_wait_seconds"])
+            self.ends.append(time.perf_counter())
+
+    keras.utils.set_random_seed(0)
+    strategy = create_strategy()
+    with strategy.scope():
+        model = DrslModel(
+            getattr(backbones, _NETWORK.value)(), LinearHead(19), MultimodalHead(19)
+        )
+        model.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=False)
+    recorder = Recorder()
+    TrainingLoop(model, strategy, [recorder], seed=0).run_stage(
+        stream, stream, round_index=1, steps=_WARM_STEPS + _STEPS.value, start_step=0,
+        after_step=lambda done: None,
+    )
+    whole = recorder.ends[-1] - recorder.ends[_WARM_STEPS - 1]
+    waits = recorder.waits[_WARM_STEPS:]
+    return {
+        "wait_share": sum(waits) / whole,
+        "seconds_a_step": whole / len(waits),
+    }
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

@@ -1,0 +1,52 @@
+"""Scores the pseudo-labels that a finished run would make next, at a given selected share.
+
+  python -m benchmarks.pseudo_label_quality --run_dir=runs/demo --output=quality.json
+
+Runs label as many pixels as their own thresholds let through, so their accuracies do not compare.
+Here every model labels the same share of each class that it predicts, without a floor, and each
+label is its most probable class. The target's labels serve to score, nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from absl import flags
+
+from data_pipelines import cli
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run.")
+_OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.")
+_PORTION = flags.DEFINE_float("portion", 0.5, "Share of each predicted class to label.")
+
+
+def main() -> None:
+    """Labels the target's training images and writes the report."""
+    cli.require_flags("run_dir", "output")
+    from drsl_tf import files  # TensorFlow takes seconds, --help must not.
+    from drsl_tf import runs
+    from drsl_tf.self_training.rounds import PseudoLabeler
+    from drsl_tf.training.strategy import create_strategy
+
+    run = runs.load_run(_RUN_DIR.value)
+    target = run.experiment.make_target()
+    labeler = PseudoLabeler(
+        portion=_PORTION.value, portion_limit=_PORTION.value, rule="argmax"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        _, report = labeler.generate(
+            run.model,
+            create_strategy(),
+            target,
+            target.list_pairs("train"),
+            round_index=1,
+            directory=os.path.join(folder, "labels"),
+            size=run.experiment.get("inference_size"),
+            batch_size=run.experiment.get("inference_batch"),
+        )
+    files.write_json(_OUTPUT.value, report)
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

@@ -1,0 +1,56 @@
+"""Ratios of interleaved repetitions, with their spread."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, Dict, List, Sequence
+
+from data_pipelines import progress
+
+
+def summarise(numerators: Sequence[float], denominators: Sequence[float]) -> Dict[str, Any]:
+    """Divides repetitions that were measured in turn.
+
+    Each repetition gives a ratio of its own, so that a machine that slows down for a while slows
+    both sides of a ratio.
+
+    Args:
+        numerators: a number a repetition.
+        denominators: as many.
+
+    Returns:
+        {"value": median ratio, "low": smallest, "high": largest, "repetitions": how many}.
+
+    Raises:
+        ValueError: the lengths differ or are 0.
+    """
+    if len(numerators) != len(denominators) or not numerators:
+        raise ValueError(f"{len(numerators)} and {len(denominators)} repetitions do not pair.")
+    ratios = [above / below for above, below in zip(numerators, denominators)]
+    return {
+        "value": round(statistics.median(ratios), 4),
+        "low": round(min(ratios), 4),
+        "high": round(max(ratios), 4),
+        "repetitions": len(ratios),
+    }
+
+
+def measure_in_turn(measures, repetitions: int, title: str) -> Dict[str, List[float]]:
+    """Measures several things in turn, in alternating order.
+
+    Args:
+        measures: by name, a callable without arguments that gives a number.
+        repetitions: how often each is measured.
+        title: stands before the progress bar.
+
+    Returns:
+        By name, a number a repetition.
+    """
+    found: Dict[str, List[float]] = {name: [] for name in measures}
+    with progress.make_progress_bar(repetitions, title, "repetition") as bar:
+        for repetition in range(repetitions):
+            names = list(measures)
+            for name in names if repetition % 2 == 0 else reversed(names):
+                found[name].append(measures[name]())
+            bar.update(1)
+    return found

@@ -1,0 +1,93 @@
+"""Measures speed and memory as ratios, both sides of each in one run and in turn.
+
+  python -m benchmarks.speed
+  python -m benchmarks.speed --quick
+  python -m benchmarks.speed --only=steps,scoring
+
+Parts: steps (DRSL against cross-entropy alone), torch (our step against PyTorch's), labels,
+pipeline, scoring, commands. A part that is not run keeps what the results file says of it. PyTorch
+lives in an environment of its own, which is made on first use; `--quick` only takes one that is
+there. `--quick` sees that everything runs: its numbers are not for comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+
+from absl import flags
+
+from data_pipelines import cli
+from data_pipelines.errors import UserError
+
+_PARTS = ("steps", "torch", "labels", "pipeline", "scoring", "commands")
+_QUICK = flags.DEFINE_bool("quick", False, "Small and few.")
+_ONLY = flags.DEFINE_list("only", [], f"Parts to run, of {', '.join(_PARTS)}.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder of speed.json; benchmarks/results, or runs/benchmark with --quick."
+)
+_WORK = flags.DEFINE_string("work", "runs/benchmark", "Where scenes and PyTorch are put.")
+_TORCH_PYTHON = flags.DEFINE_string("torch_python", None, "A Python that has torch already.")
+
+
+def main() -> int:
+    """Runs the parts and writes the results after each."""
+    unknown = [part for part in _ONLY.value if part not in _PARTS]
+    if unknown:
+        raise UserError(f"--only names {unknown[0]!r}; parts are {', '.join(_PARTS)}.")
+    from benchmarks import speed_data
+    from benchmarks import speed_report
+    from benchmarks import speed_scoring
+    from benchmarks import speed_steps
+
+    quick, scenes = _QUICK.value, os.path.join(_WORK.value, "scenes")
+
+    def measure_torch():
+        python = _TORCH_PYTHON.value or speed_steps.find_torch(
+            os.path.join(_WORK.value, "torch"), install=not quick
+        )
+        if python is None:
+            return {"notes": ["There is no environment with PyTorch: torch was left out."]}
+        return speed_steps.measure_torch(quick, python)
+
+    measures = {
+        "steps": lambda: speed_steps.measure_drsl(quick),
+        "torch": measure_torch,
+        "labels": lambda: speed_data.measure_labelling(quick, scenes),
+        "pipeline": lambda: speed_data.measure_pipeline(quick, scenes),
+        "scoring": lambda: speed_scoring.measure_scoring(quick),
+        "commands": lambda: speed_scoring.measure_commands(quick),
+    }
+    folder = _OUTPUT.value or ("runs/benchmark" if quick else "benchmarks/results")
+    report = speed_report.SpeedReport(os.path.join(folder, "speed.json"), quick)
+    for part in _PARTS:
+        if _ONLY.value and part not in _ONLY.value:
+            continue
+        began = time.monotonic()
+        print(f"{part}: running.", flush=True)
+        found = measures[part]()
+        found["machine"] = {
+            "processor": _name_processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+        report.add(part, found)
+    print(report.format_markdown())
+    print(f"Written: {report.path}")
+    return 0
+
+
+def _name_processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor()
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

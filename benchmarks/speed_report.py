@@ -1,0 +1,91 @@
+"""The record of the speed benchmark: one JSON file, and the table that a person reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict
+
+from benchmarks.adaptation_report import write_json
+
+LIMITS = {
+    "step_time_drsl_over_cbst": "<= 1.05",
+    "step_time_drsl_over_cbst_resnet101": "<= 1.05",
+    "step_memory_drsl_over_cbst": "<= 1.10",
+    "step_memory_drsl_over_cbst_resnet101": "<= 1.10",
+    "step_time_k8_over_k1": "<= 1.05",
+    "step_time_double_over_twice_pixels": "about 1",
+    "step_time_ours_over_torch": "<= 1.00",
+    "step_time_ours_over_torch_resnet101": "<= 1.00",
+    "pseudo_label_over_inference": "<= 1.10",
+    "pseudo_label_memory_1000_over_100": "<= 1.05",
+    "pipeline_over_decode": ">= 0.90",
+    "data_wait_over_step": "< 0.02",
+    "scoring_rate_over_cityscapesscripts": ">= 10",
+}
+"""What is aimed at, by ratio."""
+
+
+class SpeedReport:
+    """Keeps the parts of the results file that are not measured again.
+
+    Args:
+        path: the JSON file; a Markdown file stands beside it.
+        quick: whether the numbers are of the reduced size; a file of the other kind is not
+            carried on.
+    """
+
+    def __init__(self, path: str, quick: bool):
+        self.path = path
+        self._parts: Dict[str, Dict[str, Any]] = {}
+        self._quick = quick
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+            if content["quick"] == quick:
+                self._parts = content["parts"]
+
+    def add(self, part: str, found: Dict[str, Any]) -> None:
+        """Puts a part in the place of an earlier measurement and writes the files.
+
+        Args:
+            part: its name.
+            found: "ratios", "seconds", "sizes", "checks", "notes" and "machine", all optional.
+        """
+        from drsl_tf import files
+
+        self._parts[part] = found
+        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        write_json(self.path, self.as_dict())
+        files.write_text(os.path.splitext(self.path)[0] + ".md", self.format_markdown())
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Gives what the JSON file holds: "ratios" of all parts, and the parts themselves."""
+        ratios: Dict[str, Any] = {}
+        for part in self._parts.values():
+            ratios.update(part.get("ratios", {}))
+        return {"quick": self._quick, "ratios": ratios, "parts": self._parts}
+
+    def format_markdown(self) -> str:
+        """Formats the ratios with their limits, then seconds, checks and notes.
+
+        Returns:
+            Markdown.
+        """
+        lines = ["# Speed" + (" (reduced size: not for comparison)" if self._quick else ""), ""]
+        lines += ["| ratio | median | smallest | largest | repetitions | aim |",
+                  "|---|---|---|---|---|---|"]
+        for name, entry in self.as_dict()["ratios"].items():
+            lines.append(
+                f"| {name} | {entry['value']:.3f} | {entry['low']:.3f} | {entry['high']:.3f} | "
+                f"{entry['repetitions']} | {LIMITS.get(name, '-')} |"
+            )
+        for title, key in (("seconds", "seconds"), ("check", "checks")):
+            rows = [row for part in self._parts.values() for row in part.get(key, {}).items()]
+            if rows:
+                lines += ["", f"| {title} | |", "|---|---|"]
+                lines += [f"| {name} | {value:g} |" for name, value in rows]
+        for name, part in self._parts.items():
+            lines += ["", f"{name}: {json.dumps(part.get('sizes', {}))}"]
+            lines += [f"\n{note}" for note in part.get("notes", [])]
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,231 @@
+"""Measures training steps: DRSL against cross-entropy alone, and ours against PyTorch's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any, Dict, List, Optional, Sequence
+
+from benchmarks import ratios
+from data_pipelines.errors import UserError
+
+TORCH = "torch==2.13.0"
+
+
+class StepServer:
+    """A process that runs training steps on demand.
+
+    Args:
+        command: see `step_worker`.
+    """
+
+    def __init__(self, command: Sequence[str]):
+        self._command = command
+        # A file, not a pipe: nobody reads it while the process works, and a full pipe blocks.
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
+        self.num_parameters = int(self._read())
+
+    def time_steps(self, count: int) -> float:
+        """Runs steps.
+
+        Args:
+            count: how many.
+
+        Returns:
+            Seconds a step.
+        """
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+        return float(self._read())
+
+    def close(self) -> float:
+        """Ends the process.
+
+        Returns:
+            Its peak memory in bytes.
+        """
+        self._process.stdin.close()
+        peak = float(self._read())
+        self._process.wait()
+        return peak
+
+    def kill(self) -> None:
+        """Ends the process at once, where it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _read(self):
+        while True:
+            line = self._process.stdout.readline()
+            if not line:
+                self._errors.seek(0)
+                lines = self._errors.read().strip().splitlines() or ["it said nothing"]
+                raise UserError(f"{' '.join(self._command)} ended early: {lines[-1]}")
+            try:
+                float(line)
+            except ValueError:
+                continue  # A library greets on standard output.
+            return line
+
+
+def make_step_command(network: str, size: Sequence[int], images: int, modes: int) -> List[str]:
+    """Makes the command of a `StepServer` of this project.
+
+    Args:
+        network: name of the network.
+        size: (height, width).
+        images: images of each domain in a batch.
+        modes: modes a class, 0 for none.
+
+    Returns:
+        The command.
+    """
+    return [
+        sys.executable, "-m", "benchmarks.step_worker", f"--network={network}",
+        f"--height={size[0]}", f"--width={size[1]}", f"--images={images}", f"--modes={modes}",
+    ]
+
+
+def measure_drsl(quick: bool) -> Dict[str, Any]:
+    """Measures what DRSL's head and losses add to a step (C = 19, d = 64, stride 8).
+
+    Args:
+        quick: small and few, to see that everything runs.
+
+    Returns:
+        {"ratios": by name, "sizes": what was run}.
+    """
+    if quick:
+        networks = {"small_cnn": ((64, 128), 1)}
+    else:
+        networks = {"efficientnet_lite0": ((176, 240), 4), "resnet101": ((128, 256), 1)}
+    repetitions, steps = (3, 2) if quick else (9, 3)
+    found: Dict[str, Any] = {"ratios": {}, "sizes": {}}
+    for number, (network, (size, images)) in enumerate(networks.items()):
+        variants = {f"k{modes}": (size, modes) for modes in (0, 3)}
+        if number == 0:
+            variants.update(k1=(size, 1), k8=(size, 8))
+            variants["k3_double"] = ((size[0], 2 * size[1]), 3)
+        commands = {
+            name: make_step_command(network, its_size, images, modes)
+            for name, (its_size, modes) in variants.items()
+        }
+        seconds, peaks, _ = _run_in_turn(commands, repetitions, steps, f"steps, {network}")
+        suffix = f"_{network}" if number else ""
+        pairs = {f"step_time_drsl_over_cbst{suffix}": ("k3", "k0")}
+        if number == 0:
+            pairs["step_time_k8_over_k1"] = ("k8", "k1")
+        for name, (above, below) in pairs.items():
+            found["ratios"][name] = ratios.summarise(seconds[above], seconds[below])
+        found["ratios"][f"step_memory_drsl_over_cbst{suffix}"] = ratios.summarise(
+            [peaks["k3"]], [peaks["k0"]]
+        )
+        if number == 0:
+            found["ratios"]["step_time_double_over_twice_pixels"] = ratios.summarise(
+                seconds["k3_double"], [2 * value for value in seconds["k3"]]
+            )
+        found["sizes"][network] = {
+            "images": [images, images], "size": list(size),
+            "seconds_a_step": {name: round(min(values), 4) for name, values in seconds.items()},
+            "peak_megabytes": {name: round(peak / 2**20) for name, peak in peaks.items()},
+        }
+    return found
+
+
+def measure_torch(quick: bool, python: str) -> Dict[str, Any]:
+    """Measures this project's step against PyTorch's, both with the cross-entropy alone.
+
+    Args:
+        quick: small and few.
+        python: a Python that has torch.
+
+    Returns:
+        {"ratios": by name, "sizes": what was run}. PyTorch's plain layout is the one compared
+        with; its channels-last layout stands beside it.
+    """
+    networks = {"efficientnet_lite0": ((64, 128), 1) if quick else ((176, 240), 4)}
+    if not quick:
+        networks["resnet101"] = ((128, 256), 1)
+    repetitions, steps = (3, 2) if quick else (9, 3)
+    found: Dict[str, Any] = {"ratios": {}, "sizes": {}}
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_step.py")
+    for network, (size, images) in networks.items():
+        torch_command = [python, script, network, *map(str, (*size, images))]
+        commands = {
+            "ours": make_step_command(network, size, images, 0),
+            "torch": torch_command,
+            "torch_channels_last": [*torch_command, "channels_last"],
+        }
+        seconds, _, parameters = _run_in_turn(commands, repetitions, steps, f"torch, {network}")
+        if len(set(parameters.values())) != 1:
+            raise UserError(f"The networks compared are not the same: {parameters} parameters.")
+        suffix = "" if network == "efficientnet_lite0" else f"_{network}"
+        name = f"step_time_ours_over_torch{suffix}"
+        found["ratios"][name] = ratios.summarise(seconds["ours"], seconds["torch"])
+        found["ratios"][f"{name}_channels_last"] = ratios.summarise(
+            seconds["ours"], seconds["torch_channels_last"]
+        )
+        found["sizes"][f"{network}, cross-entropy"] = {
+            "images": [images, images], "size": list(size),
+            "seconds_a_step": {name: round(min(values), 4) for name, values in seconds.items()},
+            "parameters": parameters["ours"],
+        }
+    return found
+
+
+def find_torch(folder: str, install: bool) -> Optional[str]:
+    """Finds or makes the environment that holds PyTorch.
+
+    Args:
+        folder: of the virtual environment.
+        install: whether to make it where it is absent.
+
+    Returns:
+        Its Python; None where it is absent and not to be made.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    python = os.path.join(folder, "bin", "python")
+    done = os.path.join(folder, "installed")
+    if os.path.exists(done):
+        return python
+    if not install:
+        return None
+    try:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", TORCH], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(
+            f"The environment for PyTorch in {folder} cannot be made ({error}). Name a Python "
+            "that has torch by --torch_python, or leave the part out by --only."
+        ) from error
+    with open(done, "w", encoding="utf-8"):
+        pass
+    return python
+
+
+def _run_in_turn(commands, repetitions, steps, title):
+    """Gives seconds a repetition, peak memory and parameters, each by name."""
+    servers: Dict[str, StepServer] = {}
+    try:
+        for name, command in commands.items():
+            servers[name] = StepServer(command)
+        measures = {
+            name: lambda server=server: server.time_steps(steps)
+            for name, server in servers.items()
+        }
+        seconds = ratios.measure_in_turn(measures, repetitions, title)
+        parameters = {name: server.num_parameters for name, server in servers.items()}
+        peaks = {name: server.close() for name, server in servers.items()}
+    finally:
+        for server in servers.values():
+            server.kill()
+    return seconds, peaks, parameters

@@ -1,0 +1,75 @@
+"""A control: TensorFlow Addons' triplet losses in the place of the distances to modes."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from drsl_tf import common
+from drsl_tf.losses import segmentation
+from drsl_tf.model import DrslModel
+
+
+class TripletModel(DrslModel):
+    """A `DrslModel` whose embedding learns by triplets of pixels, without modes.
+
+    In each domain up to `pixels` valid pixels are drawn uniformly and compared pair by pair. The
+    loss takes L_dml's place, its weight, and its count of valid pixels; there is no alignment.
+
+    Args:
+        base: see `DrslModel`.
+        segmentation_head: see `DrslModel`.
+        multimodal_head: see `DrslModel`; its embedding is used, its modes are not.
+        mining: "semihard" (F. Schroff et al., FaceNet, CVPR 2015) or "hard" (A. Hermans et al.,
+            2017): which of TensorFlow Addons' two losses.
+        pixels: pixels drawn in a domain, a step and a replica.
+        **settings: further arguments of `DrslModel`; `sma_weight` is 0.
+
+    Raises:
+        UserError: `mining` is neither.
+    """
+
+    def __init__(
+        self, base, segmentation_head, multimodal_head, *,
+        mining: str = "semihard", pixels: int = 512, **settings,
+    ):
+        if mining not in ("semihard", "hard"):
+            raise UserError(f"TripletModel.mining is {mining!r}; choose 'semihard' or 'hard'.")
+        super().__init__(base, segmentation_head, multimodal_head, sma_weight=0.0, **settings)
+        self._mining = mining
+        self._pixels = pixels
+
+    def _compute_mode_terms(self, outputs, labels, domains):
+        import tensorflow_addons as tfa  # On the older dependency line alone.
+
+        losses = {
+            "semihard": tfa.losses.triplet_semihard_loss,
+            "hard": tfa.losses.triplet_hard_loss,
+        }
+        embedding = outputs[common.EMBEDDING]
+        labels = segmentation.sample_labels(labels, tf.shape(embedding)[1:3])
+        terms = {}
+        for number, (domain, part) in enumerate(domains.items()):
+            valid = tf.where(tf.not_equal(labels[part], common.IGNORE_ID))
+            count = tf.shape(valid)[0]
+            step = tf.cast(self.optimizer.iterations, tf.int32)
+            order = tf.argsort(
+                tf.random.stateless_uniform(
+                    (count,), tf.stack([self._settings["seed"] + number, step])
+                )
+            )
+            chosen = tf.gather(valid, order[: self._pixels])
+            loss = tf.cond(
+                count > 1,
+                lambda part=part, chosen=chosen: losses[self._mining](
+                    tf.gather_nd(labels[part], chosen),
+                    tf.gather_nd(embedding[part], chosen),
+                    margin=self._settings["margin"],
+                ),
+                lambda: tf.constant(0.0),
+            )
+            # Addons divide by the number of triplets, which may be 0.
+            loss = tf.where(tf.math.is_finite(loss), loss, 0.0)
+            total = tf.cast(count, tf.float32)
+            terms[f"dml_{domain}"] = (loss * total, total)
+        return terms
