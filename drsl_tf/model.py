@@ -160,8 +160,8 @@ class DrslModel(keras.Model):
                 the same}`, one replica's share; either half may hold no image.
 
         Returns:
-            Dict of float32 scalars, equal on every replica: "loss" and each term of it, over the
-            batch of all replicas.
+            Dict of float32 scalars, equal on every replica, over the batch of all replicas:
+            "loss", each term of it, and "gradient_norm", the L2 norm of the gradient as it comes.
         """
         batch = self.prepare_batch(data[0] if isinstance(data, tuple) else data)
         variables = self.trainable_variables
@@ -195,6 +195,7 @@ class DrslModel(keras.Model):
             means += part_means
             counts += part_counts
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        norm = tf.linalg.global_norm(compat.unscale_gradients(self.optimizer, gradients))
         self.gradient_update.apply(gradients, variables)
         self.finish_step()
 
@@ -203,7 +204,7 @@ class DrslModel(keras.Model):
             tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0)
         )
         present = tf.concat([[1.0], tf.cast(counts > 0, tf.float32)], axis=0)
-        results = {}
+        results = {"gradient_norm": norm}
         for index, (name, metric) in enumerate(self._loss_metrics.items()):
             metric.update_state(values[index], sample_weight=present[index])
             results[name] = values[index]

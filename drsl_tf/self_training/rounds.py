@@ -119,8 +119,8 @@ class PseudoLabeler:
 
         Returns:
             The pairs of image and pseudo-label, and the report: portion, and over all classes
-            and by class the threshold, the selected fraction, the accuracy (None without truth)
-            and the mode usage (None without a multi-modal head).
+            and by class the threshold, the selected fraction, the selected pixels, the accuracy
+            (None without truth) and the mode usage (None without a multi-modal head).
         """
         labelled = [
             Pair(pair.name, pair.image_path, os.path.join(directory, pair.name + ".png"))
@@ -288,6 +288,7 @@ class _Tally:
             "accuracy": float(self._right.sum() / self._known.sum()) if scored else None,
             "fractions": _divide(self._selected, predicted, class_names),
             "accuracies": _divide(self._right, self._known, class_names) if scored else None,
+            "pixels": dict(zip(class_names, self._selected.tolist())),
         }
 
 

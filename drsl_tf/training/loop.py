@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Optional, Sequence
 
 import keras
 import tensorflow as tf
 
 from data_pipelines import interleave
 from data_pipelines import progress
+from drsl_tf import common
+from drsl_tf import compat
 from drsl_tf.replicated import count_local_replicas
 from drsl_tf.training import strategy as strategies
+from drsl_tf.training.number_guard import NonFiniteError
+from drsl_tf.training.number_guard import NumberGuard
 
 # Reading a number back waits for the step; every step would keep a fast device idle.
 _SHOW_EVERY = 10
+_NORM = "gradient_norm"
 
 
 class TrainingLoop:
@@ -37,9 +42,11 @@ class TrainingLoop:
         self._strategy = strategy
         self._seed = seed
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
-        self._train = tf.function(
-            lambda batch: strategy.run(model.train_step, args=(batch,))
-        )
+        self._names = []
+        self._train = tf.function(self._run_step)
+        self._guard = NumberGuard()
+        self._stage = {}
+        self._streams = {}
 
     def run_stage(
         self,
@@ -50,6 +57,7 @@ class TrainingLoop:
         steps: int,
         start_step: int,
         after_step: Callable[[int], None],
+        retry: int = 0,
     ) -> None:
         """Trains from `start_step` to the end of a stage.
 
@@ -60,14 +68,20 @@ class TrainingLoop:
             steps: steps of the whole stage.
             start_step: steps done already.
             after_step: called with the number of steps done, after every step.
+            retry: how often the stage went back to a checkpoint; every time draws other batches.
+
+        Raises:
+            NonFiniteError: a loss term or gradient is not finite; up to ten steps late.
         """
-        # Before anything can return: Keras 3 refuses the end of a stage that never began, and a run
-        # stopped while it was scored has no step left.
         self._callbacks.on_train_begin()
         self._callbacks.on_epoch_begin(round_index)
         if start_step >= steps:
-            return
-        batches = iter(self._distribute(source, target, round_index, steps, start_step))
+            return  # Trained before the run was broken off; `end_stage` follows all the same.
+        seed = int(interleave.derive_seed(self._seed, "retry", retry)[0]) if retry else self._seed
+        self._stage = {"round_index": round_index, "seed": seed}
+        self._streams = {common.SOURCE: source, common.TARGET: target}
+        self._guard = NumberGuard()
+        batches = iter(self._distribute(steps, start_step))
         for metric in self._model.metrics:
             metric.reset_state()
         title = f"round {round_index}: training" if round_index else "source stage: training"
@@ -77,9 +91,10 @@ class TrainingLoop:
                 began = time.perf_counter()
                 batch = next(batches)
                 waited = time.perf_counter() - began
-                self._train(batch)
+                self._guard.add(step, self._train(batch))
                 logs = {}
                 if (step + 1) % _SHOW_EVERY == 0 or step + 1 == steps:
+                    self.check_numbers()
                     logs = {m.name: float(m.result()) for m in self._model.metrics}
                     shown = ", ".join(f"{name} {value:.3f}" for name, value in logs.items())
                     bar.set_postfix_str(shown, refresh=False)
@@ -89,6 +104,39 @@ class TrainingLoop:
                 self._callbacks.on_train_batch_end(step, logs)
                 bar.update(1)
                 after_step(step + 1)
+
+    def check_numbers(self) -> None:
+        """Looks at the loss terms and gradients of all steps since it last did.
+
+        Raises:
+            NonFiniteError: the first of them that is not finite.
+        """
+        found = self._guard.find()
+        if found is None:
+            return
+        step, spoilt = found
+        names = [name for name, bad in zip(self._names, spoilt) if bad]
+        # The terms say more than their sum, and both more than their gradient.
+        terms = [name for name in names if name not in ("loss", _NORM)]
+        raise self.make_error(step, terms or ["the gradient" if _NORM in names else "the loss"])
+
+    def make_error(self, step: int, names: Sequence[str]) -> NonFiniteError:
+        """Makes the error that reports a step of this stage.
+
+        Args:
+            step: the step, from 0.
+            names: what is not finite.
+
+        Returns:
+            The error, with the images of the step's batch.
+        """
+        files = [
+            pair.image_path
+            for name, stream in self._streams.items()
+            if stream is not None
+            for pair in interleave.list_batch(stream, name, step=step, **self._stage)
+        ]
+        return NonFiniteError(self._stage["round_index"], step, names, files)
 
     def end_stage(self, round_index: int, scores: Dict[str, float]) -> None:
         """Tells the callbacks that a stage is trained and scored.
@@ -100,18 +148,26 @@ class TrainingLoop:
         self._callbacks.on_epoch_end(round_index, scores)
         self._callbacks.on_train_end()
 
-    def _distribute(self, source, target, round_index, steps, start_step):
+    def _run_step(self, batch):
+        results = self._strategy.run(self._model.train_step, args=(batch,))
+        # Under float16 an optimizer with a loss scale passes over gradients that overflow.
+        unwatched = [_NORM] if compat.has_loss_scale(self._model.optimizer) else []
+        self._names = sorted({*results} - {*unwatched})
+        # They are equal on every replica.
+        return tf.stack(
+            [self._strategy.experimental_local_results(results[n])[0] for n in self._names]
+        )
+
+    def _distribute(self, steps, start_step):
         replicas = count_local_replicas(self._strategy)
         first = strategies.get_worker_index(self._strategy) * replicas
 
         def make_dataset(_):
             return interleave.make_training_batches(
-                source,
-                target,
+                *self._streams.values(),
                 steps=steps,
                 start_step=start_step,
-                seed=self._seed,
-                round_index=round_index,
+                **self._stage,
                 num_shards=self._strategy.num_replicas_in_sync,
                 shard_index=first,
                 shards_here=replicas,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -55,6 +55,7 @@ class ResultsFile:
         confusion: Optional[ConfusionMatrix],
         pseudo_label: Optional[Dict[str, Any]],
         seconds: float,
+        warnings: Sequence[str] = (),
     ) -> Dict[str, Any]:
         """Adds a stage, in the place of an earlier record of the same round, and writes the file.
 
@@ -66,6 +67,7 @@ class ResultsFile:
             pseudo_label: what is known of the pseudo-labels it trained on; None in the source
                 stage.
             seconds: wall time of the stage, over all the processes that worked on it.
+            warnings: sentences on what a person should look at.
 
         Returns:
             The stage's entry in the file.
@@ -83,6 +85,7 @@ class ResultsFile:
                 self._class_names,
             )
         stage["pseudo_label"] = pseudo_label
+        stage["warnings"] = list(warnings)
         stage["seconds"] = round(seconds, 1)
         stage["protocols"] = scores
         self.stages = [s for s in self.stages if s["round"] != round_index] + [stage]

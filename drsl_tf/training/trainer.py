@@ -12,12 +12,15 @@ import tensorflow as tf
 from absl import logging
 
 from data_pipelines.adaptation import AdaptationData
+from data_pipelines.errors import UserError
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.gradient_update import GradientUpdate
+from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
 from drsl_tf.training.monitoring import make_callbacks
+from drsl_tf.training.number_guard import NonFiniteError
 from drsl_tf.training.preemption import Preemption
 from drsl_tf.training.results import ResultsFile
 from drsl_tf.training.results import flatten_numbers
@@ -43,6 +46,7 @@ def run(
     deterministic: bool = False,
     precision: str = "float32",
     figure_images: int = 3,
+    max_retries: int = 3,
     tensorboard: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> ResultsFile:
@@ -69,6 +73,8 @@ def run(
         precision: Keras's policy: "float32", "mixed_float16" or "mixed_bfloat16".
         figure_images: frames of the evaluation split in the figure, and of the split to adapt to
             in `panels/`.
+        max_retries: how often a stage goes back to its last checkpoint, and on with other
+            batches, after a loss or gradient that is not finite.
         tensorboard: whether to write event files for TensorBoard under `run_dir/tensorboard`.
         callbacks: Keras callbacks.
 
@@ -76,7 +82,8 @@ def run(
         The run's results, as written to `run_dir/results.json`.
 
     Raises:
-        UserError: when data or configuration cannot be used.
+        UserError: when data or configuration cannot be used, or a loss or gradient stays NaN or
+            infinite.
     """
     if deterministic:
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -118,6 +125,7 @@ def run(
         ),
         figure=ComparisonFigure(run_dir, data.target, data.eval_pairs[:figure_images]),
         loop=TrainingLoop(model, strategy, [*watchers, *callbacks], seed=seed),
+        max_retries=max_retries,
     )
     return trainer.train()
 
@@ -140,6 +148,7 @@ class Trainer:
         results: the run's record.
         figure: the run's figure.
         loop: runs the steps of a stage.
+        max_retries: how often a stage goes back to a checkpoint after numbers that are not finite.
     """
 
     def __init__(
@@ -156,6 +165,7 @@ class Trainer:
         results: ResultsFile,
         figure: ComparisonFigure,
         loop: TrainingLoop,
+        max_retries: int,
     ):
         self._run_dir = run_dir
         self._data = data
@@ -167,16 +177,23 @@ class Trainer:
         self._results = results
         self._figure = figure
         self._loop = loop
+        self._max_retries = max_retries
         self._evaluator = Evaluator(model, strategy, **self._inference)
         self._round = tf.Variable(0, dtype=tf.int64, trainable=False, name="round")
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._retry = tf.Variable(0, dtype=tf.int64, trainable=False, name="retry")
         self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
         self._clock = time.monotonic()
         self._checkpoints = CheckpointStore(
             run_dir,
             model,
             model.optimizer,
-            {"round": self._round, "step": self._step, "seconds": self._seconds},
+            {
+                "round": self._round,
+                "step": self._step,
+                "retry": self._retry,
+                "seconds": self._seconds,
+            },
             is_chief=get_worker_index(strategy) == 0,
         )
         self._preemption = Preemption()
@@ -191,10 +208,15 @@ class Trainer:
             self._restore()
             self._clock = time.monotonic()
             while int(self._round) <= self._schedule.rounds:
-                self._run_stage(int(self._round))
+                try:
+                    self._run_stage(int(self._round))
+                except NonFiniteError as error:
+                    self._go_back(error)
+                    continue
                 with self._preemption.held():
                     self._round.assign_add(1)
                     self._step.assign(0)
+                    self._retry.assign(0)
                     self._seconds.assign(0.0)
                     self._checkpoints.save()
             self._figure.draw(self._schedule.rounds)
@@ -213,6 +235,28 @@ class Trainer:
         while os.path.isdir(self._locate_labels(later)):
             shutil.rmtree(self._locate_labels(later))
             later += 1
+
+    def _go_back(self, error):
+        """Returns to the last checkpoint, whose numbers are finite, to go on with other data."""
+        retry = int(self._retry) + 1
+        files = f"The batch held {', '.join(error.files)}."
+        if retry > self._max_retries:
+            raise UserError(
+                f"{error}, and so it was {self._max_retries} times before with other batches. "
+                f"{files} Look at these images and their labels, and if they are good, lower the "
+                "learning rate or the weight of that loss. The last checkpoint is sound."
+            ) from error
+        self._count_seconds()
+        seconds = float(self._seconds)
+        with self._preemption.held():
+            path = self._checkpoints.restore_latest()
+            self._retry.assign(retry)
+            self._seconds.assign(seconds)
+            self._checkpoints.save()
+        logging.warning(
+            "%s. %s Going back to %s, and on with other batches: retry %d of %d.",
+            error, files, path, retry, self._max_retries,
+        )
 
     def _locate_labels(self, round_index):
         return os.path.join(self._run_dir, "pseudo_labels", f"round_{round_index}")
@@ -243,6 +287,7 @@ class Trainer:
                 steps=steps,
                 start_step=int(self._step),
                 after_step=lambda done: self._after_step(done, steps),
+                retry=int(self._retry),
             )
         confusion = None
         if self._data.eval_pairs:
@@ -254,14 +299,37 @@ class Trainer:
             )
         self._count_seconds()
         stage = self._results.record_stage(
-            round_index, confusion, report, float(self._seconds)
+            round_index,
+            confusion,
+            report,
+            float(self._seconds),
+            self._list_warnings(round_index, report),
         )
         self._loop.end_stage(round_index, flatten_numbers(stage))
+
+    def _list_warnings(self, round_index, report):
+        """Warns in the log, and gives the warnings for the record."""
+        found = []
+        if int(self._retry):
+            found.append(
+                f"A loss or gradient was not finite: training went back to a checkpoint, and on "
+                f"with other batches, {int(self._retry)} time(s)."
+            )
+        if report is not None:
+            stages = [s for s in self._results.stages if s["round"] == round_index - 1]
+            found += list_warnings(report, stages[0]["pseudo_label"] if stages else None)
+        for warning in found:
+            logging.warning("%s", warning)
+        return found
 
     def _after_step(self, done, steps):
         self._step.assign(done)
         stop = self._preemption.requested
         if stop or done % self._schedule.checkpoint_every == 0 or done == steps:
+            self._loop.check_numbers()
+            spoilt = self._checkpoints.list_non_finite()
+            if spoilt:
+                raise self._loop.make_error(done - 1, [f"the variable {n}" for n in spoilt[:1]])
             self._count_seconds()
             self._checkpoints.save()
         if stop:

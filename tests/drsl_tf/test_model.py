@@ -36,7 +36,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
         "ce_source": 1.0, "ce_target": 0.7, "dml_source": 0.5, "dml_target": 0.5,
         "posterior_source": 0.2, "posterior_target": 0.2, "sma": 0.3,
     }
-    assert set(logs) == {"loss", *weights}
+    assert set(logs) == {"loss", "gradient_norm", *weights}
     assert all(logs[name] > 0 for name in weights)
     expected = sum(weight * logs[name] for name, weight in weights.items())
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
@@ -93,7 +93,7 @@ def test_fit_takes_the_batch_contract():
     toys.compile_model(model, keras.optimizers.Adam(1e-3))
     dataset = tf.data.Dataset.from_tensors(toys.make_batch()).repeat(3)
     history = model.fit(dataset, epochs=1, verbose=0)
-    assert set(history.history) == {"loss", *_TERMS}
+    assert set(history.history) == {"loss", "gradient_norm", *_TERMS}
     assert np.isfinite(history.history["loss"]).all()
     labelled = tf.data.Dataset.from_tensors(toys.make_batch()["source"])
     loss = model.evaluate(labelled, verbose=0, return_dict=True)["loss"]

@@ -92,6 +92,7 @@ def test_kills_at_random_moments_change_nothing(whole):
         _start_again(run, kill)
         kill = None
         if not _reach(run, phase, kind, longest, rng):
+            assert run.wait() == 0, run.read_errors()[-2000:]
             continue
         run.signal(signal.SIGKILL)
         kills += 1
