@@ -46,9 +46,7 @@ def main() -> int:
 
     adaptation_arms.find_setup(_SETUP.value)
     is_full = _STEPS_SCALE.value == 1 and not _GIN_PARAM.value
-    stem = os.path.join(
-        _OUTPUT.value, f"adaptation_{_SETUP.value}" + ("" if is_full else "_trial")
-    )
+    stem = os.path.join(_OUTPUT.value, f"adaptation_{_SETUP.value}" + ("" if is_full else "_trial"))
     names = adaptation_arms.order_arms(tuple(_ARMS.value))
     left_out = [name for name in names if not adaptation_arms.is_available(name)]
     for name in left_out:
@@ -56,7 +54,8 @@ def main() -> int:
         print(f"{name}: left out, {needed} is not installed here.")
     plans = {
         name: Plan(
-            _SETUP.value, name,
+            _SETUP.value,
+            name,
             steps_scale=_STEPS_SCALE.value,
             gin_params=_GIN_PARAM.value,
             oracle_folder=os.path.join(_OUTPUT.value, "configs"),
@@ -85,8 +84,7 @@ def main() -> int:
             continue
         records.append(record)
         print(
-            f"{name}, seed {seed}: mIoU {record['miou']:.2f} %, "
-            f"{record['wall_seconds']:.0f} s.",
+            f"{name}, seed {seed}: mIoU {record['miou']:.2f} %, {record['wall_seconds']:.0f} s.",
             flush=True,
         )
         _write_report(stem, records, plans, seeds)

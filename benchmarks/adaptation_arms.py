@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from typing import Dict, Tuple
+from typing import Dict
+from typing import Tuple
 
 from data_pipelines.errors import UserError
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Dict, Sequence
+from typing import Dict
+from typing import Sequence
 
 import numpy as np
 from PIL import Image

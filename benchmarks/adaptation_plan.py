@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import re
-from typing import Dict, List, Sequence
+from typing import Dict
+from typing import List
+from typing import Sequence
 
 from benchmarks import adaptation_arms
 from data_pipelines.errors import UserError
@@ -51,7 +53,8 @@ class Plan:
         arm = adaptation_arms.ARMS[arm_name]
         self.adapts = arm.adapts
         self.gin_files = [
-            setup.drsl_file if arm.base == "drsl" else setup.cbst_file, *arm.gin_files
+            setup.drsl_file if arm.base == "drsl" else setup.cbst_file,
+            *arm.gin_files,
         ]
         self.gin_params = [*gin_params, *arm.gin_params]
         self.gin_params.append(f'EXPERIMENT = "{setup_name}_{arm_name}"')

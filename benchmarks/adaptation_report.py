@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
 
 import numpy as np
 
@@ -112,8 +116,15 @@ class AdaptationReport:
         return [record["miou"] for record in self._arms[arm]]
 
     def _make_summary(self):
-        header = ["arm", "mIoU", "sd", "minus CBST", "gap closed",
-                  "pseudo-labels right", "fewer errors than CBST"]
+        header = [
+            "arm",
+            "mIoU",
+            "sd",
+            "minus CBST",
+            "gap closed",
+            "pseudo-labels right",
+            "fewer errors than CBST",
+        ]
         content = self.as_dict()["arms"]
         reference = content.get("cbst")
         means = {arm: np.mean(entry["miou"]) for arm, entry in content.items()}
@@ -132,10 +143,17 @@ class AdaptationReport:
             if reference and arm != "cbst" and accuracy and reference["pseudo_label_accuracy"]:
                 errors = 1 - np.mean(reference["pseudo_label_accuracy"])
                 fewer = f"{1 - (1 - np.mean(accuracy)) / errors:+.0%}" if errors else "-"
-            rows.append([
-                adaptation_arms.ARMS[arm].title, f"{means[arm]:.2f}",
-                _format_number(paired.compute_sd(entry["miou"])), difference, gap, right, fewer,
-            ])
+            rows.append(
+                [
+                    adaptation_arms.ARMS[arm].title,
+                    f"{means[arm]:.2f}",
+                    _format_number(paired.compute_sd(entry["miou"])),
+                    difference,
+                    gap,
+                    right,
+                    fewer,
+                ]
+            )
         return header, rows
 
     def _make_class_table(self):
@@ -154,11 +172,20 @@ class AdaptationReport:
         for arm, records in self._arms.items():
             for stages in zip(*(record["stages"] for record in records)):
                 if len(records[0]["stages"]) > 1:
-                    rows.append([
-                        arm, str(stages[0]["round"]),
-                        *(_mean([s[key] for s in stages], scale)
-                          for key, scale in (("miou", 1), ("fraction", 100), ("accuracy", 100))),
-                    ])
+                    rows.append(
+                        [
+                            arm,
+                            str(stages[0]["round"]),
+                            *(
+                                _mean([s[key] for s in stages], scale)
+                                for key, scale in (
+                                    ("miou", 1),
+                                    ("fraction", 100),
+                                    ("accuracy", 100),
+                                )
+                            ),
+                        ]
+                    )
         return ["arm", "round", "mIoU", "labelled", "right"], rows
 
     def _make_usage_table(self):
@@ -177,8 +204,10 @@ class AdaptationReport:
         lines = []
         for arm, records in self._arms.items():
             for record in records:
-                lines.append(f"# {arm}, seed {record['seed']}: {record['wall_seconds']:.0f} s, "
-                             f"finished {record['finished']}, code {record['code']}")
+                lines.append(
+                    f"# {arm}, seed {record['seed']}: {record['wall_seconds']:.0f} s, "
+                    f"finished {record['finished']}, code {record['code']}"
+                )
                 lines += record["commands"]
         return "```\n" + "\n".join(lines) + "\n```"
 

@@ -9,7 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
 
 from benchmarks.adaptation_plan import Plan
 from data_pipelines import cli
@@ -121,15 +124,20 @@ class ArmRunner:
             )
             self._train_source(train, source_dir)
             _copy_source(source_dir, run_dir)
-            commands += [train, ["cp", "-r", source_dir, run_dir],
-                         ["rm", os.path.join(run_dir, "config.gin")]]
+            commands += [
+                train,
+                ["cp", "-r", source_dir, run_dir],
+                ["rm", os.path.join(run_dir, "config.gin")],
+            ]
         train = _make_command("drsl_tf.train", *plan.make_arguments(seed, run_dir))
         _call(train, f"{run_dir}.log")
         commands.append(train)
         quality_path = os.path.join(run_dir, "pseudo_label_quality.json")
         score = _make_command(
             "benchmarks.pseudo_label_quality",
-            f"--run_dir={run_dir}", f"--output={quality_path}", f"--portion={portion}",
+            f"--run_dir={run_dir}",
+            f"--output={quality_path}",
+            f"--portion={portion}",
         )
         _call(score, f"{run_dir}.log")
         commands.append(score)
@@ -143,8 +151,9 @@ class ArmRunner:
             "wall_seconds": round(time.time() - began, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "code": _describe_code(),
-            "commands": [shlex.join(["python", *c[1:]] if c[0] == sys.executable else c)
-                         for c in commands],
+            "commands": [
+                shlex.join(["python", *c[1:]] if c[0] == sys.executable else c) for c in commands
+            ],
         }
 
     def _train_source(self, command, source_dir):
@@ -235,7 +244,9 @@ def _describe_code():
     try:
         return subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -49,15 +49,17 @@ def main() -> None:
 
     keras.utils.set_random_seed(0)
     root = rendered.rendered_root(
-        root=_ROOT.value, layout="cityscapes", style="camera", count=_SCENES,
-        size=(_HEIGHT.value, _WIDTH.value), seed=7,
+        root=_ROOT.value,
+        layout="cityscapes",
+        style="camera",
+        count=_SCENES,
+        size=(_HEIGHT.value, _WIDTH.value),
+        seed=7,
     )
     domain = cityscapes.Cityscapes(root=root)
     scenes = itertools.cycle(domain.list_pairs("train"))
     # Distinct names, few files: what is labelled does not matter here.
-    pairs = [
-        Pair(f"{index:06d}", next(scenes).image_path, None) for index in range(_IMAGES.value)
-    ]
+    pairs = [Pair(f"{index:06d}", next(scenes).image_path, None) for index in range(_IMAGES.value)]
     strategy = create_strategy()
     with strategy.scope():
         model = DrslModel(getattr(backbones, _NETWORK.value)(), LinearHead(19))
@@ -65,8 +67,13 @@ def main() -> None:
     def label():
         with tempfile.TemporaryDirectory() as folder:
             PseudoLabeler().generate(
-                model, strategy, domain, pairs,
-                round_index=1, directory=os.path.join(folder, "labels"), batch_size=_BATCH,
+                model,
+                strategy,
+                domain,
+                pairs,
+                round_index=1,
+                directory=os.path.join(folder, "labels"),
+                batch_size=_BATCH,
             )
 
     def infer():
@@ -100,9 +107,7 @@ def _infer(model, strategy, domain, pairs):
         return tf.reduce_max(probabilities, -1), tf.argmax(probabilities, -1, tf.int32)
 
     run = ReplicatedFunction(predict, strategy)
-    for batch in image_batches.iterate_image_batches(
-        pairs, domain.read_image, batch_size=_BATCH
-    ):
+    for batch in image_batches.iterate_image_batches(pairs, domain.read_image, batch_size=_BATCH):
         run(batch.images)
 
 

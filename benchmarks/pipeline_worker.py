@@ -43,8 +43,12 @@ def main() -> None:
 
     size = (_HEIGHT.value, _WIDTH.value)
     root = rendered.rendered_root(
-        root=_ROOT.value, layout="cityscapes", style="camera", count=_SCENES.value,
-        size=size, seed=8,
+        root=_ROOT.value,
+        layout="cityscapes",
+        style="camera",
+        count=_SCENES.value,
+        size=size,
+        seed=8,
     )
     domain = cityscapes.Cityscapes(root=root)
     pairs = domain.list_pairs("train")
@@ -53,8 +57,13 @@ def main() -> None:
         read_image=domain.read_image,
         read_label=domain.read_label,
         augmenter=Augmenter(
-            size=size, scale=(0.75, 1.5), brightness=0.15, contrast=(0.5, 1.5),
-            saturation=(0.1, 1.2), hue=0.05, gamma=(0.6, 1.8),
+            size=size,
+            scale=(0.75, 1.5),
+            brightness=0.15,
+            contrast=(0.5, 1.5),
+            saturation=(0.1, 1.2),
+            hue=0.05,
+            gamma=(0.6, 1.8),
         ),
         batch_size=_BATCH,
     )
@@ -116,13 +125,15 @@ def _measure_waiting(stream):
     keras.utils.set_random_seed(0)
     strategy = create_strategy()
     with strategy.scope():
-        model = DrslModel(
-            getattr(backbones, _NETWORK.value)(), LinearHead(19), MultimodalHead(19)
-        )
+        model = DrslModel(getattr(backbones, _NETWORK.value)(), LinearHead(19), MultimodalHead(19))
         model.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=False)
     recorder = Recorder()
     TrainingLoop(model, strategy, [recorder], seed=0).run_stage(
-        stream, stream, round_index=1, steps=_WARM_STEPS + _STEPS.value, start_step=0,
+        stream,
+        stream,
+        round_index=1,
+        steps=_WARM_STEPS + _STEPS.value,
+        start_step=0,
         after_step=lambda done: None,
     )
     whole = recorder.ends[-1] - recorder.ends[_WARM_STEPS - 1]

@@ -31,9 +31,7 @@ def main() -> None:
 
     run = runs.load_run(_RUN_DIR.value)
     target = run.experiment.make_target()
-    labeler = PseudoLabeler(
-        portion=_PORTION.value, portion_limit=_PORTION.value, rule="argmax"
-    )
+    labeler = PseudoLabeler(portion=_PORTION.value, portion_limit=_PORTION.value, rule="argmax")
     with tempfile.TemporaryDirectory() as folder:
         _, report = labeler.generate(
             run.model,

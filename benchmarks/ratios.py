@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any, Dict, List, Sequence
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Sequence
 
 from data_pipelines import progress
 

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any, Dict
+from typing import Any
+from typing import Dict
 
 import numpy as np
 
@@ -31,7 +32,9 @@ def measure_labelling(quick: bool, folder: str) -> Dict[str, Any]:
     root = os.path.join(folder, f"label_{size[0]}x{size[1]}")
     arguments = [f"--root={root}", f"--height={size[0]}", f"--width={size[1]}"]
     timed = _run_worker(
-        "label_worker", *arguments, f"--images={24 if quick else 200}",
+        "label_worker",
+        *arguments,
+        f"--images={24 if quick else 200}",
         f"--repetitions={repetitions}",
         f"--network={'small_cnn' if quick else 'efficientnet_lite0'}",
     )
@@ -54,9 +57,7 @@ def measure_labelling(quick: bool, folder: str) -> Dict[str, Any]:
         "sizes": {
             "pseudo-labelling": {
                 "size": list(size),
-                "peak_megabytes": {
-                    str(n): round(min(found) / 2**20) for n, found in peaks.items()
-                },
+                "peak_megabytes": {str(n): round(min(found) / 2**20) for n, found in peaks.items()},
                 "every_confidence_over_histogram_1000_images": round(4 * pixels / kept, 1),
                 "every_confidence_over_histogram_cityscapes": round(
                     4 * 2975 * 1024 * 512 / kept, 1
@@ -82,9 +83,12 @@ def measure_pipeline(quick: bool, folder: str) -> Dict[str, Any]:
     found = _run_worker(
         "pipeline_worker",
         f"--root={os.path.join(folder, f'pipeline_{size[0]}x{size[1]}')}",
-        f"--height={size[0]}", f"--width={size[1]}",
-        f"--scenes={64 if quick else 48}", f"--repetitions={3 if quick else 7}",
-        f"--steps={10 if quick else 20}", f"--network={network}",
+        f"--height={size[0]}",
+        f"--width={size[1]}",
+        f"--scenes={64 if quick else 48}",
+        f"--repetitions={3 if quick else 7}",
+        f"--steps={10 if quick else 20}",
+        f"--network={network}",
     )
     return {
         "ratios": {
@@ -95,7 +99,8 @@ def measure_pipeline(quick: bool, folder: str) -> Dict[str, Any]:
         },
         "sizes": {
             "pipeline": {
-                "size": list(size), "network": network,
+                "size": list(size),
+                "network": network,
                 "images_a_second": {
                     "pipeline": round(max(found["pipeline_rates"]), 1),
                     "decode": round(max(found["decode_rates"]), 1),

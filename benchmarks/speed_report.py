@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict
+from typing import Any
+from typing import Dict
 
 from benchmarks.adaptation_report import write_json
 
@@ -73,8 +74,10 @@ class SpeedReport:
             Markdown.
         """
         lines = ["# Speed" + (" (reduced size: not for comparison)" if self._quick else ""), ""]
-        lines += ["| ratio | median | smallest | largest | repetitions | aim |",
-                  "|---|---|---|---|---|---|"]
+        lines += [
+            "| ratio | median | smallest | largest | repetitions | aim |",
+            "|---|---|---|---|---|---|",
+        ]
         for name, entry in self.as_dict()["ratios"].items():
             lines.append(
                 f"| {name} | {entry['value']:.3f} | {entry['low']:.3f} | {entry['high']:.3f} | "

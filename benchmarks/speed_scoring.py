@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 import types
-from typing import Any, Dict
+from typing import Any
+from typing import Dict
 
 import numpy as np
 
@@ -17,9 +18,14 @@ from data_pipelines.errors import UserError
 
 _LABEL_IDS = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
 _COMMANDS = (
-    "drsl_tf.train", "drsl_tf.evaluate", "drsl_tf.predict", "drsl_tf.export",
-    "data_pipelines.audit", "data_pipelines.render_streets",
-    "benchmarks.adaptation", "benchmarks.speed",
+    "drsl_tf.train",
+    "drsl_tf.evaluate",
+    "drsl_tf.predict",
+    "drsl_tf.export",
+    "data_pipelines.audit",
+    "data_pipelines.render_streets",
+    "benchmarks.adaptation",
+    "benchmarks.speed",
 )
 
 
@@ -75,9 +81,7 @@ def measure_scoring(quick: bool) -> Dict[str, Any]:
     theirs = [scripts.getIouScoreForLabel(i, matrix, scripts.args) for i in _LABEL_IDS]
     return {
         "ratios": {
-            "scoring_rate_over_cityscapesscripts": ratios.summarise(
-                rates["ours"], rates["theirs"]
-            )
+            "scoring_rate_over_cityscapesscripts": ratios.summarise(rates["ours"], rates["theirs"])
         },
         "sizes": {
             "scoring": {
@@ -127,7 +131,9 @@ def _draw_maps(size):
     generator = np.random.default_rng(0)
     truth, noise = (
         generator.choice(_LABEL_IDS, (size[0] // 16, size[1] // 16))
-        .astype(np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+        .astype(np.uint8)
+        .repeat(16, axis=0)
+        .repeat(16, axis=1)
         for _ in range(2)
     )
     guess = np.where(generator.random(size) < 0.8, truth, noise)

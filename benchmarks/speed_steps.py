@@ -6,7 +6,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
 
 from benchmarks import ratios
 from data_pipelines.errors import UserError
@@ -88,8 +92,14 @@ def make_step_command(network: str, size: Sequence[int], images: int, modes: int
         The command.
     """
     return [
-        sys.executable, "-m", "benchmarks.step_worker", f"--network={network}",
-        f"--height={size[0]}", f"--width={size[1]}", f"--images={images}", f"--modes={modes}",
+        sys.executable,
+        "-m",
+        "benchmarks.step_worker",
+        f"--network={network}",
+        f"--height={size[0]}",
+        f"--width={size[1]}",
+        f"--images={images}",
+        f"--modes={modes}",
     ]
 
 
@@ -132,7 +142,8 @@ def measure_drsl(quick: bool) -> Dict[str, Any]:
                 seconds["k3_double"], [2 * value for value in seconds["k3"]]
             )
         found["sizes"][network] = {
-            "images": [images, images], "size": list(size),
+            "images": [images, images],
+            "size": list(size),
             "seconds_a_step": {name: round(min(values), 4) for name, values in seconds.items()},
             "peak_megabytes": {name: round(peak / 2**20) for name, peak in peaks.items()},
         }
@@ -173,7 +184,8 @@ def measure_torch(quick: bool, python: str) -> Dict[str, Any]:
             seconds["ours"], seconds["torch_channels_last"]
         )
         found["sizes"][f"{network}, cross-entropy"] = {
-            "images": [images, images], "size": list(size),
+            "images": [images, images],
+            "size": list(size),
             "seconds_a_step": {name: round(min(values), 4) for name, values in seconds.items()},
             "parameters": parameters["ours"],
         }
@@ -219,8 +231,7 @@ def _run_in_turn(commands, repetitions, steps, title):
         for name, command in commands.items():
             servers[name] = StepServer(command)
         measures = {
-            name: lambda server=server: server.time_steps(steps)
-            for name, server in servers.items()
+            name: lambda server=server: server.time_steps(steps) for name, server in servers.items()
         }
         seconds = ratios.measure_in_turn(measures, repetitions, title)
         parameters = {name: server.num_parameters for name, server in servers.items()}

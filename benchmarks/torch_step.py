@@ -21,16 +21,27 @@ from torch.nn import functional
 NUM_CLASSES = 19
 # Kernel, blocks, input and output channels, expansion, stride of EfficientNet-Lite0's stages.
 _STAGES = (
-    (3, 1, 32, 16, 1, 1), (3, 2, 16, 24, 6, 2), (5, 2, 24, 40, 6, 2), (3, 3, 40, 80, 6, 2),
-    (5, 3, 80, 112, 6, 1), (5, 4, 112, 192, 6, 2), (3, 1, 192, 320, 6, 1),
+    (3, 1, 32, 16, 1, 1),
+    (3, 2, 16, 24, 6, 2),
+    (5, 2, 24, 40, 6, 2),
+    (3, 3, 40, 80, 6, 2),
+    (5, 3, 80, 112, 6, 1),
+    (5, 4, 112, 192, 6, 2),
+    (3, 1, 192, 320, 6, 1),
 )
 
 
 def make_conv(inputs, outputs, kernel=1, stride=1, groups=1, dilation=1, bias=False):
     """Makes a convolution padded to keep the size at stride 1."""
     return nn.Conv2d(
-        inputs, outputs, kernel, stride, padding=dilation * (kernel // 2),
-        dilation=dilation, groups=groups, bias=bias,
+        inputs,
+        outputs,
+        kernel,
+        stride,
+        padding=dilation * (kernel // 2),
+        dilation=dilation,
+        groups=groups,
+        bias=bias,
     )
 
 
@@ -45,8 +56,10 @@ class InvertedResidual(nn.Module):
             layers += [make_conv(inputs, width), nn.BatchNorm2d(width, 1e-3), nn.ReLU6()]
         layers += [
             make_conv(width, width, kernel, stride, groups=width),
-            nn.BatchNorm2d(width, 1e-3), nn.ReLU6(),
-            make_conv(width, outputs), nn.BatchNorm2d(outputs, 1e-3),
+            nn.BatchNorm2d(width, 1e-3),
+            nn.ReLU6(),
+            make_conv(width, outputs),
+            nn.BatchNorm2d(outputs, 1e-3),
         ]
         self.layers = nn.Sequential(*layers)
         self.adds = stride == 1 and inputs == outputs
@@ -64,18 +77,29 @@ class Lite0Segmenter(nn.Module):
         self.stem = nn.Sequential(make_conv(3, 32, 3, 2), nn.BatchNorm2d(32, 1e-3), nn.ReLU6())
         self.stages = nn.ModuleList()
         for kernel, blocks, inputs, outputs, expansion, stride in _STAGES:
-            self.stages.append(nn.Sequential(*(
-                InvertedResidual(
-                    outputs if index else inputs, outputs, kernel, expansion,
-                    1 if index else stride,
+            self.stages.append(
+                nn.Sequential(
+                    *(
+                        InvertedResidual(
+                            outputs if index else inputs,
+                            outputs,
+                            kernel,
+                            expansion,
+                            1 if index else stride,
+                        )
+                        for index in range(blocks)
+                    )
                 )
-                for index in range(blocks)
-            )))
+            )
         self.top = nn.Sequential(make_conv(320, 1280), nn.BatchNorm2d(1280, 1e-3), nn.ReLU6())
         self.laterals = nn.ModuleList(make_conv(n, dim) for n in (40, 112, 1280))
         self.refine = nn.Sequential(
-            nn.BatchNorm2d(dim, 1e-3), nn.ReLU(), make_conv(dim, dim, 3, groups=dim),
-            make_conv(dim, dim), nn.BatchNorm2d(dim, 1e-3), nn.ReLU(),
+            nn.BatchNorm2d(dim, 1e-3),
+            nn.ReLU(),
+            make_conv(dim, dim, 3, groups=dim),
+            make_conv(dim, dim),
+            nn.BatchNorm2d(dim, 1e-3),
+            nn.ReLU(),
             make_conv(dim, NUM_CLASSES, bias=True),
         )
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
@@ -93,8 +117,7 @@ class Lite0Segmenter(nn.Module):
         maps = [lateral(level) for lateral, level in zip(self.laterals, levels)]
         size = maps[0].shape[2:]
         fused = maps[0] + sum(
-            functional.interpolate(m, size, mode="bilinear", align_corners=False)
-            for m in maps[1:]
+            functional.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps[1:]
         )
         return self.refine(fused)
 
@@ -105,9 +128,14 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs, width, stride, dilation, projects):
         super().__init__()
         self.layers = nn.Sequential(
-            make_conv(inputs, width, 1, stride, bias=True), nn.BatchNorm2d(width), nn.ReLU(),
-            make_conv(width, width, 3, dilation=dilation, bias=True), nn.BatchNorm2d(width),
-            nn.ReLU(), make_conv(width, 4 * width, bias=True), nn.BatchNorm2d(4 * width),
+            make_conv(inputs, width, 1, stride, bias=True),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            make_conv(width, width, 3, dilation=dilation, bias=True),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            make_conv(width, 4 * width, bias=True),
+            nn.BatchNorm2d(4 * width),
         )
         self.shortcut = nn.Identity()
         if projects:
@@ -125,11 +153,18 @@ class ResNetDeepLab(nn.Module):
 
     def __init__(self):
         super().__init__()
-        layers = [make_conv(3, 64, 7, 2, bias=True), nn.BatchNorm2d(64), nn.ReLU(),
-                  nn.MaxPool2d(3, 2, 1)]
+        layers = [
+            make_conv(3, 64, 7, 2, bias=True),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+        ]
         inputs = 64
         for width, blocks, stride, dilation in (
-            (64, 3, 1, 1), (128, 4, 2, 1), (256, 23, 1, 2), (512, 3, 1, 4)
+            (64, 3, 1, 1),
+            (128, 4, 2, 1),
+            (256, 23, 1, 2),
+            (512, 3, 1, 4),
         ):
             for index in range(blocks):
                 layers.append(

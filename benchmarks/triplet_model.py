@@ -30,8 +30,14 @@ class TripletModel(DrslModel):
     """
 
     def __init__(
-        self, base, segmentation_head, multimodal_head, *,
-        mining: str = "semihard", pixels: int = 512, **settings,
+        self,
+        base,
+        segmentation_head,
+        multimodal_head,
+        *,
+        mining: str = "semihard",
+        pixels: int = 512,
+        **settings,
     ):
         if mining not in ("semihard", "hard"):
             raise UserError(f"TripletModel.mining is {mining!r}; choose 'semihard' or 'hard'.")

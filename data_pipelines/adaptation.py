@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import List, Optional, Sequence
+from typing import List
+from typing import Optional
+from typing import Sequence
 
 import numpy as np
 from PIL import Image

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Optional
+from typing import Tuple
 
 import tensorflow as tf
 
@@ -57,8 +58,7 @@ class Augmenter:
         ):
             if not 0 < low <= high:
                 raise UserError(
-                    f"Augmenter.{name} must be (low, high) with 0 < low <= high, "
-                    f"not {(low, high)}."
+                    f"Augmenter.{name} must be (low, high) with 0 < low <= high, not {(low, high)}."
                 )
         self.size = tuple(int(n) for n in size)
         self._resize = None if resize is None else tuple(int(n) for n in resize)

@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import uuid
-from typing import Callable, Optional, Sequence
+from typing import Callable
+from typing import Optional
+from typing import Sequence
 
 import numpy as np
 from absl import logging
@@ -55,9 +57,10 @@ def count_pixels(
     from data_pipelines.progress import make_progress_bar
 
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool, make_progress_bar(
-        len(pairs), description, "label"
-    ) as bar:
+    with (
+        concurrent.futures.ThreadPoolExecutor(workers) as pool,
+        make_progress_bar(len(pairs), description, "label") as bar,
+    ):
         for _ in pool.map(count, range(len(pairs))):
             bar.update(1)
     if path is not None:

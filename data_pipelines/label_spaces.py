@@ -227,9 +227,7 @@ def compose(first: Mapping[int, int], second: Mapping[int, int]) -> Dict[int, in
     Returns:
         Every key of `first` -> what `second` makes of its value.
     """
-    return {
-        key: IGNORE_ID if value == IGNORE_ID else second[value] for key, value in first.items()
-    }
+    return {key: IGNORE_ID if value == IGNORE_ID else second[value] for key, value in first.items()}
 
 
 def lookup_table(table: Mapping[int, int], size: int) -> np.ndarray:

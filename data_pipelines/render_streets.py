@@ -28,8 +28,11 @@ _LAYOUT = flags.DEFINE_string("layout", None, "synthia, gta5 or cityscapes.")
 _OUT = flags.DEFINE_string("out", None, "Directory to make; it must be absent or empty.")
 _COUNT = flags.DEFINE_integer("count", None, "Training scenes.")
 _VAL_COUNT = flags.DEFINE_integer(
-    "val_count", None, "Validation scenes. Default: for cityscapes a fifth of count, at least 1; "
-    "for synthia and gta5 none.")
+    "val_count",
+    None,
+    "Validation scenes. Default: for cityscapes a fifth of count, at least 1; "
+    "for synthia and gta5 none.",
+)
 _SIZE = flags.DEFINE_string("size", "256x128", "WIDTHxHEIGHT in pixels.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the set; not negative.")
 _STYLE = flags.DEFINE_string("style", None, "game or camera.")
@@ -51,12 +54,18 @@ def main():
     # NumPy and the renderer come only now, so that --help answers at once.
     from data_pipelines.streets import layouts
     from data_pipelines.streets import rendered
+
     val_count = _VAL_COUNT.value
     if val_count is None:
         val_count = layouts.default_val_count(_LAYOUT.value, _COUNT.value)
-    stamp = rendered.make_stamp(layout=_LAYOUT.value, style=_STYLE.value, count=_COUNT.value,
-                                size=_parse_size(_SIZE.value), seed=_SEED.value,
-                                val_count=val_count)
+    stamp = rendered.make_stamp(
+        layout=_LAYOUT.value,
+        style=_STYLE.value,
+        count=_COUNT.value,
+        size=_parse_size(_SIZE.value),
+        seed=_SEED.value,
+        val_count=val_count,
+    )
     rendered.render_set(_OUT.value, stamp)
 
 

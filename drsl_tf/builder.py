@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable
+from typing import Optional
 
 from data_pipelines.label_spaces import LabelSpace
 from drsl_tf.model import DrslModel

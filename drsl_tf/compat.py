@@ -6,9 +6,7 @@ import keras
 import tensorflow as tf
 
 KERAS_3 = int(keras.__version__.split(".", maxsplit=1)[0]) >= 3
-_LossScaleOptimizer = (
-    keras.optimizers if KERAS_3 else keras.mixed_precision
-).LossScaleOptimizer
+_LossScaleOptimizer = (keras.optimizers if KERAS_3 else keras.mixed_precision).LossScaleOptimizer
 
 
 def apply_reduced_gradients(optimizer, gradients, variables):
@@ -27,9 +25,7 @@ def apply_reduced_gradients(optimizer, gradients, variables):
         gradients = [gradient * (scale / replicas) for gradient in gradients]
         optimizer.apply_gradients(zip(gradients, variables))
     elif isinstance(optimizer, keras.optimizers.legacy.Optimizer):
-        optimizer.apply_gradients(
-            zip(gradients, variables), experimental_aggregate_gradients=False
-        )
+        optimizer.apply_gradients(zip(gradients, variables), experimental_aggregate_gradients=False)
     else:
         optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
 

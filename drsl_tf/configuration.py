@@ -11,7 +11,14 @@ import importlib
 import importlib.util
 import inspect
 import os
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any
+from typing import Callable
+from typing import Dict
+from typing import Iterator
+from typing import List
+from typing import NamedTuple
+from typing import Sequence
+from typing import Tuple
 
 import gin
 from gin import config_parser

@@ -73,9 +73,7 @@ def main() -> None:
     elif _MODEL.value:
         report = evaluation.evaluate_model(_MODEL.value, *target, **options)
     else:
-        report = evaluation.evaluate_predictions(
-            _PREDICTIONS.value, *target, split=_SPLIT.value
-        )
+        report = evaluation.evaluate_predictions(_PREDICTIONS.value, *target, split=_SPLIT.value)
     paths = report.write(_OUTPUT.value or os.path.join(_RUN_DIR.value, "evaluation"))
     print(report.format_table())
     print("\n" + "\n".join(paths))

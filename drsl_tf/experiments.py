@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any, Dict, Sequence
+from typing import Any
+from typing import Dict
+from typing import Sequence
 
 import gin
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Optional, Tuple
+from typing import Optional
+from typing import Tuple
 
 import tensorflow as tf
 
@@ -57,7 +58,9 @@ def export_run(
     if os.path.exists(path):
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     loaded = runs.load_run(run_dir, checkpoint, "float32" if lite else precision)
-    network_size = loaded.experiment.get("inference_size") if size == "run" else sizes.parse_size(size)
+    network_size = (
+        loaded.experiment.get("inference_size") if size == "run" else sizes.parse_size(size)
+    )
     space = loaded.experiment.label_space
     if lite:
         dynamic = format_name == "tflite_dynamic"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Callable, Dict
+from typing import Any
+from typing import Callable
+from typing import Dict
 
 from PIL import Image
 

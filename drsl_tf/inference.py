@@ -24,9 +24,7 @@ def pad_images(images):
     size = tf.shape(images)
     bottom = -size[1] % SIZE_MULTIPLE
     right = -size[2] % SIZE_MULTIPLE
-    return tf.pad(
-        images, [[0, 0], [0, bottom], [0, right], [0, 0]], constant_values=PAD_VALUE
-    )
+    return tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]], constant_values=PAD_VALUE)
 
 
 def upsample_logits(logits, stride, size):

@@ -200,9 +200,7 @@ class DrslModel(keras.Model):
         self.finish_step()
 
         loss = tf.reduce_sum(means * list(self._term_weights.values()))
-        values = context.all_reduce(
-            tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0)
-        )
+        values = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0))
         present = tf.concat([[1.0], tf.cast(counts > 0, tf.float32)], axis=0)
         results = {"gradient_norm": norm}
         for index, (name, metric) in enumerate(self._loss_metrics.items()):
@@ -268,7 +266,7 @@ class DrslModel(keras.Model):
         return tf.stack(sums), tf.stack(counts)
 
     def _count_pixels(self, batch):
-        """Counts the pixels that each term is a mean over; -1 for mode alignment, which has none."""
+        """Counts the pixels that each term is a mean over; -1 for mode alignment: it has none."""
         counts = {}
         for domain, half in batch.items():
             labels = half.get(common.MODE_LABEL, half[common.LABEL])

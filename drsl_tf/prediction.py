@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
 
 import numpy as np
 

@@ -6,7 +6,12 @@ import collections
 import concurrent.futures
 import glob
 import os
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict
+from typing import Iterator
+from typing import List
+from typing import NamedTuple
+from typing import Sequence
+from typing import Tuple
 
 import numpy as np
 
@@ -62,9 +67,7 @@ def find_inputs(pattern: str, excluded: str) -> List[Input]:
     """
     if os.path.isdir(pattern):
         root = pattern
-        found = [
-            os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names
-        ]
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
     elif os.path.exists(pattern):
         root, found = os.path.dirname(pattern), [pattern]
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Optional
+from typing import Tuple
 
 import tensorflow as tf
 
@@ -43,9 +44,7 @@ class ServedModel(tf.Module):
             input_signature=[tf.TensorSpec((None,), tf.string, ENCODED)],
         )
         self.compute_logits = tf.function(
-            lambda images: {
-                common.LOGITS: inference.predict_full_size_logits(network, images)
-            },
+            lambda images: {common.LOGITS: inference.predict_full_size_logits(network, images)},
             input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, IMAGES)],
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Optional
+from typing import Tuple
 
 from data_pipelines.errors import UserError
 

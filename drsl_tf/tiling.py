@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, NamedTuple, Tuple
+from typing import Callable
+from typing import List
+from typing import NamedTuple
+from typing import Tuple
 
 import numpy as np
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, List, Optional, Sequence
+from typing import Callable
+from typing import List
+from typing import Optional
+from typing import Sequence
 
 import numpy as np
 from PIL import Image

@@ -73,9 +73,7 @@ class Folder(Domain):
         max_pixels: int = decoding.MAX_PIXELS,
     ):
         if class_names is not None:
-            self._native = label_spaces.custom(
-                name=name, class_names=class_names, palette=palette
-            )
+            self._native = label_spaces.custom(name=name, class_names=class_names, palette=palette)
         elif label_space is None:
             raise UserError("Bind Folder.class_names, or Folder.label_space, to name the classes.")
         elif palette is not None:

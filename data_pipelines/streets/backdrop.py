@@ -66,5 +66,9 @@ def paint_skyline(canvas, skyline, style):
     mask = v < crowns * np.float32(height * (0.25 + 0.8 * trees))
     leaves = 0.55 + 0.5 * noise.fractal(u, v, 7.0, key + 3)
     near = window._replace(depth=window.depth - 5.0)
-    canvas.paint(near, mask & (v >= 0), style.colour("leaf", (0, 2, 3, 0)[key % 4], 0.4) * leaves,
-                 canvas_lib.VEGETATION)
+    canvas.paint(
+        near,
+        mask & (v >= 0),
+        style.colour("leaf", (0, 2, 3, 0)[key % 4], 0.4) * leaves,
+        canvas_lib.VEGETATION,
+    )

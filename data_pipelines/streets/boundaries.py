@@ -52,8 +52,9 @@ def _wall(boundary, u, v, depth, style):
     """Colours a wall: brick, stone, concrete or hoarding. Returns float32 (3, h, w)."""
     look, key = boundary.look, boundary.key
     grain = style.grain(noise.fractal(u, v, 2.5, key), 0.35)
-    wide, high, near = ((0.26, 0.11, 8.0), (0.55, 0.3, 16.0), (2.4, 9.0, 40.0),
-                        (2.4, 9.0, 60.0))[look]
+    wide, high, near = ((0.26, 0.11, 8.0), (0.55, 0.3, 16.0), (2.4, 9.0, 40.0), (2.4, 9.0, 60.0))[
+        look
+    ]
     row = np.floor(v / high)
     column = u / np.float32(wide) + 0.5 * (row % 2)
     joint = (column - np.floor(column) < 0.07) | (v / np.float32(high) - row < 0.08)

@@ -62,13 +62,13 @@ def _paint_slope(canvas, house, near, along, outward, length, rise, style):
         canvas.paint(window, mask, rgb * np.float32(style.shade(normal)), canvas_lib.BUILDING)
     place = house.tint * (length - 1.0)
     foot = tuple(near[i] + outward[i] * half * 0.8 + along[i] * place for i in range(3))
-    window = canvas.camera.window(foot, canvas.camera.facing(), _UP,
-                                  (0.0, 1.0, house.height, house.height + rise + 1.2))
+    window = canvas.camera.window(
+        foot, canvas.camera.facing(), _UP, (0.0, 1.0, house.height, house.height + rise + 1.2)
+    )
     if window is not None:
         mask = (window.u >= 0) & (window.u <= 1.0) & (window.v >= house.height)
         mask &= window.v <= house.height + rise + 1.2
-        canvas.paint(window, mask, style.colour("facade", 0, house.tint) * 0.8,
-                     canvas_lib.BUILDING)
+        canvas.paint(window, mask, style.colour("facade", 0, house.tint) * 0.8, canvas_lib.BUILDING)
 
 
 def _paint_front(canvas, house, origin, axis, length, normal, gable, style):

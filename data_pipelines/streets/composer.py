@@ -29,9 +29,15 @@ def make_camera(scene, height, width):
     """
     x, eye_height, cos_yaw, sin_yaw = scene.eye
     return geometry.Camera(
-        width=width, height=height, focal=scene.focal * (width + 1.6 * height) / 2.0,
-        horizon=scene.horizon * height, eye_height=eye_height, x=x, cos_yaw=cos_yaw,
-        sin_yaw=sin_yaw)
+        width=width,
+        height=height,
+        focal=scene.focal * (width + 1.6 * height) / 2.0,
+        horizon=scene.horizon * height,
+        eye_height=eye_height,
+        x=x,
+        cos_yaw=cos_yaw,
+        sin_yaw=sin_yaw,
+    )
 
 
 def compose(canvas, scene, style):
@@ -88,8 +94,12 @@ def _paint_thing(canvas, street, style, thing, instance):
         sign = 1 if thing.x > 0 else -1
         boundaries.paint_boundary(canvas, street, sign, thing.part, style)
     else:
-        paint = {"pole": furniture.paint_pole, "light": furniture.paint_light,
-                 "sign": furniture.paint_sign, "bin": furniture.paint_bin}[kind]
+        paint = {
+            "pole": furniture.paint_pole,
+            "light": furniture.paint_light,
+            "sign": furniture.paint_sign,
+            "bin": furniture.paint_bin,
+        }[kind]
         paint(canvas, street, thing, style)
 
 

@@ -70,8 +70,11 @@ def paint_light(canvas, street, thing, style):
             lamp = dv - np.float32((number - 1) * 0.34)
             glow = np.array(colour, np.float32).reshape(3, 1, 1)
             bright = 1.0 if number == lit else 0.22
-            np.copyto(rgb, np.broadcast_to(glow * np.float32(bright), rgb.shape),
-                      where=du * du + lamp * lamp < 0.0196)
+            np.copyto(
+                rgb,
+                np.broadcast_to(glow * np.float32(bright), rgb.shape),
+                where=du * du + lamp * lamp < 0.0196,
+            )
         canvas.paint(_nearer(window), box, rgb, canvas_lib.TRAFFIC_LIGHT)
 
 

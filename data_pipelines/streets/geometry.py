@@ -61,8 +61,11 @@ class Camera:
     def turn(self, direction):
         """Turns a direction of the world (x, y, s) into one of the camera (right, up, ahead)."""
         across, up, along = direction
-        return (across * self.cos_yaw - along * self.sin_yaw, up,
-                across * self.sin_yaw + along * self.cos_yaw)
+        return (
+            across * self.cos_yaw - along * self.sin_yaw,
+            up,
+            across * self.sin_yaw + along * self.cos_yaw,
+        )
 
     def see(self, point):
         """Turns a point of the world into camera coordinates in metres."""
@@ -89,8 +92,10 @@ class Camera:
         """
         o, a, b = self.see(origin), self.turn(axis_u), self.turn(axis_v)
         u0, u1, v0, v1 = extent
-        corners = [tuple(o[i] + u * a[i] + v * b[i] for i in range(3))
-                   for u, v in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))]
+        corners = [
+            tuple(o[i] + u * a[i] + v * b[i] for i in range(3))
+            for u, v in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))
+        ]
         corners = _clip_near(corners)
         if not corners:
             return None
@@ -101,16 +106,19 @@ class Camera:
         top, bottom = max(int(min(lines)), 0), min(int(max(lines)) + 1, self.height)
         if left >= right or top >= bottom or max(columns) < 0 or max(lines) < 0:
             return None
-        m = [[f * p[0] + cx * p[2] for p in (a, b, o)],
-             [-f * p[1] + cy * p[2] for p in (a, b, o)],
-             [p[2] for p in (a, b, o)]]
+        m = [
+            [f * p[0] + cx * p[2] for p in (a, b, o)],
+            [-f * p[1] + cy * p[2] for p in (a, b, o)],
+            [p[2] for p in (a, b, o)],
+        ]
         inverse = _invert(m)
         if inverse is None:
             return None
         px = np.arange(left, right, dtype=np.float64) + 0.5
         py = np.arange(top, bottom, dtype=np.float64)[:, None] + 0.5
-        u, v, w = ((h[0] * px).astype(np.float32) + (h[1] * py + h[2]).astype(np.float32)
-                   for h in inverse)
+        u, v, w = (
+            (h[0] * px).astype(np.float32) + (h[1] * py + h[2]).astype(np.float32) for h in inverse
+        )
         depth = 1.0 / np.where(w > 1e-6, w, np.float32(-1.0))
         return Window(slice(top, bottom), slice(left, right), u * depth, v * depth, depth)
 
@@ -130,8 +138,13 @@ class Camera:
         u = self.x + right * self.cos_yaw + ahead * self.sin_yaw
         v = ahead * self.cos_yaw - right * self.sin_yaw
         depth = np.broadcast_to(ahead, u.shape).astype(np.float32)
-        return Window(slice(top, self.height), slice(0, self.width), u.astype(np.float32),
-                      v.astype(np.float32), depth)
+        return Window(
+            slice(top, self.height),
+            slice(0, self.width),
+            u.astype(np.float32),
+            v.astype(np.float32),
+            depth,
+        )
 
 
 def _clip_near(corners):
@@ -149,9 +162,11 @@ def _clip_near(corners):
 def _invert(m):
     """Inverts a 3x3 matrix of Python floats by its adjugate; None where it is singular."""
     (a, b, c), (d, e, f), (g, h, i) = m
-    adjugate = [[e * i - f * h, c * h - b * i, b * f - c * e],
-                [f * g - d * i, a * i - c * g, c * d - a * f],
-                [d * h - e * g, b * g - a * h, a * e - b * d]]
+    adjugate = [
+        [e * i - f * h, c * h - b * i, b * f - c * e],
+        [f * g - d * i, a * i - c * g, c * d - a * f],
+        [d * h - e * g, b * g - a * h, a * e - b * d],
+    ]
     determinant = a * adjugate[0][0] + b * adjugate[1][0] + c * adjugate[2][0]
     if abs(determinant) < 1e-9:
         return None

@@ -51,8 +51,9 @@ def _road_colour(street, style, x, s, depth):
     key = style.draws.below(200)
     grain = style.grain(noise.fractal(x, s, 9.0, key), 0.16)
     fine = noise.fade(depth, 9.0)
-    grain = grain * (1.0 + (noise.cells(x * 28.0, s * 28.0, key) - 0.5) * fine
-                     * np.float32(0.22 * style.texture))
+    grain = grain * (
+        1.0 + (noise.cells(x * 28.0, s * 28.0, key) - 0.5) * fine * np.float32(0.22 * style.texture)
+    )
     across = np.abs(x / street.lane - np.floor(x / street.lane) - 0.5)
     grain = grain * noise.darken(np.abs(across - 0.24) < 0.09, 0.12 * style.texture)
     patch = noise.cells(x / 2.3, s / 5.5, key + 1)
@@ -98,8 +99,8 @@ def _lay_side(side, street, style, sign, x, s, depth, walk, rgb, label):
     np.copyto(rgb, rgb * 0.7, where=gutter)
     kinds = np.zeros(int((1.4 * street_lib.END - street_lib.BEGIN) / _STEP) + 1, np.int32)
     for lot in side.lots:
-        kinds[_index(lot.begin):_index(lot.end)] = _GROUNDS.index(lot.ground)
-    kinds[_index(side.lots[-1].end):] = 1
+        kinds[_index(lot.begin) : _index(lot.end)] = _GROUNDS.index(lot.ground)
+    kinds[_index(side.lots[-1].end) :] = 1
     place = np.clip((s - street_lib.BEGIN) / _STEP, 0, len(kinds) - 1).astype(np.int32)
     kind = np.where(distance > side.walk, kinds[place], 0)
     if street.crossing:
@@ -177,7 +178,7 @@ def _shade_side(side, style, sign, x, s, rgb):
     for lot in side.lots:
         for house in lot.buildings:
             ends = house.front - house.height * style.reach
-            reach[_index(house.begin):_index(house.end)] = ends - side.edge - 60.0
+            reach[_index(house.begin) : _index(house.end)] = ends - side.edge - 60.0
     place = np.clip((s - street_lib.BEGIN) / _STEP, 0, len(reach) - 1).astype(np.int32)
     bound = reach[place]
     dark = (bound < 0) & (x * np.float32(sign) > bound + (side.edge + 60.0))

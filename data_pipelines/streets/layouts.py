@@ -13,26 +13,93 @@ from data_pipelines.streets import canvas as canvas_lib
 LAYOUTS = ("synthia", "gta5", "cityscapes")
 
 TRAIN_ID_TO_SYNTHIA_ID = {
-    0: 3, 1: 4, 2: 2, 3: 21, 4: 5, 5: 7, 6: 15, 7: 9, 8: 6, 9: 16, 10: 1, 11: 10, 12: 17, 13: 8,
-    14: 18, 15: 19, 16: 20, 17: 12, 18: 11,
-    canvas_lib.EGO_VEHICLE: 0, canvas_lib.STATIC: 0, canvas_lib.VOID: 0,
+    0: 3,
+    1: 4,
+    2: 2,
+    3: 21,
+    4: 5,
+    5: 7,
+    6: 15,
+    7: 9,
+    8: 6,
+    9: 16,
+    10: 1,
+    11: 10,
+    12: 17,
+    13: 8,
+    14: 18,
+    15: 19,
+    16: 20,
+    17: 12,
+    18: 11,
+    canvas_lib.EGO_VEHICLE: 0,
+    canvas_lib.STATIC: 0,
+    canvas_lib.VOID: 0,
 }
 """The renderer's label -> SYNTHIA's raw id; 0 is its void."""
 
 TRAIN_ID_TO_LABEL_ID = {
-    0: 7, 1: 8, 2: 11, 3: 12, 4: 13, 5: 17, 6: 19, 7: 20, 8: 21, 9: 22, 10: 23, 11: 24, 12: 25,
-    13: 26, 14: 27, 15: 28, 16: 31, 17: 32, 18: 33,
-    canvas_lib.EGO_VEHICLE: 1, canvas_lib.STATIC: 4, canvas_lib.VOID: 0,
+    0: 7,
+    1: 8,
+    2: 11,
+    3: 12,
+    4: 13,
+    5: 17,
+    6: 19,
+    7: 20,
+    8: 21,
+    9: 22,
+    10: 23,
+    11: 24,
+    12: 25,
+    13: 26,
+    14: 27,
+    15: 28,
+    16: 31,
+    17: 32,
+    18: 33,
+    canvas_lib.EGO_VEHICLE: 1,
+    canvas_lib.STATIC: 4,
+    canvas_lib.VOID: 0,
 }
 """The renderer's label -> Cityscapes labelId: 0 unlabeled, 1 ego vehicle, 4 static."""
 
 LABEL_ID_PALETTE = (
-    (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0), (111, 74, 0), (81, 0, 81),
-    (128, 64, 128), (244, 35, 232), (250, 170, 160), (230, 150, 140), (70, 70, 70),
-    (102, 102, 156), (190, 153, 153), (180, 165, 180), (150, 100, 100), (150, 120, 90),
-    (153, 153, 153), (153, 153, 153), (250, 170, 30), (220, 220, 0), (107, 142, 35),
-    (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70),
-    (0, 60, 100), (0, 0, 90), (0, 0, 110), (0, 80, 100), (0, 0, 230), (119, 11, 32))
+    (0, 0, 0),
+    (0, 0, 0),
+    (0, 0, 0),
+    (0, 0, 0),
+    (0, 0, 0),
+    (111, 74, 0),
+    (81, 0, 81),
+    (128, 64, 128),
+    (244, 35, 232),
+    (250, 170, 160),
+    (230, 150, 140),
+    (70, 70, 70),
+    (102, 102, 156),
+    (190, 153, 153),
+    (180, 165, 180),
+    (150, 100, 100),
+    (150, 120, 90),
+    (153, 153, 153),
+    (153, 153, 153),
+    (250, 170, 30),
+    (220, 220, 0),
+    (107, 142, 35),
+    (152, 251, 152),
+    (70, 130, 180),
+    (220, 20, 60),
+    (255, 0, 0),
+    (0, 0, 142),
+    (0, 0, 70),
+    (0, 60, 100),
+    (0, 0, 90),
+    (0, 0, 110),
+    (0, 80, 100),
+    (0, 0, 230),
+    (119, 11, 32),
+)
 """Cityscapes' colours, by labelId 0..33."""
 
 TRAIN_CITIES = ("ashbourne", "brackley", "corsham")
@@ -78,14 +145,17 @@ def file_names(layout, position, count):
             split, number, cities = "val", position - count, VAL_CITIES
         city = cities[number % len(cities)]
         stem = f"{city}_{number // len(cities):06d}_000019"
-        return (os.path.join("leftImg8bit", split, city, f"{stem}_leftImg8bit.png"),
-                os.path.join("gtFine", split, city, f"{stem}_gtFine_labelIds.png"))
+        return (
+            os.path.join("leftImg8bit", split, city, f"{stem}_leftImg8bit.png"),
+            os.path.join("gtFine", split, city, f"{stem}_gtFine_labelIds.png"),
+        )
     raise UserError(f"layout is {layout!r}: it must be one of {', '.join(LAYOUTS)}.")
 
 
 def encode_image(image):
     """Encodes uint8 (H, W, 3) as PNG; returns bytes."""
     from PIL import Image
+
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG", compress_level=4)
     return stream.getvalue()
@@ -106,6 +176,7 @@ def encode_label(scene, layout):
     if layout == "synthia":
         return _encode_synthia(_map_ids(label, TRAIN_ID_TO_SYNTHIA_ID), scene.instance)
     from PIL import Image
+
     picture = Image.fromarray(_map_ids(label, TRAIN_ID_TO_LABEL_ID))
     if layout == "gta5":
         colours = [channel for colour in LABEL_ID_PALETTE for channel in colour]
@@ -126,5 +197,6 @@ def _map_ids(label, table):
 def _encode_synthia(ids, instance):
     """Encodes SYNTHIA's 16-bit label. Pillow cannot write 16-bit RGB, TensorFlow can."""
     import tensorflow as tf
+
     planes = np.stack([ids.astype(np.uint16), instance, np.zeros_like(instance)], axis=-1)
     return tf.io.encode_png(tf.constant(planes, tf.uint16)).numpy()

@@ -12,14 +12,14 @@ _SIDE = 512
 _CELLS = 256
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _cell_table():
     """White noise, float32 (256, 256) in [0, 1)."""
     raw = np.frombuffer(draws_lib.Draws(7, 1).raw(_CELLS * _CELLS), np.uint8)
     return raw.reshape(_CELLS, _CELLS).astype(np.float32) / np.float32(256.0)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fractal_table():
     """Five octaves of smooth noise that wraps, float32 (512, 512) in [0, 1]."""
     total = np.zeros((_SIDE, _SIDE), np.float32)

@@ -53,8 +53,9 @@ def paint_person(canvas, street, thing, style, instance):
         figure.add(_ellipse(u, v, -0.12, 0.62, 0.06, 0.11), bag)
     figure.add(_ellipse(u, v, 0.0, 0.925, 0.055, 0.072), skin)
     hair = 0.93 if abs(thing.turn) > 3.0 else 0.89
-    figure.add(_ellipse(u, v, 0.0, 0.94, 0.06, 0.066) & (v > hair),
-               style.colour("hair", 0, thing.tints[1]))
+    figure.add(
+        _ellipse(u, v, 0.0, 0.94, 0.06, 0.066) & (v > hair), style.colour("hair", 0, thing.tints[1])
+    )
 
 
 def paint_cycle(canvas, street, thing, style, instance):
@@ -100,13 +101,17 @@ def paint_cycle(canvas, street, thing, style, instance):
         aside = leg * (1.15 - abs(side))
         knee = 0.25 * side + aside
         figure.add(_capsule(thick, v, hips + aside, seat, knee, 0.65, 0.085), bottom)
-        figure.add(_capsule(thick, v, knee, 0.65, 0.02 * side + aside, 0.27 - leg * 0.7, 0.065),
-                   bottom * 0.85)
+        figure.add(
+            _capsule(thick, v, knee, 0.65, 0.02 * side + aside, 0.27 - leg * 0.7, 0.065),
+            bottom * 0.85,
+        )
     figure.add(_capsule(thick, v, hips, seat + 0.05, neck, seat + 0.48, 0.15), top)
     for arm in (-0.2, 0.2):
         aside = arm * (1.1 - abs(side))
-        figure.add(_capsule(thick, v, neck + aside, seat + 0.45, 0.42 * side + aside, seat + 0.08,
-                            0.055), top * 0.82)
+        figure.add(
+            _capsule(thick, v, neck + aside, seat + 0.45, 0.42 * side + aside, seat + 0.08, 0.055),
+            top * 0.82,
+        )
     head = style.colour("skin", 0, thing.tints[0])
     figure.add(_ellipse(thick, v, neck + 0.05 * side, seat + 0.74, 0.105, 0.135), head)
     if motor or thing.tints[0] > 0.4:
@@ -131,8 +136,13 @@ class _Figure:
 
     def add(self, mask, rgb):
         self._window = _nearer(self._window)
-        self._canvas.paint(self._window, mask & (self._window.v >= 0), rgb * self._light,
-                           self._label, instance=self._instance)
+        self._canvas.paint(
+            self._window,
+            mask & (self._window.v >= 0),
+            rgb * self._light,
+            self._label,
+            instance=self._instance,
+        )
 
 
 def _add_bicycle(figure, u, v, thick, side, tyre, frame, far):
@@ -144,8 +154,14 @@ def _add_bicycle(figure, u, v, thick, side, tyre, frame, far):
         rim = (ring < 0.36 * 0.36) & (ring > (0.34 - wide) * (0.34 - wide))
         edge = (np.abs(thick - np.float32(hub * side)) < 0.03 * far) & (np.abs(dv) < 0.34)
         figure.add(rim | edge, tyre)
-    bars = ((-0.52, 0.34, -0.15, 0.8), (-0.52, 0.34, -0.05, 0.3), (-0.05, 0.3, -0.18, 0.92),
-            (-0.05, 0.3, 0.38, 0.78), (-0.15, 0.8, 0.38, 0.8), (0.52, 0.34, 0.36, 1.0))
+    bars = (
+        (-0.52, 0.34, -0.15, 0.8),
+        (-0.52, 0.34, -0.05, 0.3),
+        (-0.05, 0.3, -0.18, 0.92),
+        (-0.05, 0.3, 0.38, 0.78),
+        (-0.15, 0.8, 0.38, 0.8),
+        (0.52, 0.34, 0.36, 1.0),
+    )
     for u0, v0, u1, v1 in bars:
         figure.add(_capsule(thick, v, u0 * side, v0, u1 * side, v1, 0.03), frame)
     grip = (np.abs(v - 1.02) < 0.03) & (np.abs(thick - np.float32(0.36 * side)) < 0.26)
@@ -166,8 +182,10 @@ def _add_motorcycle(figure, thing, u, v, thick, side, tyre, frame, style):
         figure.add(_capsule(thick, v, -0.1 * side, 0.3, 0.4 * side, 0.3, 0.09), frame)
         figure.add(_capsule(thick, v, 0.42 * side, 0.35, 0.5 * side, 0.95, 0.12), frame)
     else:
-        figure.add(_capsule(thick, v, -0.25 * side, 0.42, 0.22 * side, 0.42, 0.2),
-                   style.colour("tyre") * 1.8)
+        figure.add(
+            _capsule(thick, v, -0.25 * side, 0.42, 0.22 * side, 0.42, 0.2),
+            style.colour("tyre") * 1.8,
+        )
         figure.add(_capsule(thick, v, -0.05 * side, 0.78, 0.3 * side, 0.82, 0.15), frame)
         figure.add(_capsule(thick, v, 0.64 * side, 0.35, 0.42 * side, 0.95, 0.05), tyre)
     figure.add(_capsule(thick, v, -0.62 * side, 0.74, -0.1 * side, 0.76, 0.08), tyre)
@@ -207,10 +225,14 @@ def _ellipse(u, v, u0, v0, a, b):
 def _shade_ground(canvas, foot, half, style):
     """Darkens the ground around the feet, and throws a shadow away from the sun."""
     reach = 0.9 * style.reach * style.sun
-    window = canvas.camera.window(foot, (1.0, 0.0, 0.0), (0.0, 0.0, 1.0),
-                                  (-half - reach, half + reach, -half, half))
+    window = canvas.camera.window(
+        foot, (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (-half - reach, half + reach, -half, half)
+    )
     if window is None:
         return
     middle = -style.sun_side * reach / 2.0
-    canvas.tint(window, _ellipse(window.u, window.v, middle, 0.0, half + reach / 2.0, half * 0.6),
-                style.contact * 0.5 + 0.5)
+    canvas.tint(
+        window,
+        _ellipse(window.u, window.v, middle, 0.0, half + reach / 2.0, half * 0.6),
+        style.contact * 0.5 + 0.5,
+    )

@@ -17,8 +17,9 @@ def plan_street(draws):
     Returns:
         A `Street`.
     """
-    bend = draws.pick((0.0, draws.between(-0.002, 0.002), draws.between(-0.009, 0.009)),
-                      (0.4, 0.35, 0.25))
+    bend = draws.pick(
+        (0.0, draws.between(-0.002, 0.002), draws.between(-0.009, 0.009)), (0.4, 0.35, 0.25)
+    )
     lanes = draws.pick(((1, 1), (2, 2), (1, 2), (0, 2)), (0.6, 0.14, 0.14, 0.12))
     if draws.chance(0.5):
         lanes = (lanes[1], lanes[0])
@@ -34,11 +35,21 @@ def plan_street(draws):
         sides.append(_plan_side(draws, character, lane * lanes[(sign + 1) // 2], crossing))
     rails = lane * sum(lanes) > 8.0 and draws.chance(0.45)
     return street_lib.Street(
-        bend=bend, lane=lane, lanes_left=lanes[0], lanes_right=lanes[1],
-        drive=draws.pick((-1, 1)), left=sides[0], right=sides[1], crossing=crossing,
-        zebra=crossing is not None and draws.chance(0.5), rails=rails,
-        road_look=draws.pick((0, 1, 2), (0.5, 0.42, 0.08)), walk_look=draws.below(3),
-        mark_look=draws.pick((0, 1), (0.8, 0.2)), dashed=draws.chance(0.75))
+        bend=bend,
+        lane=lane,
+        lanes_left=lanes[0],
+        lanes_right=lanes[1],
+        drive=draws.pick((-1, 1)),
+        left=sides[0],
+        right=sides[1],
+        crossing=crossing,
+        zebra=crossing is not None and draws.chance(0.5),
+        rails=rails,
+        road_look=draws.pick((0, 1, 2), (0.5, 0.42, 0.08)),
+        walk_look=draws.below(3),
+        mark_look=draws.pick((0, 1), (0.8, 0.2)),
+        dashed=draws.chance(0.75),
+    )
 
 
 def grow_tree(draws, look, height):
@@ -69,8 +80,14 @@ def grow_tree(draws, look, height):
         lift = low + radius * 0.8 + part * (height - low - 1.7 * radius)
         aside = draws.between(-0.7, 0.7) * spread * width if number else 0.0
         stretch = 1.9 if look in (1, 4) else draws.between(0.8, 1.1)
-        lobes.append((aside * (0.5 if look in (1, 4) else 1.0), max(lift, radius * 0.5), radius,
-                      radius * stretch))
+        lobes.append(
+            (
+                aside * (0.5 if look in (1, 4) else 1.0),
+                max(lift, radius * 0.5),
+                radius,
+                radius * stretch,
+            )
+        )
     return street_lib.Tree(look, draws.unit(), height, trunk, tuple(lobes), draws.below(200))
 
 
@@ -110,36 +127,57 @@ def _plan_lot(draws, character, begin, end, walk, look):
     if character in ("green", "open") and draws.chance(0.12):
         kind = "residential"
     ground = {"urban": "paved", "industrial": draws.pick(("paved", "dry", "soil"))}.get(
-        kind, draws.pick(("grass", "dry", "soil"), (0.65, 0.2, 0.15)))
+        kind, draws.pick(("grass", "dry", "soil"), (0.65, 0.2, 0.15))
+    )
     buildings, trees, boundary = (), [], None
     length = end - begin
     if kind == "urban":
         setback = 0.0 if draws.chance(0.8) else draws.between(0.5, 3.0)
-        buildings = (_plan_building(draws, begin, end, walk + setback, draws.between(7, 18), look,
-                                    draws.chance(0.4)),)
+        buildings = (
+            _plan_building(
+                draws, begin, end, walk + setback, draws.between(7, 18), look, draws.chance(0.4)
+            ),
+        )
         if setback > 1.0:
             boundary = _plan_boundary(draws, begin, end, walk + 0.1, low=True)
     elif kind == "residential":
         setback = draws.between(3.0, 8.0)
         aside = draws.between(0.5, 2.5)
-        buildings = (_plan_building(draws, begin + aside, end - aside, walk + setback,
-                                    draws.between(5, 9), look, False),)
+        buildings = (
+            _plan_building(
+                draws, begin + aside, end - aside, walk + setback, draws.between(5, 9), look, False
+            ),
+        )
         if draws.chance(0.8):
             boundary = _plan_boundary(draws, begin, end, walk + 0.1, low=draws.chance(0.7))
         for _ in range(draws.below(3)):
             tree = grow_tree(draws, draws.pick((5, pick_tree_look(draws))), draws.between(1.5, 6))
             trees.append((walk + draws.between(1.2, setback), draws.between(begin, end), tree))
     elif kind == "industrial":
-        buildings = (_plan_building(draws, begin, end, walk + draws.between(5, 14),
-                                    draws.between(5, 11), draws.pick((2, 3, 5)), False),)
+        buildings = (
+            _plan_building(
+                draws,
+                begin,
+                end,
+                walk + draws.between(5, 14),
+                draws.between(5, 11),
+                draws.pick((2, 3, 5)),
+                False,
+            ),
+        )
         boundary = _plan_boundary(draws, begin, end, walk + 0.1, low=False)
     else:
         count = 2 + int(length / (3.5 if kind == "green" else 7.0))
         for _ in range(count):
             look = 5 if draws.chance(0.35) else pick_tree_look(draws)
             height = draws.between(1.2, 3.0) if look == 5 else draws.between(5, 13)
-            trees.append((walk + draws.between(1.5, 16.0), draws.between(begin, end),
-                          grow_tree(draws, look, height)))
+            trees.append(
+                (
+                    walk + draws.between(1.5, 16.0),
+                    draws.between(begin, end),
+                    grow_tree(draws, look, height),
+                )
+            )
         if draws.chance(0.6):
             boundary = _plan_boundary(draws, begin, end, walk + 0.1, low=draws.chance(0.4))
     return street_lib.Lot(begin, end, ground, buildings, tuple(trees), boundary)
@@ -148,8 +186,19 @@ def _plan_lot(draws, character, begin, end, walk, look):
 def _plan_building(draws, begin, end, front, height, look, shop):
     """Samples a building."""
     roof = draws.pick(("flat", "ridge"), (0.8, 0.2) if look in (2, 3, 5) else (0.3, 0.7))
-    return street_lib.Building(begin, end, front, draws.between(9, 20), height, look, draws.unit(),
-                               roof, draws.below(3), shop, draws.below(200))
+    return street_lib.Building(
+        begin,
+        end,
+        front,
+        draws.between(9, 20),
+        height,
+        look,
+        draws.unit(),
+        roof,
+        draws.below(3),
+        shop,
+        draws.below(200),
+    )
 
 
 def _plan_boundary(draws, begin, end, distance, low):
@@ -157,5 +206,6 @@ def _plan_boundary(draws, begin, end, distance, low):
     kind = draws.pick(("wall", "fence", "hedge"), (0.42, 0.36, 0.22))
     height = draws.between(0.7, 1.3) if low else draws.between(1.5, 2.6)
     look = draws.below(4) if kind == "wall" else draws.below(3)
-    return street_lib.Boundary(kind, look, draws.unit(), begin, end, distance, height,
-                               draws.below(200))
+    return street_lib.Boundary(
+        kind, look, draws.unit(), begin, end, distance, height, draws.below(200)
+    )

@@ -43,8 +43,9 @@ def rendered_root(*, root, layout, style, count, size=(128, 256), seed, val_coun
         UserError: a parameter is out of range, the directory holds something else, or it cannot
             be written.
     """
-    stamp = make_stamp(layout=layout, style=style, count=count, size=size, seed=seed,
-                       val_count=val_count)
+    stamp = make_stamp(
+        layout=layout, style=style, count=count, size=size, seed=seed, val_count=val_count
+    )
     if _is_filled(root):
         check_stamp(root, stamp)
         return root
@@ -82,9 +83,15 @@ def make_stamp(*, layout, style, count, size, seed, val_count):
     if val_count < 0:
         raise UserError(f"val_count is {val_count}: it may not be negative.")
     renderer.check_arguments(seed, 0, size, style)
-    return {"layout": layout, "style": style, "count": int(count), "size": [int(n) for n in size],
-            "seed": int(seed), "val_count": int(val_count),
-            "fingerprint": renderer.FINGERPRINTS[style]}
+    return {
+        "layout": layout,
+        "style": style,
+        "count": int(count),
+        "size": [int(n) for n in size],
+        "seed": int(seed),
+        "val_count": int(val_count),
+        "fingerprint": renderer.FINGERPRINTS[style],
+    }
 
 
 def check_stamp(root, stamp):
@@ -102,13 +109,20 @@ def check_stamp(root, stamp):
         with open(path, encoding="utf-8") as stream:
             found = json.load(stream)
     except (OSError, ValueError) as error:
-        raise UserError(f"{root} holds files but no readable {STAMP}, so it was not rendered here: "
-                        "name another directory, or remove this one.") from error
-    differing = [f"{key} is {found.get(key)!r} there and {value!r} here"
-                 for key, value in stamp.items() if found.get(key) != value]
+        raise UserError(
+            f"{root} holds files but no readable {STAMP}, so it was not rendered here: "
+            "name another directory, or remove this one."
+        ) from error
+    differing = [
+        f"{key} is {found.get(key)!r} there and {value!r} here"
+        for key, value in stamp.items()
+        if found.get(key) != value
+    ]
     if differing:
-        raise UserError(f"{root} was rendered with other parameters ({'; '.join(differing)}): name "
-                        "another directory, or remove this one so that it is rendered again.")
+        raise UserError(
+            f"{root} was rendered with other parameters ({'; '.join(differing)}): name "
+            "another directory, or remove this one so that it is rendered again."
+        )
 
 
 def render_set(root, stamp, *, workers=None, progress=True):
@@ -132,8 +146,9 @@ def render_set(root, stamp, *, workers=None, progress=True):
     partial = None
     try:
         os.makedirs(os.path.dirname(root), exist_ok=True)
-        partial = tempfile.mkdtemp(prefix=f".{os.path.basename(root)}.partial-",
-                                   dir=os.path.dirname(root))
+        partial = tempfile.mkdtemp(
+            prefix=f".{os.path.basename(root)}.partial-", dir=os.path.dirname(root)
+        )
         _write_scenes(partial, stamp, workers, progress)
         with open(os.path.join(partial, STAMP), "w", encoding="utf-8") as stream:
             json.dump(stamp, stream, indent=2)
@@ -142,12 +157,16 @@ def render_set(root, stamp, *, workers=None, progress=True):
         os.rename(partial, root)
         partial = None
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise UserError(f"{root} was not rendered, a worker process ended early: free some memory, "
-                        "or, if your own script renders, put its work under "
-                        '`if __name__ == "__main__":`.') from error
+        raise UserError(
+            f"{root} was not rendered, a worker process ended early: free some memory, "
+            "or, if your own script renders, put its work under "
+            '`if __name__ == "__main__":`.'
+        ) from error
     except OSError as error:
-        raise UserError(f"{root} could not be written ({error.strerror or error}): free some disk "
-                        "space or name a directory that may be written.") from error
+        raise UserError(
+            f"{root} could not be written ({error.strerror or error}): free some disk "
+            "space or name a directory that may be written."
+        ) from error
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)

@@ -74,8 +74,9 @@ def check_arguments(seed, index, size, style):
     if len(size) != 2 or min(size) < 32:
         raise UserError(f"size is {tuple(size)} (height, width): both must be at least 32 pixels.")
     if size[0] * size[1] > _MOST_PIXELS:
-        raise UserError(f"size is {tuple(size)} (height, width): at most {_MOST_PIXELS} pixels fit "
-                        "in a scene.")
+        raise UserError(
+            f"size is {tuple(size)} (height, width): at most {_MOST_PIXELS} pixels fit in a scene."
+        )
     if seed < 0 or index < 0:
         raise UserError(f"seed is {seed}, index {index}: neither may be negative.")
 
@@ -119,8 +120,12 @@ def _develop(canvas, look, step):
     raw = canvas.label[middle::step, middle::step]
     instance = canvas.instance[middle::step, middle::step]
     void = raw >= canvas_lib.EGO_VEHICLE
-    return RenderedScene(np.ascontiguousarray(image), np.where(void, np.uint8(255), raw),
-                         np.where(void, raw, np.uint8(0)), np.ascontiguousarray(instance))
+    return RenderedScene(
+        np.ascontiguousarray(image),
+        np.where(void, np.uint8(255), raw),
+        np.where(void, raw, np.uint8(0)),
+        np.ascontiguousarray(instance),
+    )
 
 
 def style_fingerprint(style):

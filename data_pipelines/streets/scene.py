@@ -85,10 +85,17 @@ def sample_scene(draws):
         _add_crossing(draws, street, things)
     things = [thing for thing in things if thing.s > 1.5]
     things.sort(key=lambda thing: -thing.s)
-    return Scene(street, tuple(things), eye, draws.between(0.8, 1.05), draws.between(0.38, 0.52),
-                 draws.pick((0, 1, 2), (0.35, 0.35, 0.3)),
-                 (draws.below(200), draws.between(8, 26), draws.unit()),
-                 draws.between(0.03, 0.11) if draws.chance(0.45) else 0.0, draws.unit())
+    return Scene(
+        street,
+        tuple(things),
+        eye,
+        draws.between(0.8, 1.05),
+        draws.between(0.38, 0.52),
+        draws.pick((0, 1, 2), (0.35, 0.35, 0.3)),
+        (draws.below(200), draws.between(8, 26), draws.unit()),
+        draws.between(0.03, 0.11) if draws.chance(0.45) else 0.0,
+        draws.unit(),
+    )
 
 
 def _make(draws, kind, look, x, s, turn=0.0, part=None):
@@ -118,8 +125,9 @@ def _vehicle(draws, x, s, turn):
     if kind == "car":
         return _make(draws, kind, draws.pick(_CAR_LOOKS, _CAR_WEIGHTS), x, s, turn)
     x += draws.between(-0.8, 0.8) if kind in ("biker", "rider") else 0.0
-    return _make(draws, kind, draws.below(3), x, s + (4.0 if kind in ("bus", "truck") else 0.0),
-                 turn)
+    return _make(
+        draws, kind, draws.below(3), x, s + (4.0 if kind in ("bus", "truck") else 0.0), turn
+    )
 
 
 def _add_traffic(draws, street, eye_x, things):
@@ -143,10 +151,20 @@ def _add_traffic(draws, street, eye_x, things):
     if draws.chance(0.35):
         # A cyclist near the edge of our lane.
         sign = street.drive
-        things.append(_make(draws, "rider", draws.below(3),
-                            sign * (street.side(sign).edge - draws.between(0.5, 1.0)
-                                    - (2.1 if street.side(sign).parking else 0.0)),
-                            draws.between(7.0, 28.0)))
+        things.append(
+            _make(
+                draws,
+                "rider",
+                draws.below(3),
+                sign
+                * (
+                    street.side(sign).edge
+                    - draws.between(0.5, 1.0)
+                    - (2.1 if street.side(sign).parking else 0.0)
+                ),
+                draws.between(7.0, 28.0),
+            )
+        )
 
 
 def _add_parked(draws, street, sign, things):
@@ -160,12 +178,21 @@ def _add_parked(draws, street, sign, things):
     s = draws.between(3.0, 14.0)
     while s < 100.0:
         near_crossing = street.crossing and (
-            street.crossing[0] - 7.0 < s < street.crossing[1] + 7.0)
+            street.crossing[0] - 7.0 < s < street.crossing[1] + 7.0
+        )
         if draws.chance(fill) and not near_crossing:
             kind = draws.pick(("car", "truck", "motorcycle"), (0.92, 0.03, 0.05))
             look = draws.pick(_CAR_LOOKS, _CAR_WEIGHTS) if kind == "car" else draws.below(3)
-            things.append(_make(draws, kind, look, x + draws.between(-0.1, 0.1),
-                                s + (3.0 if kind == "truck" else 0.0), turn))
+            things.append(
+                _make(
+                    draws,
+                    kind,
+                    look,
+                    x + draws.between(-0.1, 0.1),
+                    s + (3.0 if kind == "truck" else 0.0),
+                    turn,
+                )
+            )
             s += 4.0 if kind == "truck" else 0.0
         s += draws.between(5.3, 6.4)
 
@@ -181,8 +208,9 @@ def _add_furniture(draws, street, sign, things):
         things.append(_make(draws, "pole", look, sign * curb, s, 0.0 if sign > 0 else math.pi))
         s += spacing
     for _ in range(1 + draws.below(5)):
-        things.append(_make(draws, "sign", draws.below(_SIGNS), sign * (curb + 0.1),
-                            draws.between(5.0, 50.0)))
+        things.append(
+            _make(draws, "sign", draws.below(_SIGNS), sign * (curb + 0.1), draws.between(5.0, 50.0))
+        )
     if draws.chance(0.38):
         kind = planning.pick_tree_look(draws)
         s = draws.between(2.0, 14.0)
@@ -194,19 +222,34 @@ def _add_furniture(draws, street, sign, things):
                 things.append(_make(draws, "tree", kind, sign * (curb + 0.4), s, part=tree))
             s += spacing
     for _ in range(draws.below(3)):
-        things.append(_make(draws, "bin", draws.below(3), sign * (side.walk - 0.5),
-                            draws.between(5.0, 40.0)))
+        things.append(
+            _make(draws, "bin", draws.below(3), sign * (side.walk - 0.5), draws.between(5.0, 40.0))
+        )
     for _ in range(draws.below(3)):
         s, kind = draws.between(5.0, 30.0), draws.pick(("bicycle", "motorcycle"), (0.75, 0.25))
         for place in range(1 + draws.below(4)):
-            things.append(_make(draws, kind, draws.below(3),
-                                sign * (side.walk - 0.9 + 0.2 * draws.unit()), s + 0.8 * place,
-                                draws.pick((0.3, 1.2, math.pi / 2))))
+            things.append(
+                _make(
+                    draws,
+                    kind,
+                    draws.below(3),
+                    sign * (side.walk - 0.9 + 0.2 * draws.unit()),
+                    s + 0.8 * place,
+                    draws.pick((0.3, 1.2, math.pi / 2)),
+                )
+            )
     if draws.chance(0.14):
         begin = draws.between(2.0, 20.0)
-        rail = street_lib.Boundary("fence", draws.pick((0, 3)), draws.unit(), begin,
-                                   begin + draws.between(8.0, 30.0), side.edge + 0.15,
-                                   draws.between(0.7, 1.1), draws.below(200))
+        rail = street_lib.Boundary(
+            "fence",
+            draws.pick((0, 3)),
+            draws.unit(),
+            begin,
+            begin + draws.between(8.0, 30.0),
+            side.edge + 0.15,
+            draws.between(0.7, 1.1),
+            draws.below(200),
+        )
         things.append(_make(draws, "rail", rail.look, sign * rail.distance, rail.begin, part=rail))
 
 
@@ -216,8 +259,16 @@ def _add_people(draws, street, sign, things):
     for _ in range(draws.pick((0, 1, 3, 6, 10), (0.1, 0.2, 0.3, 0.25, 0.15))):
         x, s = draws.between(side.verge + 0.5, side.walk - 0.3), draws.between(5.0, 50.0)
         for place in range(draws.pick((1, 2, 3), (0.62, 0.26, 0.12))):
-            things.append(_make(draws, "person", draws.below(5), sign * (x + 0.55 * place),
-                                s + 0.4 * draws.unit(), draws.pick((0.0, math.pi, 1.3))))
+            things.append(
+                _make(
+                    draws,
+                    "person",
+                    draws.below(5),
+                    sign * (x + 0.55 * place),
+                    s + 0.4 * draws.unit(),
+                    draws.pick((0.0, math.pi, 1.3)),
+                )
+            )
 
 
 def _add_crossing(draws, street, things):
@@ -226,19 +277,35 @@ def _add_crossing(draws, street, things):
     if draws.chance(0.8):
         for sign in (-1, 1):
             side = street.side(sign)
-            things.append(_make(draws, "light", draws.below(3), sign * (side.verge + 0.5),
-                                begin - 1.2))
+            things.append(
+                _make(draws, "light", draws.below(3), sign * (side.verge + 0.5), begin - 1.2)
+            )
             if draws.chance(0.6):
-                things.append(_make(draws, "light", draws.below(3), sign * (side.verge + 0.6),
-                                    end + 1.2))
+                things.append(
+                    _make(draws, "light", draws.below(3), sign * (side.verge + 0.6), end + 1.2)
+                )
     for number, turn in enumerate((math.pi / 2, -math.pi / 2)):
         if draws.chance(0.4):
             kind = draws.pick(("car", "bus", "truck", "rider", "biker"), (0.6, 0.1, 0.1, 0.1, 0.1))
-            things.append(_make(draws, kind, draws.below(6 if kind == "car" else 3),
-                                draws.between(-14.0, 14.0),
-                                begin + (end - begin) * (0.3 + 0.4 * number), turn))
+            things.append(
+                _make(
+                    draws,
+                    kind,
+                    draws.below(6 if kind == "car" else 3),
+                    draws.between(-14.0, 14.0),
+                    begin + (end - begin) * (0.3 + 0.4 * number),
+                    turn,
+                )
+            )
     if street.zebra or draws.chance(0.3):
         for _ in range(1 + draws.below(4)):
-            things.append(_make(draws, "person", draws.below(5),
-                                draws.between(-street.left.edge, street.right.edge),
-                                begin - draws.between(1.5, 3.5), draws.pick((1.3, -1.3))))
+            things.append(
+                _make(
+                    draws,
+                    "person",
+                    draws.below(5),
+                    draws.between(-street.left.edge, street.right.edge),
+                    begin - draws.between(1.5, 3.5),
+                    draws.pick((1.3, -1.3)),
+                )
+            )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
+from typing import Optional
+from typing import Tuple
 
 END = 150.0
 """Metres ahead at which the modelled street ends."""
@@ -28,7 +30,7 @@ class Lot(NamedTuple):
     ground: str
     buildings: tuple
     trees: tuple
-    boundary: Optional["Boundary"]
+    boundary: Optional[Boundary]
 
 
 class Building(NamedTuple):

@@ -23,18 +23,26 @@ def paint_tree(canvas, foot, tree, style):
     left = min(u - a for u, _, a, _ in tree.lobes) - 0.3
     right = max(u + a for u, _, a, _ in tree.lobes) + 0.3
     _shade_ground(canvas, foot, tree, right - left, style)
-    window = camera.window(foot, camera.facing(), _UP,
-                           (left, right, 0.0, max(v + b for _, v, _, b in tree.lobes) + 0.3))
+    window = camera.window(
+        foot,
+        camera.facing(),
+        _UP,
+        (left, right, 0.0, max(v + b for _, v, _, b in tree.lobes) + 0.3),
+    )
     if window is None:
         return
     u, v = window.u, window.v
     if tree.trunk:
-        trunk = (np.abs(u) < tree.trunk * (1.3 - 0.5 * v / np.float32(tree.height)))
+        trunk = np.abs(u) < tree.trunk * (1.3 - 0.5 * v / np.float32(tree.height))
         trunk &= (v >= 0) & (v < tree.height * 0.55)
         bark = style.grain(noise.fractal(u * 5.0, v, 1.5, tree.key), 0.4)
         lit = 1.0 + 0.35 * style.sun * style.sun_side * u / np.float32(tree.trunk)
-        canvas.paint(window, trunk, style.colour("trunk", tree.look, tree.tint) * (bark * lit),
-                     canvas_lib.VEGETATION)
+        canvas.paint(
+            window,
+            trunk,
+            style.colour("trunk", tree.look, tree.tint) * (bark * lit),
+            canvas_lib.VEGETATION,
+        )
     inside = np.full(u.shape, -1.0, np.float32)
     light = np.zeros(u.shape, np.float32)
     for lobe_u, lobe_v, a, b in tree.lobes:
@@ -90,8 +98,9 @@ def _shade_ground(canvas, foot, tree, wide, style):
     reach = style.reach * tree.height * 0.6
     middle = (foot[0] - style.sun_side * reach, 0.0, foot[2])
     high = wide * 0.7
-    window = canvas.camera.window(middle, (1.0, 0.0, 0.0), (0.0, 0.0, 1.0),
-                                  (-wide, wide, -high, high))
+    window = canvas.camera.window(
+        middle, (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (-wide, wide, -high, high)
+    )
     if window is None:
         return
     u, v = window.u / np.float32(wide * 0.6), window.v / np.float32(high * 0.6)

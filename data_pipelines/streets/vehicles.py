@@ -11,8 +11,12 @@ from data_pipelines.streets import canvas as canvas_lib
 from data_pipelines.streets import noise
 
 _UP = (0.0, 1.0, 0.0)
-_LABELS = {"car": canvas_lib.CAR, "truck": canvas_lib.TRUCK, "bus": canvas_lib.BUS,
-           "train": canvas_lib.TRAIN}
+_LABELS = {
+    "car": canvas_lib.CAR,
+    "truck": canvas_lib.TRUCK,
+    "bus": canvas_lib.BUS,
+    "train": canvas_lib.TRAIN,
+}
 
 # length, width, height, rear deck's height and length, belt, bonnet's height and length, rear
 # slope, front slope; metres. Looks: saloon, hatchback, estate, off-roader, van, sports car.
@@ -78,8 +82,9 @@ def paint_vehicle(canvas, street, thing, style, instance):
 
 def _shade_ground(canvas, body, length, style):
     """Darkens the ground under and beside a vehicle."""
-    window = canvas.camera.window(body.rear, body.right, body.ahead,
-                                  (-body.width * 1.1, body.width * 1.1, -0.6, length + 0.6))
+    window = canvas.camera.window(
+        body.rear, body.right, body.ahead, (-body.width * 1.1, body.width * 1.1, -0.6, length + 0.6)
+    )
     if window is None:
         return
     across = np.abs(window.u) - np.float32(body.width / 2.0)
@@ -92,19 +97,35 @@ def _shade_ground(canvas, body, length, style):
 def _paint_car(canvas, body, thing, size, style):
     """Paints a car."""
     (length, _, high, deck, tail, _, bonnet, nose, back, front) = (
-        value * size for value in _CARS[thing.look % 6])
+        value * size for value in _CARS[thing.look % 6]
+    )
     base = 0.24
     screen = length - nose
-    profile = ((0.0, base), (0.03, deck), (tail + 0.03, deck), (tail + back, high),
-               (screen - front, high), (screen, bonnet), (length - 0.08, bonnet * 0.88),
-               (length, base))
+    profile = (
+        (0.0, base),
+        (0.03, deck),
+        (tail + 0.03, deck),
+        (tail + back, high),
+        (screen - front, high),
+        (screen, bonnet),
+        (length - 0.08, bonnet * 0.88),
+        (length, base),
+    )
     parts = ("rear", "deck", "back window", "roof", "windscreen", "deck", "front")
-    panes = ((tail + 0.16, deck), (tail + back + 0.06, high - 0.09),
-             (screen - front - 0.04, high - 0.09), (screen - 0.2, bonnet + 0.02))
+    panes = (
+        (tail + 0.16, deck),
+        (tail + back + 0.06, high - 0.09),
+        (screen - front - 0.04, high - 0.09),
+        (screen - 0.2, bonnet + 0.02),
+    )
     if thing.look == 4 and thing.tints[2] < 0.6:
         # A van for goods: glass beside the front seats alone.
-        panes = ((screen - front - 0.9, deck), (screen - front - 0.9, high - 0.12),
-                 (screen - front, high - 0.12), (screen - 0.2, bonnet + 0.02))
+        panes = (
+            (screen - front - 0.9, deck),
+            (screen - front - 0.9, high - 0.12),
+            (screen - front, high - 0.12),
+            (screen - 0.2, bonnet + 0.02),
+        )
     wheels = (0.18 * length, 0.81 * length)
     _paint_body(canvas, body, thing, profile, parts, panes, wheels, 0.32 * size, style)
 
@@ -115,13 +136,30 @@ def _paint_truck(canvas, body, thing, length, style):
     cab = length - 2.0
     load = body._replace(paint=style.colour("cargo", thing.look, thing.tints[2]))
     wheels = (0.16 * length, 0.28 * length)
-    _paint_body(canvas, load, thing,
-                ((0.0, 0.75), (0.0, high), (cab - 0.15, high), (cab - 0.15, 0.75)),
-                ("load", "roof", "plain"), None, wheels, 0.48, style)
+    _paint_body(
+        canvas,
+        load,
+        thing,
+        ((0.0, 0.75), (0.0, high), (cab - 0.15, high), (cab - 0.15, 0.75)),
+        ("load", "roof", "plain"),
+        None,
+        wheels,
+        0.48,
+        style,
+    )
     profile = ((cab, 0.5), (cab, 2.65), (length - 0.35, 2.65), (length, 1.5), (length, 0.5))
     panes = ((cab + 0.6, 1.45), (cab + 0.6, 2.3), (length - 0.45, 2.3), (length - 0.18, 1.45))
-    _paint_body(canvas, body, thing, profile, ("plain", "roof", "windscreen", "front"), panes,
-                (length - 0.95,), 0.48, style)
+    _paint_body(
+        canvas,
+        body,
+        thing,
+        profile,
+        ("plain", "roof", "windscreen", "front"),
+        panes,
+        (length - 0.95,),
+        0.48,
+        style,
+    )
 
 
 def _paint_coach(canvas, body, thing, length, style):
@@ -133,11 +171,25 @@ def _paint_coach(canvas, body, thing, length, style):
         high, base = (3.5, 3.3, 3.9)[thing.look], 0.3
         wheels, radius = tuple(length * part for part in (0.1, 0.16, 0.84, 0.9)), 0.36
     slope = 0.9 if thing.kind == "train" and thing.look != 1 else 0.15
-    profile = ((slope, base), (0.0, 1.2), (slope, high), (length - slope, high), (length, 1.2),
-               (length - slope, base))
-    _paint_body(canvas, body, thing, profile,
-                ("bumper", "coach rear", "roof", "coach front", "bumper"), "rows", wheels, radius,
-                style)
+    profile = (
+        (slope, base),
+        (0.0, 1.2),
+        (slope, high),
+        (length - slope, high),
+        (length, 1.2),
+        (length - slope, base),
+    )
+    _paint_body(
+        canvas,
+        body,
+        thing,
+        profile,
+        ("bumper", "coach rear", "roof", "coach front", "bumper"),
+        "rows",
+        wheels,
+        radius,
+        style,
+    )
 
 
 def _paint_body(canvas, body, thing, profile, parts, panes, wheels, radius, style):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable
+from typing import Dict
+from typing import Optional
+from typing import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +25,7 @@ from drsl_tf.evaluation import multi_scale
 from drsl_tf.evaluation import scoring
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.evaluation.multi_scale import SINGLE_SCALE
 from drsl_tf.evaluation.multi_scale import TestProtocol
 from drsl_tf.evaluation.reports import EvaluationReport
 from drsl_tf.experiments import Experiment
@@ -96,7 +100,7 @@ def evaluate_run(
     *,
     split: Optional[str] = None,
     checkpoint: str = "last",
-    protocol: TestProtocol = TestProtocol(),
+    protocol: TestProtocol = SINGLE_SCALE,
     batch_size: Optional[int] = None,
 ) -> EvaluationReport:
     """Evaluates a run as its training would, or by another test protocol.
@@ -151,7 +155,7 @@ def evaluate_model(
     experiment_params: Sequence[str] = (),
     *,
     split: Optional[str] = None,
-    protocol: TestProtocol = TestProtocol(),
+    protocol: TestProtocol = SINGLE_SCALE,
     batch_size: Optional[int] = None,
 ) -> EvaluationReport:
     """Evaluates an exported model.
@@ -246,9 +250,7 @@ def make_predict(compute_logits: Callable, protocol: TestProtocol, size) -> Call
     """
 
     def predict(images, height, width):
-        scores = multi_scale.compute_scores(
-            compute_logits, images, (height, width), protocol, size
-        )
+        scores = multi_scale.compute_scores(compute_logits, images, (height, width), protocol, size)
         return np.argmax(scores, axis=-1)
 
     return predict

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any
+from typing import Callable
+from typing import Dict
+from typing import Optional
+from typing import Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -71,6 +75,10 @@ class TestProtocol:
     def as_dict(self) -> Dict[str, Any]:
         """Gives what JSON can hold of it."""
         return {"name": self.name, **dataclasses.asdict(self)}
+
+
+SINGLE_SCALE = TestProtocol()
+"""Every image once and whole."""
 
 
 def compute_scores(

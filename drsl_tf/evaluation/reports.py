@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import Any, Dict, List, Sequence
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Sequence
 
 import numpy as np
 from PIL import Image
@@ -119,7 +122,11 @@ class EvaluationReport:
             draw.text((left - 6, middle), name, "black", font, anchor="rm")
             for column in range(len(columns)):
                 self._draw_cell(
-                    draw, font, left + column * _CELL, top + row * _CELL, shares[row, column],
+                    draw,
+                    font,
+                    left + column * _CELL,
+                    top + row * _CELL,
+                    shares[row, column],
                     sums[row, 0],
                 )
         draw.rectangle((left, top, right, bottom), outline="black")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Callable
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
 
 import numpy as np
 

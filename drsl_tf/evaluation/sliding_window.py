@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Tuple
+from typing import Callable
+from typing import List
+from typing import Tuple
 
 import numpy as np
 import tensorflow as tf

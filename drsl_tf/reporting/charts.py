@@ -207,8 +207,12 @@ def draw_confusion(title: str, class_names: Sequence[str], matrix: np.ndarray) -
                 color = "#fff" if share > 0.55 else "#333"
                 parts.append(
                     svg.draw_text(
-                        x + cell / 2 - 0.5, y + cell / 2 + 4, f"{100 * share:.0f}", "middle",
-                        size=10, color=color,
+                        x + cell / 2 - 0.5,
+                        y + cell / 2 + 4,
+                        f"{100 * share:.0f}",
+                        "middle",
+                        size=10,
+                        color=color,
                     )
                 )
     # The last columns' names lean out to the right.
@@ -246,9 +250,7 @@ def draw_shares(
         parts.append(svg.draw_text(left - 8, y + 14, name, "end"))
         total = float(sum(values))
         if not total:
-            parts.append(
-                svg.draw_text(left + 4, y + 14, "never predicted", size=10, color="#777")
-            )
+            parts.append(svg.draw_text(left + 4, y + 14, "never predicted", size=10, color="#777"))
             continue
         x = left
         for mode, (value, shade) in enumerate(zip(values, shades)):

@@ -101,9 +101,7 @@ def get_label_space(run: RunRecord) -> LabelSpace:
 
 
 def _make_frame(run, frame, name):
-    stages = {
-        stage: panel_files.list_panels(run.run_dir, frame, stage) for stage in run.rounds
-    }
+    stages = {stage: panel_files.list_panels(run.run_dir, frame, stage) for stage in run.rounds}
     shown = [panel for panel in _BY_STAGE if any(panel in paths for paths in stages.values())]
     fixed = "".join(
         _make_picture(stages[run.rounds[0]][panel], title, f"{title} of {name}", caption=True)

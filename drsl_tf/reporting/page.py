@@ -40,7 +40,8 @@ svg { font-family: inherit; display: block; }
 .swatch i { width: 12px; height: 12px; border: 1px solid #999; }
 .swatch i + i { border-left: 0; } .swatch i:last-of-type { margin-right: 5px; }
 .ramp { width: 160px; height: 12px; border: 1px solid #999; }
-.frame { margin: 0 0 26px; overflow-x: auto; } .fixed { display: flex; gap: 8px; margin-left: 92px; }
+.frame { margin: 0 0 26px; overflow-x: auto; }
+.fixed { display: flex; gap: 8px; margin-left: 92px; }
 figure { margin: 0; display: flex; flex-direction: column-reverse; }
 figcaption { font-size: 12px; color: #555; padding: 2px 0; }
 .panels td { padding: 0 8px 6px 0; vertical-align: top; } .panels th { font-size: 12px;
@@ -111,8 +112,16 @@ def _make_scores(groups):
         for subset in ("16", "13"):
             value = group.spread_at(last, "protocols", subset, "miou")
             rows[-1].append(_format(value))
-    head = ["experiment", "seeds", "rounds", "source only", "last round", "gain", "16 classes",
-            "13 classes"]
+    head = [
+        "experiment",
+        "seeds",
+        "rounds",
+        "source only",
+        "last round",
+        "gain",
+        "16 classes",
+        "13 classes",
+    ]
     keep = [i for i in range(len(head)) if i < 6 or any(row[i] != "–" for row in rows)]
     note = (
         "Mean IoU on the target's evaluation split in percent, single scale; mean ± standard "
@@ -139,8 +148,16 @@ def _make_run_table(runs):
             f"{minutes:.1f}",
             ", ".join(f"{p} {run.versions[p]}" for p in packages if p in run.versions),
         ])  # fmt: skip
-    head = ["run", "experiment", "seed", "source only", "last round", "best stage", "minutes",
-            "versions"]
+    head = [
+        "run",
+        "experiment",
+        "seed",
+        "source only",
+        "last round",
+        "best stage",
+        "minutes",
+        "versions",
+    ]
     note = (
         "Mean IoU in percent. The best stage is chosen with target labels, so it is no result that "
         "an adapted model could claim."
@@ -203,9 +220,7 @@ def _make_bars(groups):
             for stage in sorted({0, last})
         ]
         if any(value for bars in sets for value in bars.values):
-            drawn.append(
-                charts.draw_bars(f"{group.experiment}: IoU", "%", group.class_names, sets)
-            )
+            drawn.append(charts.draw_bars(f"{group.experiment}: IoU", "%", group.class_names, sets))
     note = (
         "Numbers are means ± standard deviations over the runs, and black lines span the same. A "
         "dash is a class that is neither in the labels nor predicted."

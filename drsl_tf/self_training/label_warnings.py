@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
 
 # Below this share of what there was before, a round is said to have collapsed: our choice.
 _COLLAPSE = 0.5

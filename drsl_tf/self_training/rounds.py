@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent import futures
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -43,8 +48,8 @@ class PseudoLabeler:
         portion: share of each class's pixels that the first round selects.
         portion_step: what each later round adds.
         portion_limit: the share that no round exceeds.
-        confidence_floor: least threshold of any class. Equal shares of all classes admit pixels of a
-            class that the model hardly knows; each round then trains on more of its errors. A
+        confidence_floor: least threshold of any class. Equal shares of all classes admit pixels of
+            a class that the model hardly knows; each round then trains on more of its errors. A
             choice of this project; 0 is CBST's rule.
         rule: "ratio" labels a pixel argmax_c P_c / thr_c, "argmax" the most probable class.
         num_bins: bins of each class's confidence histogram.
@@ -156,9 +161,7 @@ class PseudoLabeler:
         files.rename_whole(partial, directory)
         return labelled, report
 
-    def _collect(
-        self, model, strategy, domain, pairs, size, batch_size, logits_path, round_index
-    ):
+    def _collect(self, model, strategy, domain, pairs, size, batch_size, logits_path, round_index):
         histogram = ConfidenceHistogram(model.num_classes, self._num_bins)
         head = model.multimodal_head
         num_modes = 0 if head is None else head.modes.shape[1]
@@ -180,9 +183,12 @@ class PseudoLabeler:
         batches = image_batches.iterate_image_batches(
             pairs, domain.read_image, size=size, batch_size=batch_size
         )
-        with open(logits_path, "wb") as file, progress.make_progress_bar(
-            len(pairs), f"round {round_index}: predicting", "image"
-        ) as bar:
+        with (
+            open(logits_path, "wb") as file,
+            progress.make_progress_bar(
+                len(pairs), f"round {round_index}: predicting", "image"
+            ) as bar,
+        ):
             for batch in batches:
                 kept, confidence, prediction, *modes = run(batch.images)
                 histogram.update(confidence, prediction)
@@ -195,9 +201,7 @@ class PseudoLabeler:
                 bar.update(len(batch.pairs))
         return histogram, usage
 
-    def _select(
-        self, model, domain, pairs, thresholds, directory, logits_path, tally, round_index
-    ):
+    def _select(self, model, domain, pairs, thresholds, directory, logits_path, tally, round_index):
         @tf.function(reduce_retracing=True)
         def select(logits, height, width):
             logits = inference.upsample_logits(
@@ -214,11 +218,13 @@ class PseudoLabeler:
                 truth = _resize_labels(domain.read_label(pair.label_path), label.shape)
             return label, truth
 
-        with open(logits_path, "rb") as file, futures.ThreadPoolExecutor(
-            _WRITER_THREADS
-        ) as pool, progress.make_progress_bar(
-            len(pairs), f"round {round_index}: labelling", "image"
-        ) as bar:
+        with (
+            open(logits_path, "rb") as file,
+            futures.ThreadPoolExecutor(_WRITER_THREADS) as pool,
+            progress.make_progress_bar(
+                len(pairs), f"round {round_index}: labelling", "image"
+            ) as bar,
+        ):
             waiting = []
             for pair in pairs:
                 logits, (height, width) = np.load(file), np.load(file)

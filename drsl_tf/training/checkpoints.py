@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Dict, List, Optional
+from typing import Dict
+from typing import List
+from typing import Optional
 
 import tensorflow as tf
 from absl import logging
@@ -164,6 +166,5 @@ class CheckpointStore:
 
 def _number_variables(variables):
     return {
-        f"{index:04d}": compat.as_tf_variable(variable)
-        for index, variable in enumerate(variables)
+        f"{index:04d}": compat.as_tf_variable(variable) for index, variable in enumerate(variables)
     }

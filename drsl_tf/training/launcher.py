@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging as std_logging
 import os
-from typing import Dict, Sequence
+from typing import Dict
+from typing import Sequence
 
 from absl import logging
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable
+from typing import Dict
+from typing import Optional
+from typing import Sequence
 
 import keras
 import tensorflow as tf

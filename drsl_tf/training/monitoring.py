@@ -75,8 +75,9 @@ def make_callbacks(
                 count_steps=lambda round_index: schedule.count_steps(
                     round_index, len(data.target_pairs), data.target_batch
                 ),
-                count_images=lambda round_index: data.source_batch
-                + (data.target_batch if round_index else 0),
+                count_images=lambda round_index: (
+                    data.source_batch + (data.target_batch if round_index else 0)
+                ),
                 settings=settings,
             )
         )

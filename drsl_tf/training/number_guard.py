@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import List
+from typing import Sequence
 
 import numpy as np
 import tensorflow as tf

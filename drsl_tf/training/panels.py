@@ -82,9 +82,7 @@ class PanelWriter(keras.callbacks.Callback):
             if modes:
                 stride = self.model.embedding_stride
                 ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
-                self._save(
-                    "mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]]
-                )
+                self._save("mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]])
             path = os.path.join(
                 self._run_dir, "pseudo_labels", f"round_{epoch}", f"{pair.name}.png"
             )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
 
 import numpy as np
 

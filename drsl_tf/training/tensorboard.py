@@ -172,9 +172,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
             return
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         marker = EventFileWriter(self._log_dir)
-        marker.add_event(
-            event_pb2.Event(wall_time=time.time(), step=step, session_log=start)
-        )
+        marker.add_event(event_pb2.Event(wall_time=time.time(), step=step, session_log=start))
         marker.close()
         self._writer = tf.summary.create_file_writer(self._log_dir)
         self._write_configuration()
@@ -223,9 +221,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
             return
         modes = head.modes.numpy()
         for index, name in enumerate(self._class_names):
-            usage = [
-                numbers.get(f"{_MODE_USAGE}{name}/{k}", 0.0) for k in range(modes.shape[1])
-            ]
+            usage = [numbers.get(f"{_MODE_USAGE}{name}/{k}", 0.0) for k in range(modes.shape[1])]
             if sum(usage):
                 for k, count in enumerate(usage):
                     tf.summary.scalar(f"mode_usage/{name}/{k}", count / sum(usage))

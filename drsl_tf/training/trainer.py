@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Callable
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
 
 import keras
 import tensorflow as tf
@@ -96,9 +99,7 @@ def run(
     data.audit(os.path.join(run_dir, "audit"))
     with strategy.scope():
         model = build_model(data.label_space)
-        model.compile(
-            optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False
-        )
+        model.compile(optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False)
     watchers = []
     if get_worker_index(strategy) == 0:
         watchers = make_callbacks(
@@ -255,7 +256,11 @@ class Trainer:
             self._checkpoints.save()
         logging.warning(
             "%s. %s Going back to %s, and on with other batches: retry %d of %d.",
-            error, files, path, retry, self._max_retries,
+            error,
+            files,
+            path,
+            retry,
+            self._max_retries,
         )
 
     def _locate_labels(self, round_index):

@@ -23,7 +23,9 @@ _TINY = [
 def _call(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "benchmarks.adaptation", *arguments],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -49,8 +51,11 @@ def test_runs_arms_and_does_nothing_twice(tmp_path):
         for style in ("game", "camera")
     ]
     arguments = [
-        "--setup=streets", "--seeds=1", "--arms=cbst,oracle",
-        f"--output={tmp_path}/results", f"--work={tmp_path}/work",
+        "--setup=streets",
+        "--seeds=1",
+        "--arms=cbst,oracle",
+        f"--output={tmp_path}/results",
+        f"--work={tmp_path}/work",
         *(f"--gin_param={line}" for line in (*_TINY, *roots)),
     ]
     result = _call(*arguments)

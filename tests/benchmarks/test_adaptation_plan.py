@@ -67,8 +67,12 @@ def test_source_stages_are_shared_where_only_the_rounds_differ(tmp_path):
     assert drsl != source("dml")
     for arm in ("cbst", "drsl_k1", "ema_drsl"):
         assert drsl != source(arm)
-    for param in ("model.DrslModel.dml_weight = 0.5", "SOURCE_RATE = 0.1", "SOURCE_STEPS = 7",
-                  "multimodal_head.MultimodalHead.embedding_dim = 32"):
+    for param in (
+        "model.DrslModel.dml_weight = 0.5",
+        "SOURCE_RATE = 0.1",
+        "SOURCE_STEPS = 7",
+        "multimodal_head.MultimodalHead.embedding_dim = 32",
+    ):
         assert drsl != source("drsl", param)
 
 

@@ -12,16 +12,32 @@ from benchmarks.adaptation_runs import RecordFile
 
 def _make_record(arm, seed, miou, accuracy=0.8, usage=None, fingerprint="f"):
     return {
-        "arm": arm, "seed": seed, "fingerprint": fingerprint, "steps": 10, "miou": miou,
+        "arm": arm,
+        "seed": seed,
+        "fingerprint": fingerprint,
+        "steps": 10,
+        "miou": miou,
         "iou": {"road": miou + 1, "car": None},
         "stages": [
-            {"round": r, "miou": miou, "fraction": None if not r else 0.5,
-             "accuracy": None if not r else 0.9}
+            {
+                "round": r,
+                "miou": miou,
+                "fraction": None if not r else 0.5,
+                "accuracy": None if not r else 0.9,
+            }
             for r in (0, 1)
         ],
-        "pseudo_label": {"portion": 0.5, "fraction": 0.5, "accuracy": accuracy,
-                         "accuracies": {}, "mode_usage": usage},
-        "wall_seconds": 3.0, "finished": "now", "code": "abc", "commands": ["python -m x"],
+        "pseudo_label": {
+            "portion": 0.5,
+            "fraction": 0.5,
+            "accuracy": accuracy,
+            "accuracies": {},
+            "mode_usage": usage,
+        },
+        "wall_seconds": 3.0,
+        "finished": "now",
+        "code": "abc",
+        "commands": ["python -m x"],
     }
 
 
@@ -56,9 +72,7 @@ def test_a_record_cut_off_by_a_kill_is_left_out_and_harms_no_other(tmp_path):
 def test_the_json_file_has_one_number_a_seed(tmp_path):
     content = adaptation_report.AdaptationReport("streets", _make_records()).as_dict()
     assert content["seeds"] == [0, 1]
-    assert content["arms"]["drsl"] == {
-        "miou": [33.0, 37.0], "pseudo_label_accuracy": [0.85, 0.85]
-    }
+    assert content["arms"]["drsl"] == {"miou": [33.0, 37.0], "pseudo_label_accuracy": [0.85, 0.85]}
     assert content["arms"]["oracle"]["pseudo_label_accuracy"] is None
     assert content["incomplete"] == {"dml": [0]} and "dml" not in content["arms"]
     adaptation_report.write_json(str(tmp_path / "r.json"), content)

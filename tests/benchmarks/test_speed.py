@@ -92,10 +92,18 @@ def test_no_environment_is_made_unasked(tmp_path):
 @pytest.mark.slow
 def test_quick_run_of_most_parts(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed", "--quick",
-         "--only=torch,pipeline,scoring,commands",
-         f"--output={tmp_path}/out", f"--work={tmp_path}/work"],
-        capture_output=True, text=True, timeout=300,
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.speed",
+            "--quick",
+            "--only=torch,pipeline,scoring,commands",
+            f"--output={tmp_path}/out",
+            f"--work={tmp_path}/work",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     content = json.loads((tmp_path / "out" / "speed.json").read_text())

@@ -107,9 +107,7 @@ def write_synthia_label(path, ids) -> str:
     return str(path)
 
 
-def write_pairs(
-    root, places, ids, *, write_label=write_image, size=SIZE, seed=0
-) -> List[Sample]:
+def write_pairs(root, places, ids, *, write_label=write_image, size=SIZE, seed=0) -> List[Sample]:
     """Writes one pair for each (name, image path, label path or None) in `places`."""
     rng = np.random.default_rng(seed)
     samples = []

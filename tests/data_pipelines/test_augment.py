@@ -18,8 +18,13 @@ def _make_pair(height=40, width=60):
 
 def test_same_seed_same_pair_other_seed_other_pair():
     augmenter = Augmenter(
-        size=(32, 48), scale=(0.5, 1.5), brightness=0.2, contrast=(0.5, 1.5),
-        saturation=(0.5, 1.5), hue=0.1, gamma=(0.5, 2.0),
+        size=(32, 48),
+        scale=(0.5, 1.5),
+        brightness=0.2,
+        contrast=(0.5, 1.5),
+        saturation=(0.5, 1.5),
+        hue=0.1,
+        gamma=(0.5, 2.0),
     )
     image, label = _make_pair()
     first, second, other = (augmenter(image, label, seed) for seed in ([1, 2], [1, 2], [1, 3]))
@@ -33,9 +38,7 @@ def test_plain_augmenter_crops_without_changing_a_pixel():
     augmenter = Augmenter(size=(16, 24), mirror=False)
     for seed in range(20):
         crop, crop_label = augmenter(image, label, [seed, 0])
-        np.testing.assert_allclose(
-            crop[..., 0], crop_label.numpy() * 10 + 20, atol=1e-3
-        )
+        np.testing.assert_allclose(crop[..., 0], crop_label.numpy() * 10 + 20, atol=1e-3)
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
@@ -72,9 +75,7 @@ def test_mirror_flips_half_of_the_pairs():
 
 def test_resize_is_the_size_at_scale_one():
     image, label = _make_pair(80, 120)
-    crop, crop_label = Augmenter(size=(40, 60), resize=(40, 60), mirror=False)(
-        image, label, [0, 0]
-    )
+    crop, crop_label = Augmenter(size=(40, 60), resize=(40, 60), mirror=False)(image, label, [0, 0])
     expected = tf.image.resize(image.astype(np.float32), (40, 60), antialias=True)
     np.testing.assert_allclose(crop, expected, atol=1e-3)
     assert 255 not in crop_label.numpy()
@@ -83,8 +84,13 @@ def test_resize_is_the_size_at_scale_one():
 def test_photometry_leaves_labels_and_range_alone():
     image, label = _make_pair()
     augmenter = Augmenter(
-        size=(40, 60), mirror=False, brightness=0.5, contrast=(0.2, 3.0),
-        saturation=(0.2, 3.0), hue=0.3, gamma=(0.4, 2.5),
+        size=(40, 60),
+        mirror=False,
+        brightness=0.5,
+        contrast=(0.2, 3.0),
+        saturation=(0.2, 3.0),
+        hue=0.3,
+        gamma=(0.4, 2.5),
     )
     for seed in range(10):
         crop, crop_label = augmenter(image, label, [seed, 0])

@@ -143,9 +143,7 @@ def test_decode_ids_of_few_bits_are_the_stored_numbers(depth, color_type):
     per_byte = 8 // depth
     numbers = np.random.default_rng(4).integers(0, 2**depth, (5, 16))
     shifts = depth * np.arange(per_byte)[::-1]
-    rows = [
-        bytes((row.reshape(-1, per_byte) << shifts).sum(1).astype(np.uint8)) for row in numbers
-    ]
+    rows = [bytes((row.reshape(-1, per_byte) << shifts).sum(1).astype(np.uint8)) for row in numbers]
     data = make_png(depth, color_type, rows)
     if color_type == 3:
         picture = Image.fromarray(numbers.astype(np.uint8))

@@ -119,9 +119,7 @@ def test_splits_by_sub_folder(tmp_path):
         root=str(tmp_path), images="photos", masks="photos_ids", class_names=NAMES,
         splits={"train": "2019", "val": "2020", "all": ""},
     )  # fmt: skip
-    names = {
-        split: [p.name for p in domain.list_pairs(split)] for split in ("train", "val", "all")
-    }
+    names = {split: [p.name for p in domain.list_pairs(split)] for split in ("train", "val", "all")}
     assert names == {"train": ["1"], "val": ["2"], "all": ["2019/1", "2020/2"]}
     assert all(os.path.isfile(pair.label_path) for pair in domain.list_pairs("all"))
     with pytest.raises(UserError, match="'test'.*train, val, all"):

@@ -14,10 +14,10 @@ def _make_stream(num_items=5, batch_size=4, weights=None):
     pairs = [Pair(f"{i}", f"image{i}", f"label{i}") for i in range(num_items)]
 
     def read_image(path):
-        return np.full((*_SIZE, 3), int(path[len("image"):]), np.uint8)
+        return np.full((*_SIZE, 3), int(path[len("image") :]), np.uint8)
 
     def read_label(path):
-        return np.full(_SIZE, int(path[len("label"):]), np.uint8)
+        return np.full(_SIZE, int(path[len("label") :]), np.uint8)
 
     return interleave.Stream(
         pairs=pairs,
@@ -79,15 +79,12 @@ def test_rounds_and_seeds_differ():
     first, other_round, other_seed = _collect(), _collect(round_index=2), _collect(seed=4)
     for other in (other_round, other_seed):
         assert any(
-            np.any(a["source"]["image"] != b["source"]["image"])
-            for a, b in zip(first, other)
+            np.any(a["source"]["image"] != b["source"]["image"]) for a, b in zip(first, other)
         )
 
 
 def test_the_source_stage_has_an_empty_target_half():
-    batches = interleave.make_training_batches(
-        _make_stream(), None, steps=2, seed=0, round_index=0
-    )
+    batches = interleave.make_training_batches(_make_stream(), None, steps=2, seed=0, round_index=0)
     for batch in batches.as_numpy_iterator():
         assert batch["target"]["image"].shape == (0, *_SIZE, 3)
         assert batch["target"]["label"].shape == (0, *_SIZE)

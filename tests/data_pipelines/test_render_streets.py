@@ -10,13 +10,23 @@ import pytest
 
 
 def _run(*arguments):
-    return subprocess.run([sys.executable, "-m", "data_pipelines.render_streets", *arguments],
-                          capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "data_pipelines.render_streets", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def _flags(tmp_path, **changes):
-    values = dict(layout="cityscapes", style="camera", count=4, size="64x32", seed=1,
-                  out=str(tmp_path / "set"))
+    values = dict(
+        layout="cityscapes",
+        style="camera",
+        count=4,
+        size="64x32",
+        seed=1,
+        out=str(tmp_path / "set"),
+    )
     values.update(changes)
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
@@ -28,15 +38,18 @@ def test_renders_with_a_default_split(tmp_path):
     train = tmp_path / "set" / "leftImg8bit" / "train"
     assert sorted(os.listdir(train)) == ["ashbourne", "brackley", "corsham"]
     assert os.listdir(tmp_path / "set" / "gtFine" / "val" / "dunster") == [
-        "dunster_000000_000019_gtFine_labelIds.png"]
+        "dunster_000000_000019_gtFine_labelIds.png"
+    ]
     again = _run(*_flags(tmp_path))
     assert again.returncode == 2
     assert "is not empty" in again.stderr
 
 
 def test_help_needs_neither_numpy_nor_the_renderer():
-    code = ("import sys; import data_pipelines.render_streets\n"
-            "print([name for name in ('numpy', 'tensorflow', 'PIL') if name in sys.modules])")
+    code = (
+        "import sys; import data_pipelines.render_streets\n"
+        "print([name for name in ('numpy', 'tensorflow', 'PIL') if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
     done = _run("--help")
@@ -44,16 +57,19 @@ def test_help_needs_neither_numpy_nor_the_renderer():
     assert "--layout=synthia --style=game" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"size": "64"}, "WIDTHxHEIGHT"),
-    ({"layout": "kitti"}, "synthia, gta5, cityscapes"),
-    ({"style": "film"}, "game, camera"),
-    ({"count": 0}, "at least one"),
-    ({"count": "many"}, "count"),
-    ({"count": None}, "--count"),
-    ({"out": None}, "--out"),
-    ({"seeed": 3}, "seeed"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"size": "64"}, "WIDTHxHEIGHT"),
+        ({"layout": "kitti"}, "synthia, gta5, cityscapes"),
+        ({"style": "film"}, "game, camera"),
+        ({"count": 0}, "at least one"),
+        ({"count": "many"}, "count"),
+        ({"count": None}, "--count"),
+        ({"out": None}, "--out"),
+        ({"seeed": 3}, "seeed"),
+    ],
+)
 def test_bad_flags_end_with_one_paragraph(tmp_path, change, words):
     done = _run(*_flags(tmp_path, **change))
     assert done.returncode == 2

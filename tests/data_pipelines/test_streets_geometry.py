@@ -14,16 +14,27 @@ from data_pipelines.streets import noise
 
 
 def _make_camera(**changes):
-    settings = dict(width=64, height=48, focal=50.0, horizon=20.0, eye_height=1.5, x=-1.0,
-                    cos_yaw=math.cos(0.2), sin_yaw=math.sin(0.2))
+    settings = dict(
+        width=64,
+        height=48,
+        focal=50.0,
+        horizon=20.0,
+        eye_height=1.5,
+        x=-1.0,
+        cos_yaw=math.cos(0.2),
+        sin_yaw=math.sin(0.2),
+    )
     settings.update(changes)
     return geometry.Camera(**settings)
 
 
 def _project(camera, point):
     right, up, ahead = camera.see(point)
-    return (camera.centre + camera.focal * right / ahead,
-            camera.horizon - camera.focal * up / ahead, ahead)
+    return (
+        camera.centre + camera.focal * right / ahead,
+        camera.horizon - camera.focal * up / ahead,
+        ahead,
+    )
 
 
 def test_window_inverts_projection():
@@ -77,8 +88,9 @@ def test_nearer_thing_hides_the_farther_whatever_the_order(order):
         s, label, instance = things[place]
         window = camera.window((-1.0, 0.0, s), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0, 2, 0, 3))
         mask = (window.u >= 0) & (window.u <= 2) & (window.v >= 0) & (window.v <= 3)
-        canvas.paint(window, mask, np.full((3, 1, 1), 9.0 * label, np.float32), label,
-                     instance=instance)
+        canvas.paint(
+            window, mask, np.full((3, 1, 1), 9.0 * label, np.float32), label, instance=instance
+        )
     assert canvas.label[22, 32] == canvas_lib.CAR
     assert canvas.instance[22, 32] == 1
     assert canvas.rgb[0, 22, 32] == 9.0 * canvas_lib.CAR
@@ -89,8 +101,9 @@ def test_ink_limits_colour_and_not_the_label():
     canvas = canvas_lib.Canvas(camera)
     window = camera.ground()
     everywhere = np.ones(window.u.shape, bool)
-    canvas.paint(window, everywhere, np.full((3, 1, 1), 7.0, np.float32), canvas_lib.FENCE,
-                 ink=~everywhere)
+    canvas.paint(
+        window, everywhere, np.full((3, 1, 1), 7.0, np.float32), canvas_lib.FENCE, ink=~everywhere
+    )
     assert (canvas.label[window.rows] == canvas_lib.FENCE).all()
     assert (canvas.rgb == 0).all()
 

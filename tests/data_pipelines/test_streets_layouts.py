@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from data_pipelines import label_tables
 from data_pipelines.domains import cityscapes
@@ -51,8 +51,30 @@ def test_synthia_label_has_16_bits_and_class_first():
     assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16 and data[25] == 2
     planes = tf.io.decode_png(data, dtype=tf.uint16).numpy()
     assert planes.shape == (4, 22, 3)
-    assert planes[0, :, 0].tolist() == [3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20,
-                                        12, 11, 0, 0, 0]
+    assert planes[0, :, 0].tolist() == [
+        3,
+        4,
+        2,
+        21,
+        5,
+        7,
+        15,
+        9,
+        6,
+        16,
+        1,
+        10,
+        17,
+        8,
+        18,
+        19,
+        20,
+        12,
+        11,
+        0,
+        0,
+        0,
+    ]
     assert (planes[..., 1] == scene.instance).all()
 
 
@@ -60,8 +82,30 @@ def test_gta5_label_is_a_palette_of_label_ids():
     picture = Image.open(io.BytesIO(layouts.encode_label(_make_scene(), "gta5")))
     assert picture.mode == "P"
     ids = np.asarray(picture)
-    assert ids[0].tolist() == [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32,
-                               33, 1, 4, 0]
+    assert ids[0].tolist() == [
+        7,
+        8,
+        11,
+        12,
+        13,
+        17,
+        19,
+        20,
+        21,
+        22,
+        23,
+        24,
+        25,
+        26,
+        27,
+        28,
+        31,
+        32,
+        33,
+        1,
+        4,
+        0,
+    ]
     colours = np.asarray(picture.convert("RGB"))
     assert colours[0, 0].tolist() == [128, 64, 128]
     assert colours[0, 13].tolist() == [0, 0, 142]
@@ -73,14 +117,25 @@ def test_cityscapes_label_is_grey():
     assert np.asarray(picture)[0].tolist()[:3] == [7, 8, 11]
 
 
-@pytest.mark.parametrize("layout, position, image, label", [
-    ("synthia", 0, "RGB/0000000.png", "GT/LABELS/0000000.png"),
-    ("gta5", 0, "images/00001.png", "labels/00001.png"),
-    ("cityscapes", 0, "leftImg8bit/train/ashbourne/ashbourne_000000_000019_leftImg8bit.png",
-     "gtFine/train/ashbourne/ashbourne_000000_000019_gtFine_labelIds.png"),
-    ("cityscapes", 5, "leftImg8bit/val/dunster/dunster_000000_000019_leftImg8bit.png",
-     "gtFine/val/dunster/dunster_000000_000019_gtFine_labelIds.png"),
-])
+@pytest.mark.parametrize(
+    "layout, position, image, label",
+    [
+        ("synthia", 0, "RGB/0000000.png", "GT/LABELS/0000000.png"),
+        ("gta5", 0, "images/00001.png", "labels/00001.png"),
+        (
+            "cityscapes",
+            0,
+            "leftImg8bit/train/ashbourne/ashbourne_000000_000019_leftImg8bit.png",
+            "gtFine/train/ashbourne/ashbourne_000000_000019_gtFine_labelIds.png",
+        ),
+        (
+            "cityscapes",
+            5,
+            "leftImg8bit/val/dunster/dunster_000000_000019_leftImg8bit.png",
+            "gtFine/val/dunster/dunster_000000_000019_gtFine_labelIds.png",
+        ),
+    ],
+)
 def test_file_names(layout, position, image, label):
     assert layouts.file_names(layout, position, 5) == (image, label)
 
@@ -96,14 +151,24 @@ def test_unknown_layout_is_named():
         layouts.file_names("kitti", 0, 1)
 
 
-@pytest.mark.parametrize("layout, style, domain", [
-    ("synthia", "game", synthia.Synthia),
-    ("gta5", "game", gta5.Gta5),
-    ("cityscapes", "camera", cityscapes.Cityscapes),
-])
+@pytest.mark.parametrize(
+    "layout, style, domain",
+    [
+        ("synthia", "game", synthia.Synthia),
+        ("gta5", "game", gta5.Gta5),
+        ("cityscapes", "camera", cityscapes.Cityscapes),
+    ],
+)
 def test_readers_read_what_was_rendered(tmp_path, layout, style, domain):
-    root = rendered.rendered_root(root=str(tmp_path / "set"), layout=layout, style=style, count=3,
-                                  size=SIZE, seed=6, val_count=2)
+    root = rendered.rendered_root(
+        root=str(tmp_path / "set"),
+        layout=layout,
+        style=style,
+        count=3,
+        size=SIZE,
+        seed=6,
+        val_count=2,
+    )
     if layout == "cityscapes":
         found, splits = domain(root=root), {"train": [0, 1, 2], "val": [3, 4]}
     else:

@@ -32,7 +32,8 @@ def test_renders_once_and_returns_the_root(tmp_path):
     files = _read_all(root)
     assert sorted(files) == sorted(
         [f"{kind}/0000{n}.png" for kind in ("images", "labels") for n in (1, 2, 3, 4)]
-        + ["streets.json"])
+        + ["streets.json"]
+    )
     with open(os.path.join(root, "streets.json"), encoding="utf-8") as stream:
         stamp = json.load(stream)
     assert stamp["count"] == 3 and stamp["size"] == [32, 64]
@@ -43,8 +44,10 @@ def test_renders_once_and_returns_the_root(tmp_path):
     assert os.listdir(tmp_path / "a") == ["set"]
 
 
-@pytest.mark.parametrize("change", [{"style": "camera"}, {"count": 4}, {"seed": 2},
-                                    {"size": (32, 96)}, {"layout": "cityscapes"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"style": "camera"}, {"count": 4}, {"seed": 2}, {"size": (32, 96)}, {"layout": "cityscapes"}],
+)
 def test_other_parameters_are_refused(tmp_path, change):
     root = str(tmp_path / "set")
     rendered.rendered_root(root=root, **SETTINGS)
@@ -120,9 +123,17 @@ def test_files_do_not_depend_on_the_workers(tmp_path):
     assert len(one) == 23 and one == two
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"layout": "kitti"}, "layout"), ({"style": "film"}, "style"), ({"count": 0}, "count"),
-    ({"val_count": -1}, "val_count"), ({"size": (1, 1)}, "size"), ({"seed": -4}, "seed")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"layout": "kitti"}, "layout"),
+        ({"style": "film"}, "style"),
+        ({"count": 0}, "count"),
+        ({"val_count": -1}, "val_count"),
+        ({"size": (1, 1)}, "size"),
+        ({"seed": -4}, "seed"),
+    ],
+)
 def test_bad_parameters_are_named(tmp_path, change, words):
     with pytest.raises(UserError, match=words):
         rendered.rendered_root(root=str(tmp_path / "set"), **{**SETTINGS, **change})

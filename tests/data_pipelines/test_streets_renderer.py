@@ -38,13 +38,17 @@ def test_styles_are_frozen(style):
 
 
 def test_same_arguments_same_pixels_in_another_process():
-    code = ("import hashlib; from data_pipelines.streets import renderer\n"
-            "for style in renderer.STYLES:\n"
-            "    image, label = renderer.render_scene(4, 9, (64, 128), style)\n"
-            "    print(hashlib.sha256(image.tobytes() + label.tobytes()).hexdigest())")
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                           check=True).stdout.split()
+    code = (
+        "import hashlib; from data_pipelines.streets import renderer\n"
+        "for style in renderer.STYLES:\n"
+        "    image, label = renderer.render_scene(4, 9, (64, 128), style)\n"
+        "    print(hashlib.sha256(image.tobytes() + label.tobytes()).hexdigest())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     import hashlib
+
     for style, digest in zip(renderer.STYLES, found):
         image, label = renderer.render_scene(4, 9, SIZE, style)
         assert hashlib.sha256(image.tobytes() + label.tobytes()).hexdigest() == digest
@@ -84,8 +88,16 @@ def test_every_class_is_there_at_a_plausible_share(labels):
     valid = labels[labels != 255]
     share = np.bincount(valid, minlength=19) / valid.size
     assert (share > 0).all()
-    bounds = {0: (0.24, 0.36), 1: (0.03, 0.09), 2: (0.15, 0.28), 8: (0.07, 0.18),
-              10: (0.08, 0.2), 11: (0.005, 0.02), 13: (0.04, 0.11), 5: (0.007, 0.025)}
+    bounds = {
+        0: (0.24, 0.36),
+        1: (0.03, 0.09),
+        2: (0.15, 0.28),
+        8: (0.07, 0.18),
+        10: (0.08, 0.2),
+        11: (0.005, 0.02),
+        13: (0.04, 0.11),
+        5: (0.007, 0.025),
+    }
     for class_id, (low, high) in bounds.items():
         assert low < share[class_id] < high, class_id
     assert 0.005 < (labels == 255).mean() < 0.06
@@ -95,8 +107,8 @@ def test_layout_of_a_street(labels):
     # Sky above, road below; nobody walks in the sky.
     height = labels.shape[1]
     assert (labels[:, : height // 8] == 0).sum() == 0
-    assert (labels[:, -height // 4:] == 10).sum() == 0
-    bottom = labels[:, -height // 4:]
+    assert (labels[:, -height // 4 :] == 10).sum() == 0
+    bottom = labels[:, -height // 4 :]
     assert (bottom[bottom != 255] == 0).mean() > 0.5
 
 
@@ -128,8 +140,19 @@ def test_classes_have_several_looks():
             for lot in plan.street.side(sign).lots:
                 for house in lot.buildings:
                     found.setdefault("building", set()).add(house.look)
-    for kind, count in {"car": 6, "building": 6, "person": 5, "sign": 5, "tree": 5, "bus": 3,
-                        "truck": 3, "pole": 3, "light": 3, "rider": 3, "bicycle": 3}.items():
+    for kind, count in {
+        "car": 6,
+        "building": 6,
+        "person": 5,
+        "sign": 5,
+        "tree": 5,
+        "bus": 3,
+        "truck": 3,
+        "pole": 3,
+        "light": 3,
+        "rider": 3,
+        "bicycle": 3,
+    }.items():
         assert len(found[kind]) == count, kind
     assert looks.count_looks("facade") == 6
     assert looks.count_looks("leaf") == 6
@@ -143,12 +166,15 @@ def test_both_styles_have_the_same_looks_in_other_colours():
         assert (colour != looks.find_colour("camera", material, 0, 0.3)).any(), material
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ((1, 0, SIZE, "film"), "game, camera"),
-    ((1, 0, (16, 128), "game"), "at least 32"),
-    ((1, 0, (9000, 9000), "game"), "at most"),
-    ((-1, 0, SIZE, "game"), "negative"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((1, 0, SIZE, "film"), "game, camera"),
+        ((1, 0, (16, 128), "game"), "at least 32"),
+        ((1, 0, (9000, 9000), "game"), "at most"),
+        ((-1, 0, SIZE, "game"), "negative"),
+    ],
+)
 def test_bad_arguments_are_named(arguments, words):
     with pytest.raises(UserError, match=words):
         renderer.render_scene(*arguments)

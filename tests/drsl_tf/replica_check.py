@@ -17,9 +17,7 @@ def _step(strategy, batch):
         toys.compile_model(model, keras.optimizers.SGD(1.0))
     before = [variable.numpy() for variable in model.trainable_variables]
     toys.run_steps(strategy, model, batch, 1)
-    gradients = [
-        old - variable.numpy() for old, variable in zip(before, model.trainable_variables)
-    ]
+    gradients = [old - variable.numpy() for old, variable in zip(before, model.trainable_variables)]
     return gradients, {metric.name: float(metric.result()) for metric in model.metrics}
 
 

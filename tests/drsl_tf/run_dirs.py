@@ -52,8 +52,13 @@ multimodal_head.MultimodalHead.embedding_dim = 8
 def render_target(folder, count=1, val_count=3):
     """Renders a target in Cityscapes' layout; gives its root."""
     return rendered.rendered_root(
-        root=os.path.join(folder, "camera"), layout="cityscapes", style="camera", count=count,
-        val_count=val_count, size=SIZE, seed=5,
+        root=os.path.join(folder, "camera"),
+        layout="cityscapes",
+        style="camera",
+        count=count,
+        val_count=val_count,
+        size=SIZE,
+        seed=5,
     )
 
 

@@ -28,7 +28,7 @@ def make_unused(*, size: int = 3):
     return size
 
 
-_TEXT = f"""
+_TEXT = """
 from __gin__ import dynamic_registration
 from tests.drsl_tf import test_configuration
 

@@ -120,7 +120,8 @@ def test_three_protocols_in_one_pass(run):
     content = evaluation.evaluate_run(run[0]).as_dict()
     conventions = {name: scores["convention"] for name, scores in content["protocols"].items()}
     assert conventions == {
-        "19": "19-way head", "16": "19-way head averaged over 16",
+        "19": "19-way head",
+        "16": "19-way head averaged over 16",
         "13": "19-way head averaged over 13",
     }
     known = [v for v in content["protocols"]["16"]["iou"].values() if v is not None]
@@ -153,20 +154,24 @@ def _average_naively(model, images, scales, flip):
     return total / (len(scales) * (1 + flip))
 
 
-@pytest.mark.parametrize("scales, flip", [((1.0,), True), ((0.9, 1.0, 1.2), True),
-                                          ((0.5, 1.0), False)])
+@pytest.mark.parametrize(
+    "scales, flip", [((1.0,), True), ((0.9, 1.0, 1.2), True), ((0.5, 1.0), False)]
+)
 def test_scales_and_mirroring_average_probabilities(run, scales, flip):
     model = run[1]
     images = np.random.default_rng(1).uniform(0, 255, (2, 40, 64, 3)).astype(np.float32)
     scores = multi_scale.compute_scores(
-        lambda x: inference.predict_full_size_logits(model, x), images, (40, 64),
+        lambda x: inference.predict_full_size_logits(model, x),
+        images,
+        (40, 64),
         TestProtocol(scales=scales, flip=flip),
     )
     np.testing.assert_allclose(scores, _average_naively(model, images, scales, flip), atol=1e-4)
 
 
-@pytest.mark.parametrize("window, stride", [((16, 32), (10, 20)), ((64, 64), (64, 64)),
-                                            ((16, 64), (16, 1))])
+@pytest.mark.parametrize(
+    "window, stride", [((16, 32), (10, 20)), ((64, 64), (64, 64)), ((16, 64), (16, 1))]
+)
 def test_windows_of_a_local_function_give_the_whole(window, stride):
     images = np.random.default_rng(2).uniform(0, 255, (2, 40, 64, 3)).astype(np.float32)
     shapes = []
@@ -235,13 +240,12 @@ def test_the_report_is_written_whole_and_legible(tmp_path):
     paths = report.write(str(tmp_path / "new"))
     assert sorted(os.listdir(tmp_path / "new")) == sorted(map(os.path.basename, paths))
     content = json.loads((tmp_path / "new" / reports.JSON_NAME).read_text())
-    assert content["iou"] == {
-        "road": pytest.approx(200 / 3), "traffic sign": 0.0, "sky": None
-    }
+    assert content["iou"] == {"road": pytest.approx(200 / 3), "traffic sign": 0.0, "sky": None}
     assert content["miou"] == pytest.approx(100 / 3) and content["num_classes_scored"] == 2
     rows = list(csv.reader((tmp_path / "new" / reports.CSV_NAME).read_text().splitlines()))
     assert rows[1:] == [
-        ["road", "2", "1", "0", "0"], ["traffic sign", "0", "0", "0", "1"],
+        ["road", "2", "1", "0", "0"],
+        ["traffic sign", "0", "0", "0", "1"],
         ["sky", "0", "0", "0", "0"],
     ]
     with Image.open(tmp_path / "new" / reports.PNG_NAME) as picture:

@@ -157,8 +157,11 @@ def test_the_description_is_an_asset(saved):
     assert [tuple(color) for color in description["palette"]] == list(space.palette)
     assert description["label_space"] == "cityscapes19" and description["ignore_id"] == 255
     assert description["network_size"] is None
-    assert tf.saved_model.load(saved).description.asset_path.numpy().decode().endswith(
-        f"assets/{model_description.NAME}"
+    assert (
+        tf.saved_model.load(saved)
+        .description.asset_path.numpy()
+        .decode()
+        .endswith(f"assets/{model_description.NAME}")
     )
 
 
@@ -169,13 +172,14 @@ def _load_elsewhere(python, saved, folder):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     result = subprocess.run(
         [python, "-c", _LOADER, *arguments],
-        capture_output=True, text=True, cwd=folder, env=environment,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     outputs = np.load(folder / "outputs.npz")
-    expected = tf.saved_model.load(saved).signatures["serving_default"](
-        images=tf.constant(images)
-    )
+    expected = tf.saved_model.load(saved).signatures["serving_default"](images=tf.constant(images))
     assert _agreement(outputs["label"], expected["label"].numpy()) >= 0.9999
     np.testing.assert_allclose(outputs["confidence"], expected["confidence"], atol=1e-5)
 
@@ -217,9 +221,7 @@ def test_tflite_predicts_nearly_the_same(run, tmp_path, dynamic_range):
     for shape in ((1, 32, 64), (1, 40, 56)):
         images = _draw_images(*shape)
         interpreter = tf.lite.Interpreter(model_path=path)
-        interpreter.resize_tensor_input(
-            interpreter.get_input_details()[0]["index"], images.shape
-        )
+        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], images.shape)
         outputs = interpreter.get_signature_runner("serving_default")(images=images)
         assert outputs["label"].shape == shape and outputs["label"].dtype == np.uint8
         assert outputs["confidence"].dtype == np.float32
@@ -230,10 +232,14 @@ def test_tflite_predicts_nearly_the_same(run, tmp_path, dynamic_range):
 def test_the_rest_request_of_the_docs_fits_the_signature(saved, loaded):
     stream = io.BytesIO()
     Image.fromarray(_draw_images(1, 32, 64)[0]).save(stream, "PNG")
-    body = json.loads(json.dumps({
-        "signature_name": "encoded",
-        "instances": [{"encoded": {"b64": base64.b64encode(stream.getvalue()).decode()}}],
-    }))
+    body = json.loads(
+        json.dumps(
+            {
+                "signature_name": "encoded",
+                "instances": [{"encoded": {"b64": base64.b64encode(stream.getvalue()).decode()}}],
+            }
+        )
+    )
     signature = loaded.signatures[body["signature_name"]]
     names = set(signature.structured_input_signature[1])
     assert all(set(instance) == names for instance in body["instances"])

@@ -25,9 +25,7 @@ def _move(model, update, batch=None, optimizer=None, steps=1):
     step = tf.function(model.train_step)
     for _ in range(steps):
         logs = step(batch or toys.make_batch())
-    moved = [
-        old - variable.numpy() for old, variable in zip(before, model.trainable_variables)
-    ]
+    moved = [old - variable.numpy() for old, variable in zip(before, model.trainable_variables)]
     return moved, {name: float(value) for name, value in logs.items()}
 
 
@@ -49,9 +47,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(parts, num_target):
     settings = {"sma_weight": 0.0, "posterior_weight": 0.3}
     batch = _uneven_batch(num_target)
     whole, whole_logs = _move(_make_model(**settings), None, batch)
-    split, split_logs = _move(
-        _make_model(**settings), GradientUpdate(micro_batches=parts), batch
-    )
+    split, split_logs = _move(_make_model(**settings), GradientUpdate(micro_batches=parts), batch)
     assert max(np.abs(a).max() for a in whole) > 1e-2
     for a, b in zip(whole, split):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -149,8 +145,10 @@ def test_the_rate_of_the_heads_follows_the_schedule():
     for done in (0, 1, 3, 5):
         for optimizer in (model.optimizer, update.head_optimizer):
             optimizer.iterations.assign(done)
-        rates = [float(tf.convert_to_tensor(optimizer.learning_rate))
-                 for optimizer in (model.optimizer, update.head_optimizer)]
+        rates = [
+            float(tf.convert_to_tensor(optimizer.learning_rate))
+            for optimizer in (model.optimizer, update.head_optimizer)
+        ]
         assert rates[1] == pytest.approx(10 * rates[0]) and rates[0] > 0
 
 
@@ -215,8 +213,8 @@ def test_half_precision_gives_the_same_step_and_skips_infinite_ones(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"weight_decay": -1}, {"clip_norm": 0}, {"head_rate_factor": 0},
-                 {"micro_batches": 0}],
+    "settings",
+    [{"weight_decay": -1}, {"clip_norm": 0}, {"head_rate_factor": 0}, {"micro_batches": 0}],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(UserError, match=next(iter(settings))):

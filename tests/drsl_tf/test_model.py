@@ -27,14 +27,17 @@ def test_outputs_keep_the_contract():
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    model = toys.make_model(
-        target_weight=0.7, dml_weight=0.5, sma_weight=0.3, posterior_weight=0.2
-    )
+    model = toys.make_model(target_weight=0.7, dml_weight=0.5, sma_weight=0.3, posterior_weight=0.2)
     toys.compile_model(model, keras.optimizers.SGD(0.0))
     logs = _train(model, toys.make_batch())
     weights = {
-        "ce_source": 1.0, "ce_target": 0.7, "dml_source": 0.5, "dml_target": 0.5,
-        "posterior_source": 0.2, "posterior_target": 0.2, "sma": 0.3,
+        "ce_source": 1.0,
+        "ce_target": 0.7,
+        "dml_source": 0.5,
+        "dml_target": 0.5,
+        "posterior_source": 0.2,
+        "posterior_target": 0.2,
+        "sma": 0.3,
     }
     assert set(logs) == {"loss", "gradient_norm", *weights}
     assert all(logs[name] > 0 for name in weights)

@@ -49,7 +49,8 @@ def _save(path, height, width, seed=0, **options):
 def _list(folder):
     return sorted(
         os.path.relpath(os.path.join(root, name), folder)
-        for root, _, names in os.walk(folder) for name in names
+        for root, _, names in os.walk(folder)
+        for name in names
     )
 
 
@@ -60,10 +61,17 @@ def _read(path):
 
 def test_names_folders_and_sizes_are_kept(model, tmp_path):
     photos = tmp_path / "photos"
-    for index, (name, size) in enumerate({
-        "a.png": (40, 56), "b.png": (40, 56), "c.png": (33, 75), "deep/er/a.JPG": (32, 64),
-        "twin.png": (32, 32), "twin.bmp": (32, 48), "dotted.name.png": (32, 32),
-    }.items()):
+    for index, (name, size) in enumerate(
+        {
+            "a.png": (40, 56),
+            "b.png": (40, 56),
+            "c.png": (33, 75),
+            "deep/er/a.JPG": (32, 64),
+            "twin.png": (32, 32),
+            "twin.bmp": (32, 48),
+            "dotted.name.png": (32, 32),
+        }.items()
+    ):
         _save(photos / name, *size, seed=index)
     (photos / "notes.txt").write_text("no image")
     output = photos / "labelled"  # Within the input: its files are no inputs of a second time.
@@ -123,7 +131,8 @@ def test_unreadable_files_are_named_and_skipped(model, tmp_path):
     arguments = [f"--model={model}", f"--input={photos}", f"--output={tmp_path / 'out'}"]
     result = subprocess.run(
         [sys.executable, "-m", "drsl_tf.predict", *arguments, "--max_pixels=6000"],
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stderr
@@ -215,12 +224,14 @@ def test_cityscapes_own_evaluator_reads_the_predictions(model, tmp_path, monkeyp
     evaluator = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
     root = run_dirs.render_target(tmp_path, val_count=4)
     prediction.predict_files(
-        model, os.path.join(root, "leftImg8bit", "val"), str(tmp_path / "out"),
-        kinds=["ids", "color"], format_name="cityscapes",
+        model,
+        os.path.join(root, "leftImg8bit", "val"),
+        str(tmp_path / "out"),
+        kinds=["ids", "color"],
+        format_name="cityscapes",
     )
     assert all(
-        name.endswith(("_pred_labelIds.png", "_pred_color.png"))
-        for name in _list(tmp_path / "out")
+        name.endswith(("_pred_labelIds.png", "_pred_color.png")) for name in _list(tmp_path / "out")
     )
     domain = Cityscapes(root=root)
     table = prediction_writer.make_label_id_table(domain.label_space)

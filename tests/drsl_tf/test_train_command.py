@@ -26,14 +26,17 @@ def _call(*arguments, cwd):
     environment = dict(os.environ, PYTHONPATH=os.getcwd())
     return subprocess.run(
         [sys.executable, "-m", "drsl_tf.train", *arguments],
-        capture_output=True, text=True, cwd=cwd, env=environment, timeout=240,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=240,
     )
 
 
 def _make_params(folder):
     roots = [
-        f"{style}/rendered.rendered_root.root = '{folder}/{style}'"
-        for style in ("game", "camera")
+        f"{style}/rendered.rendered_root.root = '{folder}/{style}'" for style in ("game", "camera")
     ]
     return [f"--gin_param={line}" for line in (*_STREETS, *roots)]
 

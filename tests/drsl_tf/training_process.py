@@ -100,7 +100,7 @@ class TrainingProcess:
         return self._process.poll() is None
 
     def wait_until(self, condition, timeout=240):
-        """Waits for a condition, asked as often as possible; False where the process ended first."""
+        """Waits for a condition, asked as often as possible; False where it ends first."""
         end = time.monotonic() + timeout
         while not condition():
             if not self.is_running():

@@ -38,7 +38,7 @@ def bases():
 def test_levels_have_ceiled_sizes(bases, name, size):
     outputs = bases[name](_image(*size))
     for key, value in outputs.items():
-        stride = 8 if key == FEATURES else 2 ** int(key[len("level"):])
+        stride = 8 if key == FEATURES else 2 ** int(key[len("level") :])
         assert tuple(value.shape[1:3]) == tuple(-(-side // stride) for side in size), key
         assert np.isfinite(value.numpy()).all()
 
@@ -192,7 +192,7 @@ def test_mixed_precision_normalises_in_float32(precision, policy):
     base = backbones.small_cnn(width=8)
     assert base.get_layer("normalise").compute_dtype == "float32"
     features = base(_image(33, 50))[FEATURES]
-    assert features.dtype.name == policy[len("mixed_"):]
+    assert features.dtype.name == policy[len("mixed_") :]
     assert np.isfinite(np.asarray(features, "float32")).all()
 
 

@@ -36,9 +36,7 @@ def _base_outputs(height=65, width=97, *, batch=2, dtype="float32"):
     generator = np.random.default_rng(0)
     strides = {FEATURES: 8, "level2": 4, "level3": 8, "level4": 16, "level5": 32}
     return {
-        key: tf.cast(
-            generator.normal(size=(batch, -(-height // s), -(-width // s), 6 + s)), dtype
-        )
+        key: tf.cast(generator.normal(size=(batch, -(-height // s), -(-width // s), 6 + s)), dtype)
         for key, s in strides.items()
     }
 
@@ -90,7 +88,7 @@ def test_logits_stay_float32_in_mixed_precision(precision, name, policy):
     expected = exact(inputs).numpy()
     precision(policy)
     head = _HEADS[name][0]()
-    half = {key: tf.cast(value, policy[len("mixed_"):]) for key, value in inputs.items()}
+    half = {key: tf.cast(value, policy[len("mixed_") :]) for key, value in inputs.items()}
     head(half)
     head.set_weights(exact.get_weights())
     logits = head(half)
@@ -175,17 +173,13 @@ def test_deeplab_v3plus_pools_the_whole_image():
     inputs = _base_outputs(160, 160, batch=1)
     first = head(inputs).numpy()
     changed = dict(inputs)
-    changed[FEATURES] = tf.concat(
-        [inputs[FEATURES][:, :1] + 10.0, inputs[FEATURES][:, 1:]], axis=1
-    )
+    changed[FEATURES] = tf.concat([inputs[FEATURES][:, :1] + 10.0, inputs[FEATURES][:, 1:]], axis=1)
     assert np.abs(head(changed).numpy() - first)[0, -1].max() > 0
 
 
 def test_segformer_on_constant_maps_is_a_per_pixel_mlp():
     head = SegFormerHead(3, filters=4)
-    inputs = {
-        f"level{n}": tf.fill((1, 64 >> n, 64 >> n, 2), float(n)) for n in (2, 3, 4, 5)
-    }
+    inputs = {f"level{n}": tf.fill((1, 64 >> n, 64 >> n, 2), float(n)) for n in (2, 3, 4, 5)}
     head(inputs)
     generator = np.random.default_rng(0)
     head.set_weights([generator.uniform(0.1, 1, w.shape) for w in head.get_weights()])

@@ -46,9 +46,7 @@ def test_sizes_at_any_aspect_ratio(base, size):
 def test_turning_the_image_turns_the_features_of_symmetric_kernels(base):
     """Height and width play the same part: with transposed kernels, all maps are transposed."""
     turned = mit(feature_dim=16)
-    turned.set_weights(
-        [w.transpose(1, 0, 2, 3) if w.ndim == 4 else w for w in base.get_weights()]
-    )
+    turned.set_weights([w.transpose(1, 0, 2, 3) if w.ndim == 4 else w for w in base.get_weights()])
     image = _image(48, 80)
     expected = base(image)
     found = turned(image.transpose(0, 2, 1, 3))
@@ -123,7 +121,7 @@ def test_mixed_precision(precision, policy, base):
     half = mit(feature_dim=16)
     half.set_weights(base.get_weights())
     outputs = half(image)
-    assert outputs[FEATURES].dtype.name == policy[len("mixed_"):]
+    assert outputs[FEATURES].dtype.name == policy[len("mixed_") :]
     # Normalised levels are of order one.
     difference = np.asarray(outputs["level5"], "float32") - exact["level5"].numpy()
     assert np.abs(difference).mean() < 0.05

@@ -106,7 +106,7 @@ def test_config_round_trip():
 def test_embedding_and_modes_stay_float32_in_mixed_precision(precision, policy):
     precision(policy)
     head = MultimodalHead(5, embedding_dim=16)
-    features = tf.cast(_features(1, 3, 4, 6), policy[len("mixed_"):])
+    features = tf.cast(_features(1, 3, 4, 6), policy[len("mixed_") :])
     embedding = head({FEATURES: features})
     assert embedding.dtype == tf.float32 and head.modes.dtype == tf.float32
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=-1), 1, atol=1e-5)

@@ -37,7 +37,9 @@ def test_sizes_and_stride(base, image):
     outputs = base(image)
     shapes = {key: tuple(value.shape) for key, value in outputs.items()}
     assert shapes == {
-        FEATURES: (1, 9, 13, 2048), "level2": (1, 17, 25, 256), "level3": (1, 9, 13, 512),
+        FEATURES: (1, 9, 13, 2048),
+        "level2": (1, 17, 25, 256),
+        "level3": (1, 9, 13, 512),
     }
     assert infer_output_stride(base) == 8
 

@@ -52,7 +52,11 @@ def test_dilation_follows_the_strides_lost():
     model = dilate(_chain(explicit_padding=False), 8)
     rates = {layer.name: layer.dilation_rate for layer in model.layers if "conv" in layer.name}
     assert rates == {
-        "conv0": (1, 1), "conv1": (1, 1), "conv2": (1, 1), "conv3": (2, 2), "conv4": (4, 4),
+        "conv0": (1, 1),
+        "conv1": (1, 1),
+        "conv2": (1, 1),
+        "conv3": (2, 2),
+        "conv4": (4, 4),
     }
     strides = [model.get_layer(f"down{stage}").strides for stage in range(5)]
     assert strides == [(2, 2)] * 3 + [(1, 1)] * 2

@@ -113,5 +113,5 @@ def test_config_round_trip(base):
 def test_mixed_precision(precision, policy):
     precision(policy)
     features = vgg16(fc_units=4, feature_dim=8)(_image(33, 50))[FEATURES]
-    assert features.dtype.name == policy[len("mixed_"):]
+    assert features.dtype.name == policy[len("mixed_") :]
     assert np.isfinite(np.asarray(features, "float32")).all()

@@ -151,14 +151,26 @@ def test_every_part_is_there(report):
     _, parsed = report
     joined = "\n".join(parsed.texts)
     for title in (
-        "Scores", "Runs", "Over the rounds", "IoU by class, before and after adaptation",
-        "Pseudo-labels by class", "Confusion on the target", "Use of the modes",
-        "Frames of the target", "a<b/one", "cbst & more", "drsl_2",
+        "Scores",
+        "Runs",
+        "Over the rounds",
+        "IoU by class, before and after adaptation",
+        "Pseudo-labels by class",
+        "Confusion on the target",
+        "Use of the modes",
+        "Frames of the target",
+        "a<b/one",
+        "cbst & more",
+        "drsl_2",
     ):
         assert title in joined, title
     assert {
-        "Mean IoU on the target", "Target pixels with a pseudo-label", "drsl: IoU",
-        "cbst & more: IoU", "drsl, source only", "drsl, round 3",
+        "Mean IoU on the target",
+        "Target pixels with a pseudo-label",
+        "drsl: IoU",
+        "cbst & more: IoU",
+        "drsl, source only",
+        "drsl, round 3",
         "drsl_0: shares of the modes, round 3",
     } <= parsed.charts.keys()
     for title in ("drsl: IoU", "drsl, round 3"):

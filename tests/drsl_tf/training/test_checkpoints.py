@@ -29,9 +29,7 @@ class _Run:
         self.step = tf.Variable(0, dtype=tf.int64)
         self.model = model
         self.folder = os.path.join(directory, "checkpoints")
-        self.store = CheckpointStore(
-            str(directory), model, model.optimizer, {"step": self.step}
-        )
+        self.store = CheckpointStore(str(directory), model, model.optimizer, {"step": self.step})
 
     def save(self, number):
         self.step.assign(number)

@@ -54,9 +54,7 @@ class _Stop(keras.callbacks.Callback):
 def _build_model(label_space):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, _MODES, 8, hidden_units=(8,))
-    return DrslModel(
-        backbones.small_cnn(width=8), segmentation_heads.LinearHead(num_classes), head
-    )
+    return DrslModel(backbones.small_cnn(width=8), segmentation_heads.LinearHead(num_classes), head)
 
 
 def _run(folder, run_dir, callbacks=(), **options):
@@ -65,7 +63,9 @@ def _run(folder, run_dir, callbacks=(), **options):
         experiment="test",
         data=streets.make_data(streets.render_roots(folder, num_source=3)),
         schedule=Schedule(
-            source_steps=_SOURCE_STEPS, rounds=1, steps_per_round=_ROUND_STEPS,
+            source_steps=_SOURCE_STEPS,
+            rounds=1,
+            steps_per_round=_ROUND_STEPS,
             checkpoint_every=15,
         ),
         build_model=_build_model,
@@ -111,8 +111,13 @@ def test_losses_rates_and_speed_follow_the_steps_of_the_whole_run(events):
     scalars = events["scalars"]
     end = _SOURCE_STEPS + _ROUND_STEPS
     for tag in (
-        "loss/total", "loss/ce_source", "loss/dml_source", "speed/images_per_second",
-        "speed/data_wait_share", "learning_rate/base", "learning_rate/heads",
+        "loss/total",
+        "loss/ce_source",
+        "loss/dml_source",
+        "speed/images_per_second",
+        "speed/data_wait_share",
+        "learning_rate/base",
+        "learning_rate/heads",
     ):
         # Step 20 was trained twice and is there once.
         assert [step for step, _ in scalars[tag]] == [10, 20, _SOURCE_STEPS, end], tag
@@ -142,7 +147,9 @@ def test_scores_are_those_of_the_results(events, finished):
     report = stages[1]["pseudo_label"]
     assert scalars["pseudo_label/fraction"][0][1] == pytest.approx(report["fraction"])
     for key, group in (
-        ("thresholds", "threshold"), ("fractions", "fraction"), ("accuracies", "accuracy"),
+        ("thresholds", "threshold"),
+        ("fractions", "fraction"),
+        ("accuracies", "accuracy"),
     ):
         for name, value in (report[key] or {}).items():
             found = scalars.get(f"pseudo_label_{group}/{name}")
@@ -177,9 +184,7 @@ def test_panels_show_the_same_frames_after_every_stage(events, finished):
     index = json.loads((finished[0] / "panels" / "index.json").read_text())
     assert len(index["frames"]) == 2 and index["modes_per_class"] == _MODES
     # The panel's colours are those of the pseudo-label that was trained on.
-    label = Image.open(
-        finished[0] / "pseudo_labels" / "round_1" / (index["frames"][0] + ".png")
-    )
+    label = Image.open(finished[0] / "pseudo_labels" / "round_1" / (index["frames"][0] + ".png"))
     panel = Image.open(finished[0] / "panels" / "round_1" / "0_pseudo_label.png")
     painted = visualization.color_label_map(np.asarray(label), cityscapes19())
     np.testing.assert_array_equal(np.asarray(panel), painted)

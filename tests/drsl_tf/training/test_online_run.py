@@ -16,6 +16,7 @@ from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
 from tests.drsl_tf.training import streets
 
+
 def _make_data(folder):
     return streets.make_data(streets.render_roots(folder, num_source=4), scale=(0.5, 1.5))
 

@@ -195,9 +195,7 @@ def test_domains_must_share_a_label_space(roots):
 
 def test_portion_grows_to_its_limit():
     labeler = PseudoLabeler(portion=0.2, portion_step=0.2, portion_limit=0.5)
-    assert [labeler.compute_portion(r) for r in (1, 2, 3, 4)] == pytest.approx(
-        [0.2, 0.4, 0.5, 0.5]
-    )
+    assert [labeler.compute_portion(r) for r in (1, 2, 3, 4)] == pytest.approx([0.2, 0.4, 0.5, 0.5])
     with pytest.raises(UserError, match="portion_limit"):
         PseudoLabeler(portion=0.6)
 
