@@ -15,9 +15,6 @@ import pytest
 from PIL import Image
 
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import cityscapes19
-from drsl_tf import files
-from drsl_tf import panel_files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.reporting import charts
@@ -26,53 +23,11 @@ from drsl_tf.reporting import svg
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.records import RunRecord
-from drsl_tf.training.results import ResultsFile
+from tests.drsl_tf.reporting.conftest import NAMES
+from tests.drsl_tf.reporting.conftest import ROUNDS
+from tests.drsl_tf.reporting.conftest import make_run
 
-_NAMES = list(cityscapes19().class_names)
 _VOID_TAGS = {"meta", "img", "br"}
-_ROUNDS = 3
-
-
-def _make_run(folder, name, experiment="drsl", seed=0, labelled=True, panels=True):
-    """Writes the record of a run that never took place."""
-    run_dir = os.path.join(str(folder), name)
-    os.makedirs(run_dir)
-    rng = np.random.default_rng([seed, len(experiment)])
-    results = ResultsFile(run_dir, experiment=experiment, seed=seed, class_names=_NAMES)
-    for stage in range(_ROUNDS + 1):
-        confusion = None
-        if labelled:
-            matrix = rng.integers(0, 50, (19, 20))
-            matrix[:, -1] = 0
-            matrix[np.arange(19), np.arange(19)] += 300 * (stage + 1)
-            matrix[:, 16] = matrix[16] = 0  # No train anywhere.
-            confusion = ConfusionMatrix.from_matrix(matrix)
-        report = None
-        if stage:
-            known = dict(zip(_NAMES, rng.uniform(0.5, 1, 19).tolist()))
-            report = {
-                "fraction": 0.2, "accuracy": 0.9 if labelled else None, "thresholds": known,
-                "fractions": {**known, "train": None},
-                "accuracies": {**known, "train": None} if labelled else None,
-                "mode_usage": {n: [0, 0] if n == "train" else [30, 10] for n in _NAMES},
-            }  # fmt: skip
-        results.record_stage(stage, confusion, report, 60.0 * (stage + 1))
-    if panels:
-        content = {
-            "frames": ["a<b/one", "a<b/two"], "class_names": _NAMES,
-            "palette": [list(color) for color in cityscapes19().palette], "modes_per_class": 2,
-        }  # fmt: skip
-        os.makedirs(os.path.join(run_dir, "panels"))
-        files.write_json(panel_files.locate_index(run_dir), content)
-        for frame in range(2):
-            for stage in range(_ROUNDS + 1):
-                for panel in panel_files.PANELS:
-                    if panel == "pseudo_label" and not stage:
-                        continue
-                    path = panel_files.locate_panel(run_dir, panel, frame, stage)
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
-                    Image.new("RGB", (8, 4), (frame, stage, len(panel))).save(path)
-    return run_dir
 
 
 class _Page(HTMLParser):
@@ -122,24 +77,15 @@ def _parse(text):
 
 
 @pytest.fixture(scope="module")
-def run_dirs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    runs = [_make_run(folder, f"drsl_{seed}", seed=seed) for seed in range(3)]
-    return [*runs, _make_run(folder, "cbst", experiment="cbst & more", panels=False)]
-
-
-@pytest.fixture(scope="module")
-def report(run_dirs, tmp_path_factory):
-    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
-    page.write_report(run_dirs, str(path))
-    text = path.read_text(encoding="utf-8")
+def report(report_path):
+    text = report_path.read_text(encoding="utf-8")
     return text, _parse(text)
 
 
 def test_the_page_stands_alone(report):
     text, parsed = report
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
-    frames, per_run = 2, 2 + 3 * (_ROUNDS + 1) + _ROUNDS
+    frames, per_run = 2, 2 + 3 * (ROUNDS + 1) + ROUNDS
     assert len(parsed.sources) == 3 * frames * per_run
     for source in parsed.sources:
         kind, data = source.split(",")
@@ -175,26 +121,26 @@ def test_every_part_is_there(report):
     } <= parsed.charts.keys()
     for title in ("drsl: IoU", "drsl, round 3"):
         written = [text for tag, _, text in parsed.charts[title] if tag == "text"]
-        assert set(_NAMES) <= set(written), title
+        assert set(NAMES) <= set(written), title
 
 
 def test_means_and_spreads_are_those_of_the_seeds(report, run_dirs):
     _, parsed = report
     scores = [json.load(open(os.path.join(r, "results.json")))["stages"] for r in run_dirs[:3]]
-    for stage in (0, _ROUNDS):
+    for stage in (0, ROUNDS):
         mious = [stages[stage]["miou"] for stages in scores]
         assert f"{statistics.mean(mious):.2f} ± {statistics.stdev(mious):.2f}" in parsed.texts
         roads = [stages[stage]["iou"]["road"] for stages in scores]
         expected = f"{statistics.mean(roads):.1f} ± {statistics.stdev(roads):.1f}"
         assert expected in [text for _, _, text in parsed.charts["drsl: IoU"]]
-    gains = [stages[_ROUNDS]["miou"] - stages[0]["miou"] for stages in scores]
+    gains = [stages[ROUNDS]["miou"] - stages[0]["miou"] for stages in scores]
     assert f"{statistics.mean(gains):.2f} ± {statistics.stdev(gains):.2f}" in parsed.texts
 
 
 def test_confusion_is_summed_over_the_seeds(report, run_dirs):
     _, parsed = report
     (group, _) = group_runs([RunRecord(run_dir) for run_dir in run_dirs])
-    matrix = group.sum_confusion(_ROUNDS)
+    matrix = group.sum_confusion(ROUNDS)
     share = matrix[0, 0] / matrix[0].sum()
     boxes = parsed.charts["drsl, round 3"]
     assert f"{100 * share:.0f}" in [text for tag, _, text in boxes if tag == "text"]
@@ -225,7 +171,7 @@ def test_no_text_overlaps_another_or_leaves_its_chart(report):
 
 
 def test_a_target_without_labels_is_reported_without_scores(tmp_path):
-    run = RunRecord(_make_run(tmp_path, "run", labelled=False, panels=False))
+    run = RunRecord(make_run(tmp_path, "run", labelled=False, panels=False))
     parsed = _parse(page.format_report([run]))
     assert "Confusion on the target" not in parsed.texts
     assert "Mean IoU on the target" not in parsed.charts
@@ -233,7 +179,7 @@ def test_a_target_without_labels_is_reported_without_scores(tmp_path):
 
 
 def test_a_run_that_has_only_begun_is_reported(tmp_path):
-    run_dir = _make_run(tmp_path, "run")
+    run_dir = make_run(tmp_path, "run")
     path = os.path.join(run_dir, "results.json")
     content = json.load(open(path))
     content["stages"] = content["stages"][:1]
@@ -258,7 +204,7 @@ def test_what_is_no_run_is_named(tmp_path):
         path.write_text(content)
         with pytest.raises(UserError, match=message):
             RunRecord(str(tmp_path))
-    run_dir = _make_run(tmp_path, "run")
+    run_dir = make_run(tmp_path, "run")
     with open(confusion_files.locate_confusion(run_dir, 0), "w", encoding="utf-8") as file:
         file.write("a,b\nc,1\n")
     with pytest.raises(UserError, match="round_0.csv"):

@@ -1,0 +1,73 @@
+"""Records of runs that never took place, and the report on them."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.label_spaces import cityscapes19
+from drsl_tf import files
+from drsl_tf import panel_files
+from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.reporting import page
+from drsl_tf.training.results import ResultsFile
+
+NAMES = list(cityscapes19().class_names)
+ROUNDS = 3
+
+
+def make_run(folder, name, experiment="drsl", seed=0, labelled=True, panels=True):
+    """Writes the record of a run that never took place."""
+    run_dir = os.path.join(str(folder), name)
+    os.makedirs(run_dir)
+    rng = np.random.default_rng([seed, len(experiment)])
+    results = ResultsFile(run_dir, experiment=experiment, seed=seed, class_names=NAMES)
+    for stage in range(ROUNDS + 1):
+        confusion = None
+        if labelled:
+            matrix = rng.integers(0, 50, (19, 20))
+            matrix[:, -1] = 0
+            matrix[np.arange(19), np.arange(19)] += 300 * (stage + 1)
+            matrix[:, 16] = matrix[16] = 0  # No train anywhere.
+            confusion = ConfusionMatrix.from_matrix(matrix)
+        report = None
+        if stage:
+            known = dict(zip(NAMES, rng.uniform(0.5, 1, 19).tolist()))
+            report = {
+                "fraction": 0.2, "accuracy": 0.9 if labelled else None, "thresholds": known,
+                "fractions": {**known, "train": None},
+                "accuracies": {**known, "train": None} if labelled else None,
+                "mode_usage": {n: [0, 0] if n == "train" else [30, 10] for n in NAMES},
+            }  # fmt: skip
+        results.record_stage(stage, confusion, report, 60.0 * (stage + 1))
+    if panels:
+        content = {
+            "frames": ["a<b/one", "a<b/two"], "class_names": NAMES,
+            "palette": [list(color) for color in cityscapes19().palette], "modes_per_class": 2,
+        }  # fmt: skip
+        os.makedirs(os.path.join(run_dir, "panels"))
+        files.write_json(panel_files.locate_index(run_dir), content)
+        for frame in range(2):
+            for stage in range(ROUNDS + 1):
+                for panel in panel_files.PANELS:
+                    if panel == "pseudo_label" and not stage:
+                        continue
+                    path = panel_files.locate_panel(run_dir, panel, frame, stage)
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    Image.new("RGB", (8, 4), (frame, stage, len(panel))).save(path)
+    return run_dir
+
+
+@pytest.fixture(scope="package")
+def run_dirs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    runs = [make_run(folder, f"drsl_{seed}", seed=seed) for seed in range(3)]
+    return [*runs, make_run(folder, "cbst", experiment="cbst & more", panels=False)]
+
+
+@pytest.fixture(scope="package")
+def report_path(run_dirs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
+    page.write_report(run_dirs, str(path))
+    return path
