@@ -2,6 +2,9 @@
 
 All files and parameters become one text before gin sees any of it: gin alone would refuse a
 parameter on a name that only a file imports, and would pass over bindings that nothing uses.
+
+A file may put another part in the place of one that an earlier file chose, such as another
+network. What the earlier files bound for the part that left goes with it.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ class Binding(NamedTuple):
     argument: str
     value: Any
     origin: str
+    position: int
 
     @property
     def key(self) -> str:
@@ -86,6 +90,7 @@ class Configuration:
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
         self._imports: Dict[str, config_parser.ImportStatement] = {}
         self._bindings: Dict[str, Binding] = {}
+        self._overridden: List[Binding] = []
         for gin_file in gin_files:
             self._read_file(gin_file, [], os.getcwd())
         for param in gin_params:
@@ -129,6 +134,8 @@ class Configuration:
     def apply(self, root: Callable) -> Callable:
         """Checks the configuration and hands it to gin.
 
+        Bindings of parts that a later file replaced are dropped.
+
         Args:
             root: the callable that the experiment starts from; all that is bound must be
                 reachable from it.
@@ -139,6 +146,7 @@ class Configuration:
         Raises:
             UserError: when a binding or macro is unknown, unused or missing.
         """
+        self._drop_replaced(root)
         self._check(root)
         gin.clear_config()
         try:
@@ -166,7 +174,10 @@ class Configuration:
                 self._read_file(statement.filename, including, folder)
             elif isinstance(statement, config_parser.BindingStatement):
                 scope, selector, argument, value, _ = statement
-                binding = Binding(scope, selector, argument, value, origin)
+                position = len(self._bindings) + len(self._overridden)
+                binding = Binding(scope, selector, argument, value, origin, position)
+                if binding.key in self._bindings:
+                    self._overridden.append(self._bindings[binding.key])
                 self._bindings[binding.key] = binding
 
     def _resolve(self, selector: str, origin: str) -> Any:
@@ -192,14 +203,19 @@ class Configuration:
             f"{_suggest(first, names)}. Add an import line, or mend the name."
         )
 
-    def _walk(self, root) -> Tuple[Dict[Any, str], set, set]:
-        """Follows references from the root: reached objects, scopes and macros."""
+    def _walk(self, root, overridden: Sequence[Binding] = ()) -> Tuple[Dict[Any, str], set, set]:
+        """Follows references from the root: reached objects, scopes and macros.
+
+        `overridden` are bindings to follow beside those in force.
+        """
         by_object: Dict[Any, List[Binding]] = {}
-        macros = {b.key: b for b in self._bindings.values() if not b.argument}
-        for binding in self._bindings.values():
+        macros: Dict[str, List[Binding]] = {}
+        for binding in [*self._bindings.values(), *overridden]:
             if binding.argument:
                 target = self._resolve(binding.selector, binding.origin)
                 by_object.setdefault(target, []).append(binding)
+            else:
+                macros.setdefault(binding.key, []).append(binding)
         reached = {root: f"{root.__module__.rsplit('.', 1)[-1]}.{root.__name__}"}
         scopes, used_macros, waiting = set(), set(), list(by_object.get(root, []))
         while waiting:
@@ -213,7 +229,7 @@ class Configuration:
                         )
                     if value.name not in used_macros:
                         used_macros.add(value.name)
-                        waiting.append(macros[value.name])
+                        waiting += macros[value.name]
                 elif isinstance(value, Reference):
                     *outer, name = value.name.split("/")
                     scopes.update(outer)
@@ -223,11 +239,43 @@ class Configuration:
                         waiting += by_object.get(target, [])
         return reached, scopes, used_macros
 
+    def _is_used(self, binding, reached, scopes, used_macros) -> bool:
+        """Tells whether a walk, whose three findings are given, came by a binding."""
+        if not binding.argument:
+            return binding.key in used_macros
+        target = self._resolve(binding.selector, binding.origin)
+        return target in reached and set(binding.scope.split("/")) - {""} <= scopes
+
+    def _drop_replaced(self, root):
+        """Drops what was bound for parts before other parts took their place.
+
+        Whatever is bound afterwards, by a parameter above all, means what is in force and stays,
+        to be refused if nothing uses it.
+        """
+        replaced = [
+            self._bindings[binding.key].position
+            for binding in self._overridden
+            if any(isinstance(value, Reference) for value in _iterate_values(binding.value))
+        ]
+        if not replaced:
+            return
+        in_force = self._walk(root)
+        ever = self._walk(root, self._overridden)
+        self._bindings = {
+            key: binding
+            for key, binding in self._bindings.items()
+            if self._is_used(binding, *in_force)
+            or not self._is_used(binding, *ever)
+            or binding.position > max(replaced)
+        }
+        self._overridden = []
+
     def _check(self, root):
         reached, scopes, used_macros = self._walk(root)
         for binding in self._bindings.values():
+            is_used = self._is_used(binding, reached, scopes, used_macros)
             if not binding.argument:
-                if binding.key not in used_macros:
+                if not is_used:
                     raise UserError(
                         f"{binding.origin} defines {binding.key}, which nothing uses"
                         f"{_suggest(binding.key, used_macros)}. Mend the name or drop the line."
@@ -241,7 +289,7 @@ class Configuration:
                     f"parameter {binding.argument!r}{_suggest(binding.argument, names)}. It has: "
                     f"{', '.join(names)}."
                 )
-            if target not in reached or not set(binding.scope.split("/")) - {""} <= scopes:
+            if not is_used:
                 raise UserError(
                     f"{binding.origin} binds {binding.key}, but nothing that the experiment uses "
                     f"refers to it. Reach it by @ from {reached[root]}, or drop the line."

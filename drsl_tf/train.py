@@ -3,6 +3,7 @@
   python -m drsl_tf.train --gin_file=gin_configs/demo.gin
   python -m drsl_tf.train --gin_file=gin_configs/synthia2cs.gin --run_dir=runs/first
   python -m drsl_tf.train --gin_file=demo.gin --gin_param="SOURCE_STEPS = 20"
+  python -m drsl_tf.train --gin_file=gta2cs.gin --gin_file=runs/memory_24gb.gin
 
 The run directory receives config.gin, results.json, pseudo_labels/, checkpoints/ and figure.png.
 The same command, run again, goes on where it stopped; --fresh starts over instead.
@@ -17,13 +18,17 @@ from absl import flags
 from data_pipelines import cli
 
 _GIN_FILE = flags.DEFINE_multi_string(
-    "gin_file", None, "Configuration: a path, or the name of a file in gin_configs/."
+    "gin_file",
+    None,
+    "Configuration: a path, or the name of a file in gin_configs/; of several, later ones win.",
 )
 _GIN_PARAM = flags.DEFINE_multi_string(
     "gin_param", [], 'One more binding, such as "SOURCE_STEPS = 20"; wins over every file.'
 )
 _RUN_DIR = flags.DEFINE_string(
-    "run_dir", None, "Where the run is written; by default runs/NAME for NAME.gin."
+    "run_dir",
+    None,
+    "Where the run is written; by default runs/NAME for NAME.gin, runs/NAME-OTHER for two files.",
 )
 _FRESH = flags.DEFINE_bool(
     "fresh", False, "Start over: what is in the run directory is moved to RUN_DIR.old-N."
@@ -33,8 +38,8 @@ _FRESH = flags.DEFINE_bool(
 def main() -> None:
     """Reads the configuration and runs the experiment."""
     cli.require_flags("gin_file")
-    name = os.path.splitext(os.path.basename(_GIN_FILE.value[-1]))[0]
-    run_dir = _RUN_DIR.value or os.path.join("runs", name)
+    names = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
+    run_dir = _RUN_DIR.value or os.path.join("runs", "-".join(names))
     from drsl_tf.training import launcher  # TensorFlow takes seconds, --help must not.
 
     launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)

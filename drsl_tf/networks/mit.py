@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Optional
 
 import keras
@@ -58,6 +59,13 @@ def mit(
     """
     if variant not in _VARIANTS:
         raise UserError(f"mit.variant is {variant!r}: use one of {', '.join(_VARIANTS)}.")
+    if weights is not None and not os.path.isfile(weights):
+        raise UserError(
+            f"The weight file {weights!r} of 'mit_{variant}' does not exist, and none can be "
+            f"downloaded from here. SegFormer's authors publish mit_{variant}.pth; docs/recipes.md "
+            "has the line that turns it into an .npz file. Give that file's path as weights, or "
+            "None for random weights."
+        )
     trunk = _build_trunk(variant, drop_path_rate)
     if weights is not None and weights.endswith(".npz"):
         load_published_mit(trunk, weights)

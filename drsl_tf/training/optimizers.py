@@ -15,8 +15,8 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate that decays over the source stage and, again, over each round.
 
     Within a stage of n steps, step t has the rate r * (1 - t / n) ** power, the "poly" schedule
-    of DeepLab; power 0 keeps it constant. In the source stage it rises linearly over the first
-    `warmup_steps`.
+    of DeepLab; power 0 keeps it constant. The source stage can also drop its rate by steps, and
+    the first steps of the run, whatever their stage, can rise to it linearly.
 
     Args:
         source_rate: rate r of the source stage.
@@ -25,6 +25,9 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         steps_per_round: steps of a round, for the decay; None keeps the rounds' rate constant.
         power: exponent of the decay.
         warmup_steps: steps of the rise from 0.
+        drop_every: steps of the source stage after which its rate is multiplied by `drop_factor`,
+            again and again; None never drops it.
+        drop_factor: see `drop_every`.
     """
 
     def __init__(
@@ -36,10 +39,14 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         steps_per_round: Optional[int] = None,
         power: float = 0.9,
         warmup_steps: int = 0,
+        drop_every: Optional[int] = None,
+        drop_factor: float = 0.1,
     ):
         for name, rate in (("source_rate", source_rate), ("adaptation_rate", adaptation_rate)):
             if rate <= 0:
                 raise UserError(f"StageSchedule.{name} is {rate}; it must be above 0.")
+        if drop_every is not None and drop_every < 1:
+            raise UserError(f"StageSchedule.drop_every is {drop_every}; it must be at least 1.")
         self._config = {
             "source_rate": source_rate,
             "source_steps": source_steps,
@@ -47,6 +54,8 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "steps_per_round": steps_per_round,
             "power": power,
             "warmup_steps": warmup_steps,
+            "drop_every": drop_every,
+            "drop_factor": drop_factor,
         }
 
     def __call__(self, step):
@@ -62,15 +71,19 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         step = tf.cast(step, tf.float32)
         source_steps = float(config["source_steps"])
         source = config["source_rate"] * self._decay(step, source_steps)
-        if config["warmup_steps"]:
-            source *= tf.minimum(1.0, (step + 1.0) / config["warmup_steps"])
+        if config["drop_every"]:
+            drops = tf.floor(step / float(config["drop_every"]))
+            source *= tf.pow(float(config["drop_factor"]), drops)
         adaptation = tf.constant(config["adaptation_rate"], tf.float32)
         if config["steps_per_round"]:
             length = float(config["steps_per_round"])
             # floormod of step - source_steps is not negative where it counts.
             within = tf.math.floormod(step - source_steps, length)
             adaptation *= self._decay(within, length)
-        return tf.where(step < source_steps, source, adaptation)
+        rate = tf.where(step < source_steps, source, adaptation)
+        if config["warmup_steps"]:
+            rate *= tf.minimum(1.0, (step + 1.0) / config["warmup_steps"])
+        return rate
 
     def _decay(self, step, length):
         left = 1.0 - tf.clip_by_value(step / max(length, 1.0), 0.0, 1.0)

@@ -100,6 +100,8 @@ def run(
     with strategy.scope():
         model = build_model(data.label_space)
         model.compile(optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False)
+    if model.labels_online and schedule.rounds:
+        data.make_unlabelled_target_stream()  # A sampler that it cannot have is refused now.
     watchers = []
     if get_worker_index(strategy) == 0:
         watchers = make_callbacks(

@@ -23,6 +23,11 @@ def make_part(*, size: int = 3, inner: Optional[Callable] = None):
     return size, inner and inner()
 
 
+def make_other(*, width: int = 1):
+    """Stands for what another file puts in the place of `make_part`."""
+    return width
+
+
 def make_unused(*, size: int = 3):
     """Stands for what nothing refers to."""
     return size
@@ -96,6 +101,48 @@ def test_what_cannot_be_meant_is_refused(tmp_path, line, words):
         Configuration([path], [line]).apply(experiment)
     for word in words:
         assert word in str(caught.value)
+
+
+_REPLACING = """
+from __gin__ import dynamic_registration
+from tests.drsl_tf import test_configuration
+
+test_configuration.experiment.part = @test_configuration.make_other()
+test_configuration.make_other.width = 7
+"""
+
+
+def test_a_part_that_a_later_file_replaces_takes_its_bindings_with_it(tmp_path):
+    deeper = "test_configuration.make_part.inner = @test_configuration.make_unused\n"
+    deeper += "test_configuration.make_unused.size = %DEPTH\nDEPTH = 2\n"
+    files = [_write(tmp_path, _TEXT + deeper), _write(tmp_path, _REPLACING, "other.gin")]
+    configuration = Configuration(files)
+    assert configuration.apply(experiment)() == (5, "two", 7)
+    assert set(configuration.bindings) == {
+        "test_configuration.experiment.first",
+        "test_configuration.experiment.part",
+        "test_configuration.make_other.width",
+        "FIRST",
+    }
+    again = Configuration([_write(tmp_path, configuration.format_text(), "config.gin")])
+    assert again.apply(experiment)() == (5, "two", 7)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "small/test_configuration.make_part.size = 4",
+        "test_configuration.make_unused.size = 4",
+        "DEPTH = 4",
+    ],
+)
+@pytest.mark.parametrize("as_file", [False, True])
+def test_what_is_bound_for_a_replaced_part_afterwards_is_refused(tmp_path, line, as_file):
+    files = [_write(tmp_path, _TEXT), _write(tmp_path, _REPLACING, "other.gin")]
+    if as_file:
+        files.append(_write(tmp_path, line, "last.gin"))
+    with pytest.raises(UserError, match="nothing"):
+        Configuration(files, [] if as_file else [line]).apply(experiment)
 
 
 def test_a_circle_of_includes_is_named(tmp_path):

@@ -1,0 +1,28 @@
+"""AdamW as the recipes of transformers use it: norms and biases do not decay."""
+
+from __future__ import annotations
+
+import keras
+
+# A name that does not end in "kernel", or in "kernel:0" on Keras 2.
+_NO_KERNEL = r"^(?!.*kernel(:\d+)?$)"
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class KernelAdamW(keras.optimizers.AdamW):
+    """Keras's AdamW whose weight decay moves kernels alone.
+
+    I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019: each step takes
+    rate * weight_decay * w off a weight, beside Adam's own step. Biases, scales and offsets of
+    norms, and modes do not decay, as under `GradientUpdate.weight_decay`, whose coupled decay is
+    not meant for Adam.
+
+    Args:
+        learning_rate: a float or a schedule.
+        weight_decay: strength of the decay, on top of the learning rate.
+        **settings: further arguments of `keras.optimizers.AdamW`.
+    """
+
+    def __init__(self, learning_rate=0.001, weight_decay: float = 0.004, **settings):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **settings)
+        self.exclude_from_weight_decay(var_names=[_NO_KERNEL])

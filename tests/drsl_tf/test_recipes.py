@@ -1,0 +1,306 @@
+"""The recipes of the paper's setting: complete in every combination, right in their values."""
+
+import itertools
+import os
+
+import gin
+import keras
+import numpy as np
+import pytest
+
+from data_pipelines import class_statistics
+from data_pipelines.domain import Domain
+from data_pipelines.errors import UserError
+from drsl_tf import common
+from drsl_tf.configuration import Configuration
+from drsl_tf.experiments import Experiment
+from drsl_tf.training import trainer
+from drsl_tf.training.kernel_adamw import KernelAdamW
+from drsl_tf.training.optimizers import StageSchedule
+from tests.drsl_tf.training import streets
+
+_NAMES = [s + c for s in ("gta2cs", "synthia2cs") for c in ("", "_cbst", "_source_only")]
+_NETWORKS = {
+    "deeplab_v2": [],
+    "deeplab_v3plus": ["runs/deeplab_v3plus.gin"],
+    "fcn8s": ["runs/fcn8s.gin"],
+    "segformer_b0": ["runs/segformer.gin", "models/segformer_mit_b0.gin"],
+    "segformer_b5": ["runs/segformer.gin"],
+}
+_MEMORY = [[], *([f"runs/memory_{size}gb.gin"] for size in (11, 24, 80))]
+_SAMPLING = [[], ["data/rare_classes_source.gin"], ["data/rare_classes.gin"]]
+_TEACHER = ["models/mean_teacher.gin", "models/class_mix.gin"]
+_MODES = ["models/mean_teacher_modes.gin"]
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    yield
+    gin.clear_config()
+
+
+def _read(files, params=()):
+    """Reads a configuration as the training command does; gives what is bound in the end."""
+    configuration = Configuration(files, params)
+    configuration.check_required(trainer.run, ["run_dir"])
+    configuration.apply(trainer.run)
+    return configuration.bindings
+
+
+def _list_combinations(name):
+    """All of them for the first experiment; each network with nothing and with all for others."""
+    memory, sampling = (_MEMORY, _SAMPLING) if name == _NAMES[0] else (_MEMORY[::2], _SAMPLING[::2])
+    for network in _NETWORKS.values():
+        for parts in itertools.product(memory, sampling):
+            yield [f"{name}.gin", *network, *parts[0], *parts[1]]
+        yield [f"{name}.gin", *network, *_TEACHER]
+        yield [f"{name}.gin", *network, *_TEACHER, *_MODES, *memory[-1], *_SAMPLING[1]]
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_combination_is_complete(name):
+    """Each is refused if a binding of a part that is not there were left over."""
+    for files in _list_combinations(name):
+        bindings = _read(files)
+        networks = [
+            key for key in bindings if key.endswith(("resnet101.weights", ".vgg16.weights"))
+        ]
+        expected = "segformer" not in "".join(files)
+        assert len(networks) == expected, files
+        has_modes = any(key.startswith("multimodal_head.") for key in bindings)
+        assert has_modes == (name in ("gta2cs", "synthia2cs") or _MODES[0] in files), files
+        assert ("mean_teacher" in "".join(files)) == any(
+            "OnlineDrslModel" in key for key in bindings
+        )
+
+
+@pytest.mark.parametrize("name", ["beyond_gta2cs", "beyond_synthia2cs"])
+def test_every_memory_preset_fits_what_is_beyond_the_paper(name):
+    for network, memory in itertools.product(([], ["models/segformer_mit_b0.gin"]), _MEMORY):
+        bindings = _read([f"{name}.gin", *network, *memory])
+        assert bindings["builder.build_model.model"] == "@online_model.OnlineDrslModel"
+
+
+def test_presets_change_memory_alone():
+    for name in ("gta2cs", "beyond_synthia2cs"):
+        plain = _read([f"{name}.gin"])
+        for memory in _MEMORY[1:]:
+            bindings = _read([f"{name}.gin", *memory])
+            differing = {key for key in bindings if bindings[key] != plain.get(key)}
+            assert plain.keys() <= bindings.keys()
+            assert differing <= {
+                "trainer.run.precision",
+                "trainer.run.inference_batch",
+                "gradient_update.GradientUpdate.micro_batches",
+            }
+
+
+def test_controls_take_as_many_steps_with_every_network():
+    for name in ("gta2cs", "synthia2cs"):
+        for network in _NETWORKS.values():
+            run, cbst, control = (
+                _read([f"{name}{kind}.gin", *network]) for kind in ("", "_cbst", "_source_only")
+            )
+            source, rounds, each = (
+                int(run[key]) for key in ("SOURCE_STEPS", "ROUNDS", "STEPS_PER_ROUND")
+            )
+            assert int(control["SOURCE_STEPS"]) == source + rounds * each
+            assert control["ROUNDS"] == "0"
+            assert cbst.items() - {("EXPERIMENT", cbst["EXPERIMENT"])} <= run.items()
+
+
+def _make_schedule(optimizer):
+    return StageSchedule(**optimizer.get_config()["learning_rate"]["config"])
+
+
+# (files, optimizer, {step: learning rate}), by the recipes in docs/recipes.md.
+_RATES = {
+    "sgd": (
+        ["gta2cs.gin"],
+        keras.optimizers.SGD,
+        {0: 2.5e-4, 45000: 2.5e-4 * 0.5**0.9, 90000: 5e-5, 95949: 5e-5, 120000: 5e-5},
+    ),
+    "adam": (
+        ["gta2cs.gin", "runs/fcn8s.gin"],
+        keras.optimizers.Adam,
+        {0: 1e-5, 49999: 1e-5, 50000: 1e-6, 89999: 1e-6, 90000: 2e-6, 120000: 2e-6},
+    ),
+    "adamw": (
+        ["synthia2cs.gin", "runs/segformer.gin"],
+        KernelAdamW,
+        {0: 6e-5 / 1500, 749: 3e-5 * (1 - 749 / 90000), 45000: 3e-5, 90000: 1.2e-5},
+    ),
+    "online": (
+        ["beyond_gta2cs.gin"],
+        KernelAdamW,
+        {0: 6e-5 / 1500, 1499: 6e-5 * (1 - 1499 / 40000), 20000: 3e-5, 39999: 6e-5 / 40000},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _RATES)
+def test_optimizers_and_their_rates(name):
+    files, kind, rates = _RATES[name]
+    optimizer = Experiment(files).get("optimizer")()
+    assert type(optimizer) is kind
+    schedule = _make_schedule(optimizer)
+    for step, rate in rates.items():
+        assert float(schedule(step)) == pytest.approx(rate, rel=2e-3), step
+    config = optimizer.get_config()
+    if name == "sgd":
+        assert config["momentum"] == 0.9
+    elif name != "adam":
+        assert config["weight_decay"] == 0.01
+
+
+@pytest.mark.parametrize(
+    "files, decay, factor, parts",
+    [
+        (["gta2cs.gin"], "0.0005", "10.0", "1"),
+        (
+            ["synthia2cs.gin", "runs/deeplab_v3plus.gin", "runs/memory_80gb.gin"],
+            "0.0005",
+            "10.0",
+            "1",
+        ),
+        (["gta2cs.gin", "runs/fcn8s.gin", "runs/memory_11gb.gin"], "0.0", "1.0", "%SOURCE_BATCH"),
+        (
+            ["gta2cs.gin", "runs/segformer.gin", "runs/memory_24gb.gin"],
+            "0.0",
+            "10.0",
+            "%SOURCE_BATCH",
+        ),
+    ],
+)
+def test_gradient_updates(files, decay, factor, parts):
+    bindings = _read(files)
+    prefix = "gradient_update.GradientUpdate."
+    found = [
+        bindings[prefix + key] for key in ("weight_decay", "head_rate_factor", "micro_batches")
+    ]
+    assert found == [decay, factor, parts]
+    batch = 3
+    update = Experiment(files, [f"SOURCE_BATCH = {batch}"]).get("gradient_update")
+    assert update.micro_batches == (batch if parts.startswith("%") else 1)
+
+
+def test_streams_of_the_full_size():
+    data = Experiment(["gta2cs.gin", "data/rare_classes.gin"]).get("data")
+    with pytest.raises(UserError, match="target_sampler"):
+        data.make_unlabelled_target_stream()
+    data = Experiment(["beyond_gta2cs.gin"]).get("data")
+    target = data.make_unlabelled_target_stream()
+    assert target.augmenter.size == (512, 1024) and target.batch_size == 1
+
+
+# (experiment without modes, further files and parameters, stride of the logits)
+_MODELS = {
+    "deeplab_v2": ("gta2cs", [], ["resnet.resnet101.freeze_batch_norm = False"], 8),
+    "deeplab_v3plus": ("synthia2cs", _NETWORKS["deeplab_v3plus"], [], 4),
+    # Narrow: fc6 alone would have 103 million weights.
+    "fcn8s": ("gta2cs", _NETWORKS["fcn8s"], ["vgg.vgg16.fc_units = 8"], 8),
+    "segformer_b0": ("synthia2cs", _NETWORKS["segformer_b0"], [], 4),
+    "segformer_b5": ("gta2cs", _NETWORKS["segformer_b5"], [], 4),
+}
+
+
+def _list_models():
+    for name in _MODELS:
+        for with_modes in (True, False):
+            slow = name == "segformer_b5" or (name.startswith("deeplab") and not with_modes)
+            yield pytest.param(name, with_modes, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("name, with_modes", _list_models())
+def test_every_network_is_built_with_either_head(name, with_modes):
+    setting, files, params, stride = _MODELS[name]
+    experiment = setting if with_modes else f"{setting}_cbst"
+    model = Experiment([f"{experiment}.gin", *files], ["WEIGHTS = None", *params]).build_model()
+    classes = 19 if setting == "gta2cs" else 16
+    outputs = model(np.full((1, 64, 128, 3), 100.0, "float32"))
+    assert tuple(outputs[common.LOGITS].shape) == (1, 64 // stride, 128 // stride, classes)
+    assert model.logits_stride == stride
+    assert (common.EMBEDDING in outputs) == with_modes
+    if with_modes:
+        step = 16 if name == "deeplab_v3plus" else 8
+        assert tuple(outputs[common.EMBEDDING].shape) == (1, 64 // step, 128 // step, 64)
+        assert tuple(model.multimodal_head.modes.shape) == (classes, 3, 64)
+    frozen = [
+        layer
+        for part in model.base.layers
+        for layer in getattr(part, "layers", [])
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable
+    ]
+    assert len(frozen) == (104 if name == "deeplab_v3plus" else 0)
+
+
+@pytest.mark.parametrize(
+    "network, factory",
+    [("deeplab_v2", "ResNet101"), ("deeplab_v3plus", "ResNet101"), ("fcn8s", "VGG16")],
+)
+def test_a_download_that_fails_ends_in_the_mend(monkeypatch, network, factory):
+    original = getattr(keras.applications, factory)
+
+    def build(weights=None, **arguments):
+        if weights == "imagenet":
+            raise Exception("URL fetch failure")
+        return original(weights=weights, **arguments)
+
+    monkeypatch.setattr(keras.applications, factory, build)
+    params = ["vgg.vgg16.fc_units = 8"] if network == "fcn8s" else []
+    experiment = Experiment(["gta2cs.gin", *_NETWORKS[network]], params)
+    with pytest.raises(UserError, match="cannot be fetched.*give its path.*weights=None"):
+        experiment.build_model()
+
+
+@pytest.mark.parametrize("network", ["fcn8s", "segformer_b0", "segformer_b5"])
+def test_a_missing_weight_file_is_named(network):
+    params = ["WEIGHTS = 'nowhere/weights.h5'"]
+    params += ["vgg.vgg16.fc_units = 8"] if network == "fcn8s" else []
+    experiment = Experiment(["gta2cs.gin", *_NETWORKS[network]], params)
+    with pytest.raises(UserError, match="nowhere/weights.h5.*does not exist"):
+        experiment.build_model()
+
+
+def test_segformer_says_how_its_weights_are_made():
+    experiment = Experiment(["beyond_gta2cs.gin"])
+    with pytest.raises(UserError, match=r"weights/mit_b5.npz.*mit_b5.pth.*docs/recipes.md"):
+        experiment.build_model()
+
+
+def test_statistics_are_counted_at_the_first_start_alone(tmp_path, monkeypatch):
+    """From the gin files on: a second start reads no label, one after a change reads them."""
+    game, camera = streets.render_roots(tmp_path, num_source=3)
+    read = []
+    read_label = Domain.read_label
+
+    def watch(self, path):
+        read.append(path)
+        return read_label(self, path)
+
+    def start():
+        params = [f"GTA5 = '{game}'", f"CITYSCAPES = '{camera}'"]
+        params.append("source/rare_classes.RareClassSampler.min_pixels = 1")
+        data = Experiment(["gta2cs.gin", "data/rare_classes.gin"], params).get("data")
+        data.audit(str(tmp_path / "run" / "audit"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Domain, "read_label", watch)
+            return data, data.make_source_stream()
+
+    data, first = start()
+    labels = sorted(pair.label_path for pair in data.source_pairs)
+    assert sorted(read) == labels and first.weights.sum() == pytest.approx(1.0)
+    _, second = start()
+    assert len(read) == len(labels)
+    np.testing.assert_array_equal(first.weights, second.weights)
+
+    os.replace(labels[1], labels[1] + ".old")
+    with open(labels[0], "rb") as one, open(labels[1], "wb") as other:
+        other.write(one.read())
+    _, changed = start()
+    assert len(read) == 2 * len(labels)
+    counts = class_statistics.count_pixels(
+        data.source_pairs, data.source.read_label, data.label_space.class_names
+    )
+    np.testing.assert_array_equal(counts[0], counts[1])
+    assert changed.weights[0] == pytest.approx(changed.weights[1])
