@@ -12,6 +12,7 @@ from typing import Tuple
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from data_pipelines.domain import Pair
 
@@ -95,6 +96,21 @@ def resize_image(image, size):
         lambda: tf.image.resize(image, size, antialias=True),
     )
     return tf.ensure_shape(resized, (*size, 3))
+
+
+def resize_label_map(label: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resizes a label map to the size of another map of the same scene.
+
+    Args:
+        label: (H, W) uint8.
+        size: (height, width) in pixels.
+
+    Returns:
+        (height, width) uint8, each pixel the nearest one of `label`.
+    """
+    if label.shape == tuple(size):
+        return label
+    return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def _make_batch(held, with_labels):

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from data_pipelines.augment import Augmenter
 from data_pipelines.domain import Pair
+from data_pipelines.images import resize_label_map
 
 SOURCE = "source"
 TARGET = "target"
@@ -30,8 +31,9 @@ class Stream:
     Attributes:
         pairs: images and labels to draw from.
         read_image: path -> (H, W, 3) uint8.
-        read_label: path -> (H, W) uint8 with 255 = ignore; None reads no label and gives every
-            pixel of the image 0, so that 255 marks padding alone.
+        read_label: path -> (H, W) uint8 with 255 = ignore, at the image's size or, a map of the
+            whole image too, at another; None reads no label and gives every pixel of the image 0,
+            so that 255 marks padding alone.
         augmenter: makes a fixed-size pair of each.
         batch_size: images of this domain in a global batch.
         weights: (len(pairs),) float chance of each image, drawn with replacement; None draws
@@ -209,7 +211,9 @@ def _make_stream_batches(
         image = stream.read_image(image_path.decode())
         if stream.read_label is None:
             return image, np.zeros(image.shape[:2], np.uint8)
-        return image, stream.read_label(label_path.decode())
+        # Pseudo-labels have the size at which the network saw the image.
+        label = stream.read_label(label_path.decode())
+        return image, resize_label_map(label, image.shape[:2])
 
     def load(item, place):
         image, label = tf.numpy_function(

@@ -215,7 +215,8 @@ class PseudoLabeler:
             files.write_png(path, Image.fromarray(label))
             truth = None
             if pair.label_path is not None:
-                truth = _resize_labels(domain.read_label(pair.label_path), label.shape)
+                truth = domain.read_label(pair.label_path)
+                truth = image_batches.resize_label_map(truth, label.shape)
             return label, truth
 
         with (
@@ -258,12 +259,6 @@ def find_modes(outputs, modes):
     )
     nearest = tf.cast(metric_learning.nearest_modes(distances, flat), tf.int32)
     return tf.reshape(flat * modes.shape[1] + nearest, tf.shape(embedding)[:3])
-
-
-def _resize_labels(labels, shape):
-    if labels.shape == shape:
-        return labels
-    return np.asarray(Image.fromarray(labels).resize(shape[::-1], Image.Resampling.NEAREST))
 
 
 class _Tally:

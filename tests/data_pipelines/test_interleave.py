@@ -75,6 +75,30 @@ def test_workers_get_what_replicas_of_one_worker_get():
         _assert_equal(batch, other)
 
 
+def test_labels_of_another_size_lie_on_their_image():
+    """Pseudo-labels made at half size: each of their pixels covers four of the image's."""
+    size = (32, 48)
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 19, (size[0] // 2, size[1] // 2)).astype(np.uint8)
+    large = small.repeat(2, axis=0).repeat(2, axis=1)
+    image = np.repeat(large[..., np.newaxis], 3, axis=2)
+
+    def collect(label):
+        stream = interleave.Stream(
+            pairs=[Pair("scene", "image", "label")],
+            read_image=lambda _: image,
+            read_label=lambda _: label,
+            augmenter=Augmenter(size=(16, 24), resize=size),
+            batch_size=1,
+        )
+        batches = interleave.make_training_batches(stream, stream, steps=4, seed=0, round_index=1)
+        return [batch["target"] for batch in batches.as_numpy_iterator()]
+
+    for found, expected in zip(collect(small), collect(large)):
+        np.testing.assert_array_equal(found["label"], expected["label"])
+        np.testing.assert_array_equal(found["image"][..., 0], found["label"])
+
+
 def test_rounds_and_seeds_differ():
     first, other_round, other_seed = _collect(), _collect(round_index=2), _collect(seed=4)
     for other in (other_round, other_seed):

@@ -123,6 +123,15 @@ def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, 
         assert left == {"report.json"}
 
 
+def test_pseudo_labels_of_another_size_than_the_images(roots, tmp_path):
+    size = (streets.SIZE[0] // 2, streets.SIZE[1] // 2)
+    results, _ = _run(roots, tmp_path / "run", rounds=1, inference_size=size)
+    assert [stage["round"] for stage in results.stages] == [0, 1]
+    pair = Cityscapes(root=roots[1]).list_pairs("train")[0]
+    label = Image.open(tmp_path / "run" / "pseudo_labels" / "round_1" / f"{pair.name}.png")
+    assert label.size == size[::-1]
+
+
 def test_the_figure_shows_every_panel(finished):
     run_dir, _, _ = finished
     with Image.open(run_dir / "figure.png") as figure:
