@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 
 import gin
 import keras
@@ -27,6 +28,7 @@ _NETWORKS = {
     "segformer_b0": ["runs/segformer.gin", "models/segformer_mit_b0.gin"],
     "segformer_b5": ["runs/segformer.gin"],
 }
+_FLAGS = ("--gin_file", "--gin_param")
 _MEMORY = [[], *([f"runs/memory_{size}gb.gin"] for size in (11, 24, 80))]
 _SAMPLING = [[], ["data/rare_classes_source.gin"], ["data/rare_classes.gin"]]
 _TEACHER = ["models/mean_teacher.gin", "models/class_mix.gin"]
@@ -264,7 +266,7 @@ def test_a_missing_weight_file_is_named(network):
 
 def test_segformer_says_how_its_weights_are_made():
     experiment = Experiment(["beyond_gta2cs.gin"])
-    with pytest.raises(UserError, match=r"weights/mit_b5.npz.*mit_b5.pth.*docs/recipes.md"):
+    with pytest.raises(UserError, match=r"data/weights/mit_b5.npz.*mit_b5.pth.*docs/recipes.md"):
         experiment.build_model()
 
 
@@ -304,3 +306,13 @@ def test_statistics_are_counted_at_the_first_start_alone(tmp_path, monkeypatch):
     )
     np.testing.assert_array_equal(counts[0], counts[1])
     assert changed.weights[0] == pytest.approx(changed.weights[1])
+
+
+def test_commands_of_the_documentation_are_complete():
+    with open("docs/recipes.md", encoding="utf-8") as file:
+        lines = [line for line in file if line.startswith("python -m drsl_tf.train")]
+    assert len(lines) > 10
+    for line in lines:
+        flags = [word.split("=", 1) for word in shlex.split(line)[3:]]
+        assert {name for name, _ in flags} <= {"--gin_file", "--gin_param", "--run_dir"}
+        _read(*([value for name, value in flags if name == wanted] for wanted in _FLAGS))

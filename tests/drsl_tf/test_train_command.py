@@ -75,6 +75,12 @@ def test_bad_flags_and_configurations_are_one_paragraph(tmp_path, arguments, wor
     assert not (tmp_path / "runs").exists() or "source_steps" in words
 
 
+def test_the_run_directory_is_named_after_every_file(tmp_path):
+    params = ["--gin_param=SOURCE_STEPS = -1"]
+    _call("--gin_file=demo.gin", "--gin_file=runs/smoke.gin", *params, cwd=tmp_path)
+    assert os.listdir(tmp_path / "runs") == ["demo-smoke"]
+
+
 def test_debug_shows_the_traceback(tmp_path):
     result = _call("--gin_file=nowhere.gin", "--debug", cwd=tmp_path)
     assert result.returncode != 0 and "Traceback" in result.stderr

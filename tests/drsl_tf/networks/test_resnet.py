@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
+from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.backbones import infer_output_stride
 from drsl_tf.networks.resnet import resnet101
@@ -63,6 +65,19 @@ def test_dilation_of_the_stages(base):
         for block in (1, 2):
             layer = trunk.get_layer(f"conv{stage}_block{block}_2_conv")
             assert layer.dilation_rate == (rate, rate), layer.name
+
+
+def test_weight_files_that_are_missing_or_do_not_fit(strided, tmp_path):
+    with pytest.raises(UserError, match="nowhere.h5.*does not exist"):
+        resnet101(weights="nowhere.h5")
+    path = str(tmp_path / "resnet101.h5")
+    save_weights(strided, path)
+    with h5py.File(path, "r+") as file:
+        for name in ("conv3_block1_1_conv", "conv4_block2_1_conv"):
+            del file[name]["weight_0"]
+            file[name]["weight_0"] = np.zeros((3, 3, 8, 8), "float32")
+    with pytest.raises(UserError, match="first layer that does not fit is 'conv3_block1_1_conv'"):
+        resnet101(weights=path)
 
 
 def test_frozen_batch_norm(base, image):
