@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from typing import Callable
 from typing import List
 from typing import Optional
@@ -15,6 +14,7 @@ from typing import Tuple
 from absl import logging
 
 from data_pipelines import files
+from data_pipelines import whole_files
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 
@@ -99,7 +99,6 @@ def write_stamp(
     import tensorflow as tf
 
     path = _locate_stamp(stamp_dir, domain, split)
-    partial = f"{path}.{uuid.uuid4().hex}.partial"
     stamp = {
         "schema": _SCHEMA,
         "domain": domain.name,
@@ -109,12 +108,13 @@ def write_stamp(
         "skipped": [list(entry) for entry in skipped],
     }
     try:
-        tf.io.gfile.makedirs(stamp_dir)
-        with tf.io.gfile.GFile(partial, "w") as file:
-            file.write(json.dumps(stamp, indent=1) + "\n")
-        tf.io.gfile.rename(partial, path, overwrite=True)
-    except tf.errors.OpError as error:
-        logging.warning("The audit's stamp %s cannot be written: %s", path, error.message)
+        whole_files.make_folder(stamp_dir)
+        content = (json.dumps(stamp, indent=1) + "\n").encode()
+        whole_files.write_whole(path, lambda file: file.write(content), shared=True)
+    except (OSError, tf.errors.OpError) as error:
+        logging.warning(
+            "The audit's stamp %s cannot be written: %s", path, getattr(error, "message", error)
+        )
 
 
 def _locate_stamp(stamp_dir, domain, split):

@@ -6,7 +6,6 @@ import concurrent.futures
 import hashlib
 import json
 import os
-import uuid
 from typing import Callable
 from typing import Optional
 from typing import Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from absl import logging
 
 from data_pipelines import files
+from data_pipelines import whole_files
 from data_pipelines.domain import Pair
 
 # Higher whenever the counts mean something else, so that older files no longer count.
@@ -103,13 +103,14 @@ def _write(path, fingerprint, pairs, class_names, counts):
         "pixels": dict(zip(class_names, total.tolist())),
         "images": {pair.name: row for pair, row in zip(pairs, counts.tolist())},
     }
-    partial = f"{path}.{uuid.uuid4().hex}.partial"
     try:
-        tf.io.gfile.makedirs(os.path.dirname(path))
-        with tf.io.gfile.GFile(partial, "w") as file:
-            file.write(json.dumps(content) + "\n")
-        tf.io.gfile.rename(partial, path, overwrite=True)
-    except tf.errors.OpError as error:
+        whole_files.make_folder(os.path.dirname(path))
+        whole_files.write_whole(
+            path, lambda file: file.write((json.dumps(content) + "\n").encode()), shared=True
+        )
+    except (OSError, tf.errors.OpError) as error:
         logging.warning(
-            "The class statistics %s cannot be kept: %s", files.describe_path(path), error.message
+            "The class statistics %s cannot be kept: %s",
+            files.describe_path(path),
+            getattr(error, "message", error),
         )

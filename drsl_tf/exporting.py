@@ -10,6 +10,7 @@ from typing import Tuple
 
 import tensorflow as tf
 
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import LabelSpace
 from drsl_tf import common
@@ -99,7 +100,8 @@ def export_saved_model(
         served.description = tf.saved_model.Asset(source)
         result = os.path.join(partial, "model")
         tf.saved_model.save(served, result, signatures=served.signatures)
-        os.rename(result, path)
+        whole_files.sync_tree(result)
+        whole_files.rename_whole(result, path)
     except OSError as error:
         raise UserError(f"The model cannot be written to {path}: {error}") from error
     finally:
@@ -154,11 +156,8 @@ def export_tflite(
         if dynamic_range:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         content = converter.convert()
-        result = os.path.join(partial, "model.tflite")
-        with open(result, "wb") as file:
-            file.write(content)
         files.write_json(path + ".json", model_description.describe_model(label_space, size))
-        os.rename(result, path)
+        whole_files.write_whole(path, lambda file: file.write(content))
     except OSError as error:
         raise UserError(f"The model cannot be written to {path}: {error}") from error
     finally:
@@ -171,7 +170,7 @@ def _reserve(path):
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     parent = os.path.dirname(os.path.abspath(path))
     try:
-        os.makedirs(parent, exist_ok=True)
+        whole_files.make_folder(parent)
         return tempfile.mkdtemp(prefix=".export-", dir=parent)
     except OSError as error:
         raise UserError(f"The model cannot be written to {path}: {error}") from error

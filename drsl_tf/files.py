@@ -1,21 +1,14 @@
-"""Files, written whole or not at all.
-
-Everything goes into a neighbour first, reaches the disk, and then takes its name: a reader finds
-the old content or the new one, after a kill and after a power cut alike.
-"""
+"""JSON, text and pictures, written whole or not at all, and read back."""
 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
-from typing import Callable
 from typing import Dict
 
 from PIL import Image
 
-PARTIAL = ".partial"
-"""Ending of what is being written; nothing reads such a file."""
+from data_pipelines import whole_files
 
 
 def write_json(path: str, content: Dict[str, Any]) -> None:
@@ -35,17 +28,18 @@ def write_text(path: str, text: str) -> None:
         path: the file.
         text: its content.
     """
-    _write(path, lambda file: file.write(text.encode("utf-8")))
+    whole_files.write_whole(path, lambda file: file.write(text.encode("utf-8")))
 
 
-def write_png(path: str, image: Image.Image) -> None:
+def write_png(path: str, image: Image.Image, optimize: bool = False) -> None:
     """Writes a PNG whole or not at all.
 
     Args:
         path: the file.
         image: its content.
+        optimize: takes longer for a smaller file.
     """
-    _write(path, lambda file: image.save(file, format="PNG"))
+    whole_files.write_whole(path, lambda file: image.save(file, format="PNG", optimize=optimize))
 
 
 def read_json(path: str) -> Dict[str, Any]:
@@ -59,36 +53,3 @@ def read_json(path: str) -> Dict[str, Any]:
     """
     with open(path, encoding="utf-8") as file:
         return json.load(file)
-
-
-def rename_whole(source: str, target: str) -> None:
-    """Renames a file or folder, so that the new name outlives a power cut.
-
-    Args:
-        source: what is there, its content on the disk already.
-        target: the new path, in the same file system; a file there is replaced.
-    """
-    os.replace(source, target)
-    sync(os.path.dirname(target) or ".")
-
-
-def sync(path: str) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk.
-
-    Args:
-        path: the file or folder.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: str, write_to: Callable) -> None:
-    partial = path + PARTIAL
-    with open(partial, "wb") as file:
-        write_to(file)
-        file.flush()
-        os.fsync(file.fileno())
-    rename_whole(partial, path)

@@ -10,8 +10,10 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines import label_spaces
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import LabelSpace
+from drsl_tf import files
 from drsl_tf import visualization
 
 KINDS = ("ids", "color", "overlay", "confidence")
@@ -109,11 +111,9 @@ class PredictionWriter:
                 name = name[: -len(_CITYSCAPES_IMAGE_ENDING)]
             name += "_pred_labelIds" if kind == "ids" else f"_pred_{kind}"
         path = os.path.join(self._output, kind, f"{name}.png")
-        partial = path + ".partial"
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            Image.fromarray(picture).save(partial, "PNG")
-            os.replace(partial, path)
+            whole_files.make_folder(os.path.dirname(path))
+            files.write_png(path, Image.fromarray(picture))
         except OSError as error:
             raise UserError(f"The prediction {path} cannot be written: {error}") from error
 

@@ -37,7 +37,8 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: Optional[str] = 
 
     Args:
         run_dir: a directory that `drsl_tf.train` wrote.
-        checkpoint: "last", or the name of one in `run_dir/checkpoints`, such as "ckpt-12".
+        checkpoint: "last", the newest that can be read, or the name of one in
+            `run_dir/checkpoints`, such as "ckpt-12".
         precision: Keras's policy to build under; None is the run's own.
 
     Returns:
@@ -67,7 +68,7 @@ def find_checkpoint(run_dir: str, checkpoint: str) -> str:
 
     Args:
         run_dir: the run's directory.
-        checkpoint: "last" or a name.
+        checkpoint: "last", which is the newest that can be read, as in training; or a name.
 
     Returns:
         Its path, without an ending.
@@ -81,13 +82,20 @@ def find_checkpoint(run_dir: str, checkpoint: str) -> str:
         raise UserError(
             f"{os.path.abspath(folder)} holds no checkpoint: the run has not come so far yet."
         )
-    name = found[-1] if checkpoint == "last" else checkpoint
-    if name not in found:
+    if checkpoint == "last":
+        path = checkpoint_files.find_newest(folder).path
+        if path is None:
+            raise UserError(
+                f"None of the checkpoints in {os.path.abspath(folder)} can be read. Put a copy of "
+                "them back."
+            )
+        return path
+    if checkpoint not in found:
         raise UserError(
             f"{os.path.abspath(folder)} holds no checkpoint {checkpoint!r}; it holds "
             f"{', '.join(found)}. A run keeps its last checkpoints only."
         )
-    return os.path.join(folder, name)
+    return os.path.join(folder, checkpoint)
 
 
 def restore_weights(model, checkpoint: str) -> None:
@@ -101,9 +109,8 @@ def restore_weights(model, checkpoint: str) -> None:
         UserError: the checkpoint cannot be read or is of another model.
     """
     try:
-        reader = tf.train.load_checkpoint(checkpoint)
-        shapes = reader.get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError) as error:
+        shapes = checkpoint_files.read_shapes(checkpoint)
+    except ValueError as error:
         raise UserError(f"The checkpoint {checkpoint} cannot be read: {error}") from error
     stored = {name: shape for name, shape in shapes.items() if name.startswith("model/")}
     variables = [compat.as_tf_variable(variable) for variable in model.variables]
@@ -117,6 +124,7 @@ def restore_weights(model, checkpoint: str) -> None:
             f"{len(expected)} that config.gin beside it describes. Was config.gin edited after "
             "the run?"
         )
+    reader = tf.train.load_checkpoint(checkpoint)
     for name, variable in zip(expected, variables):
         variable.assign(reader.get_tensor(name))
 

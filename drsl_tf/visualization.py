@@ -13,6 +13,7 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
+from data_pipelines import whole_files
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from data_pipelines.label_spaces import LabelSpace
@@ -110,7 +111,7 @@ class ComparisonFigure:
         def keep(pair, prediction):
             if pair.name in chosen:
                 path = self._find(round_index, pair)
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                whole_files.make_folder(os.path.dirname(path))
                 files.write_png(path, Image.fromarray(prediction))
 
         return keep

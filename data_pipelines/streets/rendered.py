@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from data_pipelines.progress import make_progress_bar
 from data_pipelines.streets import layouts
@@ -145,7 +146,7 @@ def render_set(root, stamp, *, workers=None, progress=True):
         raise UserError(f"{root} is not empty: name a new directory, or empty this one first.")
     partial = None
     try:
-        os.makedirs(os.path.dirname(root), exist_ok=True)
+        whole_files.make_folder(os.path.dirname(root))
         partial = tempfile.mkdtemp(
             prefix=f".{os.path.basename(root)}.partial-", dir=os.path.dirname(root)
         )
@@ -154,7 +155,8 @@ def render_set(root, stamp, *, workers=None, progress=True):
             json.dump(stamp, stream, indent=2)
             stream.write("\n")
         os.chmod(partial, 0o755)
-        os.rename(partial, root)
+        whole_files.sync_tree(partial)
+        whole_files.rename_whole(partial, root)
         partial = None
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError(

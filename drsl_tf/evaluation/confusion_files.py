@@ -11,6 +11,7 @@ from typing import Tuple
 
 import numpy as np
 
+from data_pipelines import whole_files
 from drsl_tf import files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
@@ -44,7 +45,7 @@ def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence
     writer.writerow([_CORNER, *class_names, _NO_CLASS])
     for name, counts in zip(class_names, confusion.matrix.tolist()):
         writer.writerow([name, *counts])
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    whole_files.make_folder(os.path.dirname(path))
     files.write_text(path, text.getvalue())
 
 

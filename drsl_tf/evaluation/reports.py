@@ -15,6 +15,7 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.evaluation import protocols
@@ -155,12 +156,10 @@ class EvaluationReport:
         """
         paths = [os.path.join(folder, name) for name in (JSON_NAME, CSV_NAME, PNG_NAME)]
         try:
-            os.makedirs(folder, exist_ok=True)
+            whole_files.make_folder(folder)
             files.write_json(paths[0], self.as_dict())
             files.write_text(paths[1], self.format_csv())
-            partial = paths[2] + ".partial"
-            self.draw().save(partial, "PNG")
-            os.replace(partial, paths[2])
+            files.write_png(paths[2], self.draw())
         except OSError as error:
             raise UserError(f"The report cannot be written to {folder}: {error}") from error
         return paths

@@ -14,6 +14,7 @@ import h5py
 import keras
 import numpy as np
 
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 
 
@@ -145,7 +146,8 @@ def save_weights(model: keras.Model, path: str) -> None:
                 group.attrs["weight_names"] = [name.encode() for name in names]
                 for name, value in zip(names, layer.get_weights()):
                     group.create_dataset(name, data=value)
-        os.replace(partial, path)
+        whole_files.sync(partial)
+        whole_files.rename_whole(partial, path)
     except BaseException:
         os.unlink(partial)
         raise

@@ -7,6 +7,7 @@ import os
 from typing import List
 from typing import Sequence
 
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.reporting import charts
@@ -64,7 +65,7 @@ def write_report(run_dirs: Sequence[str], output: str) -> None:
     """
     page = format_report([RunRecord(run_dir) for run_dir in run_dirs])
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+        whole_files.make_folder(os.path.dirname(os.path.abspath(output)))
         files.write_text(output, page)
     except OSError as error:
         raise UserError(

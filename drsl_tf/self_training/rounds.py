@@ -18,6 +18,7 @@ from PIL import Image
 
 from data_pipelines import images as image_batches
 from data_pipelines import progress
+from data_pipelines import whole_files
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from data_pipelines.errors import UserError
@@ -135,10 +136,10 @@ class PseudoLabeler:
         if os.path.exists(report_path):
             return labelled, files.read_json(report_path)
         # Without a report the labels are not whole: what is there is not trusted, but redone.
-        partial = directory + files.PARTIAL
+        partial = directory + whole_files.PARTIAL
         for leftover in (partial, directory):
             shutil.rmtree(leftover, ignore_errors=True)
-        os.makedirs(partial)
+        whole_files.make_folder(partial)
         logits_path = os.path.join(partial, ".logits")
         histogram, usage = self._collect(
             model, strategy, domain, pairs, size, batch_size, logits_path, round_index
@@ -158,7 +159,7 @@ class PseudoLabeler:
             else dict(zip(domain.label_space.class_names, usage.tolist())),
         }
         files.write_json(os.path.join(partial, _REPORT), report)
-        files.rename_whole(partial, directory)
+        whole_files.rename_whole(partial, directory)
         return labelled, report
 
     def _collect(self, model, strategy, domain, pairs, size, batch_size, logits_path, round_index):
@@ -211,7 +212,7 @@ class PseudoLabeler:
 
         def finish(pair, label):
             path = os.path.join(directory, pair.name + ".png")
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            whole_files.make_folder(os.path.dirname(path))
             files.write_png(path, Image.fromarray(label))
             truth = None
             if pair.label_path is not None:

@@ -10,15 +10,33 @@ import os
 import re
 from typing import Dict
 from typing import List
+from typing import NamedTuple
+from typing import Optional
 from typing import Sequence
 
 import tensorflow as tf
+from absl import logging
 
+from data_pipelines import whole_files
 from drsl_tf import files
 
 _NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
 _STATE = "checkpoint"
 _ASIDE = "unreadable"
+
+
+class Newest(NamedTuple):
+    """The newest checkpoint of a folder that can be read.
+
+    Attributes:
+        path: without an ending; None where there is none.
+        shapes: of its variables, by key.
+        unreadable: paths of newer ones, which cannot be read.
+    """
+
+    path: Optional[str]
+    shapes: Dict[str, List[int]]
+    unreadable: List[str]
 
 
 def list_checkpoints(folder: str) -> List[str]:
@@ -59,6 +77,29 @@ def read_shapes(path: str) -> Dict[str, List[int]]:
         raise ValueError(getattr(error, "message", None) or str(error)) from error
 
 
+def find_newest(folder: str) -> Newest:
+    """Finds the newest checkpoint that can be read; a warning names each that cannot.
+
+    Args:
+        folder: may be absent.
+
+    Returns:
+        What was found.
+    """
+    unreadable = []
+    for path in list_checkpoints(folder):
+        try:
+            return Newest(path, read_shapes(path), unreadable)
+        except ValueError as error:
+            unreadable.append(path)
+            logging.warning(
+                "The checkpoint %s cannot be read (%s); looking for the one before it.",
+                path,
+                error,
+            )
+    return Newest(None, {}, unreadable)
+
+
 def number_next(folder: str) -> int:
     """Numbers the checkpoint to come, above everything that has lain in the folder.
 
@@ -85,9 +126,9 @@ def put_in_place(partial: str, folder: str) -> str:
     """
     names = [match.string for match in _match_names(partial)]
     for name in names:
-        files.sync(os.path.join(partial, name))
+        whole_files.sync(os.path.join(partial, name))
     for name in sorted(names, key=lambda name: name.endswith(".index")):
-        files.rename_whole(os.path.join(partial, name), os.path.join(folder, name))
+        whole_files.rename_whole(os.path.join(partial, name), os.path.join(folder, name))
     return os.path.join(folder, names[0].split(".")[0])
 
 

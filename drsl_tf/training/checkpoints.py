@@ -10,11 +10,10 @@ from typing import List
 from typing import Optional
 
 import tensorflow as tf
-from absl import logging
 
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import compat
-from drsl_tf import files
 from drsl_tf.training import checkpoint_files
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -79,9 +78,9 @@ class CheckpointStore:
                 with tempfile.TemporaryDirectory() as unused:
                     self._checkpoint.write(os.path.join(unused, "ckpt"))
                 return None
-            partial = os.path.join(self._folder, files.PARTIAL)
+            partial = os.path.join(self._folder, whole_files.PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
-            os.makedirs(partial)
+            whole_files.make_folder(partial)
             name = f"ckpt-{checkpoint_files.number_next(self._folder)}"
             self._checkpoint.write(os.path.join(partial, name))
             path = checkpoint_files.put_in_place(partial, self._folder)
@@ -104,30 +103,19 @@ class CheckpointStore:
         Raises:
             UserError: there are some and none can be read, or they are of another model.
         """
-        unreadable = []
-        for path in checkpoint_files.list_checkpoints(self._folder):
-            try:
-                shapes = checkpoint_files.read_shapes(path)
-            except ValueError as error:
-                unreadable.append(path)
-                logging.warning(
-                    "The checkpoint %s cannot be read (%s); looking for the one before it.",
-                    path,
-                    error,
-                )
-                continue
+        path, shapes, unreadable = checkpoint_files.find_newest(self._folder)
+        if path is not None:
             self._check_shapes(path, shapes)
             for bad in unreadable if self._is_chief else []:
                 checkpoint_files.set_aside(bad)
             self._checkpoint.read(path).assert_existing_objects_matched()
-            return path
-        if unreadable:
+        elif unreadable:
             raise UserError(
                 f"None of the checkpoints in {os.path.abspath(self._folder)} can be read. Put a "
                 "copy of them back, or start over with --fresh, which keeps this run under "
                 "another name."
             )
-        return None
+        return path
 
     def list_non_finite(self) -> List[str]:
         """Lists the variables that hold a NaN or an infinity.

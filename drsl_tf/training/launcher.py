@@ -9,12 +9,14 @@ from typing import Sequence
 
 from absl import logging
 
+from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.configuration import Configuration
 from drsl_tf.training import checkpoint_files
 from drsl_tf.training import strategy as strategies
 from drsl_tf.training import trainer
+from drsl_tf.training.preemption import Preemption
 
 _CONFIG = "config.gin"
 
@@ -46,7 +48,7 @@ def launch(
         try:
             if fresh:
                 _move_aside(run_dir)
-            os.makedirs(run_dir, exist_ok=True)
+            whole_files.make_folder(run_dir)
             files.write_text(
                 os.path.join(run_dir, _CONFIG), configuration.format_record(trainer.run)
             )
@@ -55,7 +57,8 @@ def launch(
                 f"The run directory {run_dir} cannot be written ({error}). Choose another by "
                 "--run_dir."
             ) from error
-    results = run(run_dir=run_dir)
+    with Preemption():
+        results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)
 
@@ -97,7 +100,7 @@ def _move_aside(run_dir: str) -> None:
     number = 1
     while os.path.lexists(f"{base}.old-{number}"):
         number += 1
-    os.rename(base, f"{base}.old-{number}")
+    whole_files.rename_whole(base, f"{base}.old-{number}")
     logging.info("The run before is kept as %s.old-%d.", base, number)
 
 

@@ -36,7 +36,8 @@ class TrainingLoop:
         strategy: where to run.
         callbacks: Keras callbacks. An epoch is a stage. Every tenth batch end, and the last one,
             carries the loss and its terms, means over the steps since the one before; every batch
-            end carries "data_wait_seconds". The end of an epoch carries the stage's scores.
+            end carries "data_wait_seconds". The end of an epoch carries the stage's scores, and
+            its "warnings", a list of sentences.
         seed: the experiment's seed.
     """
 
@@ -141,25 +142,32 @@ class TrainingLoop:
         ]
         return NonFiniteError(self._stage["round_index"], step, names, files)
 
-    def end_stage(self, round_index: int, scores: Dict[str, float]) -> None:
+    def end_stage(
+        self, round_index: int, scores: Dict[str, float], warnings: Sequence[str] = ()
+    ) -> None:
         """Tells the callbacks that a stage is trained and scored.
 
         Args:
             round_index: 0 for the source stage.
             scores: numbers known of the stage, by name.
+            warnings: sentences on what a person should look at.
         """
-        self._callbacks.on_epoch_end(round_index, scores)
+        self._callbacks.on_epoch_end(round_index, {**scores, "warnings": list(warnings)})
         self._callbacks.on_train_end()
 
     def _run_step(self, batch):
         results = self._strategy.run(self._model.train_step, args=(batch,))
-        # Under float16 an optimizer with a loss scale passes over gradients that overflow.
-        unwatched = [_NORM] if compat.has_loss_scale(self._model.optimizer) else []
-        self._names = sorted({*results} - {*unwatched})
+        self._names = sorted(results)
         # They are equal on every replica.
-        return tf.stack(
-            [self._strategy.experimental_local_results(results[n])[0] for n in self._names]
-        )
+        numbers = [self._strategy.experimental_local_results(results[n])[0] for n in self._names]
+        optimizer = self._model.optimizer
+        if compat.has_loss_scale(optimizer):
+            # A gradient that overflows float16 is passed over and halves the scale: that is how
+            # the scale is found. At a scale of 1 or less it is no longer the scale that spoils it.
+            is_expected = compat.scale_loss(optimizer, tf.constant(1.0)) > 1.0
+            norm = self._names.index(_NORM)
+            numbers[norm] = tf.where(is_expected, 0.0, numbers[norm])
+        return tf.stack(numbers)
 
     def _distribute(self, steps, start_step):
         replicas = count_local_replicas(self._strategy)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from data_pipelines import images as image_batches
+from data_pipelines import whole_files
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from data_pipelines.label_spaces import LabelSpace
@@ -124,11 +125,11 @@ class PanelWriter(keras.callbacks.Callback):
 
     def _save(self, panel, frame, round_index, picture):
         path = panel_files.locate_panel(self._run_dir, panel, frame, round_index)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        whole_files.make_folder(os.path.dirname(path))
         image = Image.fromarray(picture)
         if image.width > _MOST_PIXELS_WIDE:
             height = max(1, round(image.height * _MOST_PIXELS_WIDE / image.width))
             smooth = panel in ("image", "confidence")
             method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
             image = image.resize((_MOST_PIXELS_WIDE, height), method)
-        image.save(path, optimize=True)
+        files.write_png(path, image, optimize=True)

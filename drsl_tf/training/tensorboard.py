@@ -150,14 +150,19 @@ class TensorBoardWriter(keras.callbacks.Callback):
 
         Args:
             epoch: 0 for the source stage, then the round.
-            logs: the stage's numbers, as `flatten_numbers` names them.
+            logs: the stage's numbers, as `flatten_numbers` names them, and its "warnings".
         """
         step = self._find_first_step(epoch + 1)
         self._open(step + 1)
+        numbers = dict(logs or {})
+        warnings = numbers.pop("warnings", [])
         with self._writer.as_default(step=step):
             tf.summary.scalar("target/round", epoch)
-            self._write_scores(logs or {})
-            self._write_modes(logs or {})
+            tf.summary.scalar("warnings", len(warnings))
+            if warnings:
+                tf.summary.text("warnings_text", "\n".join(f"- {text}" for text in warnings))
+            self._write_scores(numbers)
+            self._write_modes(numbers)
             self._write_panels(epoch)
         self._writer.flush()
         # A step that comes once more after this belongs to a later stage.

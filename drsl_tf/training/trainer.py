@@ -208,7 +208,7 @@ class Trainer:
             The run's record.
         """
         with self._preemption:
-            self._restore()
+            self._start()
             self._clock = time.monotonic()
             while int(self._round) <= self._schedule.rounds:
                 try:
@@ -225,19 +225,23 @@ class Trainer:
             self._figure.draw(self._schedule.rounds)
         return self._results
 
-    def _restore(self):
-        path = self._checkpoints.restore_latest()
+    def _start(self):
+        path = self._restore()
         if path is None:
             self._checkpoints.save()
             return
         logging.info(
             "Resuming at round %d, step %d, from %s.", int(self._round), int(self._step), path
         )
+
+    def _restore(self):
+        path = self._checkpoints.restore_latest()
         # Pseudo-labels of a later round come from a checkpoint that could not be read again.
         later = int(self._round) + 1
-        while os.path.isdir(self._locate_labels(later)):
+        while path is not None and os.path.isdir(self._locate_labels(later)):
             shutil.rmtree(self._locate_labels(later))
             later += 1
+        return path
 
     def _go_back(self, error):
         """Returns to the last checkpoint, whose numbers are finite, to go on with other data."""
@@ -252,7 +256,7 @@ class Trainer:
         self._count_seconds()
         seconds = float(self._seconds)
         with self._preemption.held():
-            path = self._checkpoints.restore_latest()
+            path = self._restore()
             self._retry.assign(retry)
             self._seconds.assign(seconds)
             self._checkpoints.save()
@@ -312,7 +316,7 @@ class Trainer:
             float(self._seconds),
             self._list_warnings(round_index, report),
         )
-        self._loop.end_stage(round_index, flatten_numbers(stage))
+        self._loop.end_stage(round_index, flatten_numbers(stage), stage["warnings"])
 
     def _list_warnings(self, round_index, report):
         """Warns in the log, and gives the warnings for the record."""

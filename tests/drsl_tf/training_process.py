@@ -154,6 +154,13 @@ class TrainingProcess:
         return {key: reader.get_tensor(key) for key in keys if key.endswith("VARIABLE_VALUE")}
 
 
+def measure_difference(run, other):
+    """Gives the largest absolute difference between the variables of two finished runs."""
+    variables, others = run.read_variables(), other.read_variables()
+    assert variables.keys() == others.keys()
+    return max(float(np.abs(array - others[key]).max()) for key, array in variables.items())
+
+
 def assert_equal_runs(run, other):
     """Compares two finished runs bit for bit."""
     variables, others = run.read_variables(), other.read_variables()
