@@ -16,6 +16,7 @@ import os
 from absl import flags
 
 from data_pipelines import cli
+from drsl_tf.training.preemption import Preemption
 
 _GIN_FILE = flags.DEFINE_multi_string(
     "gin_file",
@@ -40,9 +41,10 @@ def main() -> None:
     cli.require_flags("gin_file")
     names = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
     run_dir = _RUN_DIR.value or os.path.join("runs", "-".join(names))
-    from drsl_tf.training import launcher  # TensorFlow takes seconds, --help must not.
+    with Preemption():
+        from drsl_tf.training import launcher  # TensorFlow takes seconds, --help must not.
 
-    launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)
+        launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)
 
 
 def run() -> None:

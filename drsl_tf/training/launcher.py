@@ -16,7 +16,6 @@ from drsl_tf.configuration import Configuration
 from drsl_tf.training import checkpoint_files
 from drsl_tf.training import strategy as strategies
 from drsl_tf.training import trainer
-from drsl_tf.training.preemption import Preemption
 
 _CONFIG = "config.gin"
 
@@ -57,8 +56,7 @@ def launch(
                 f"The run directory {run_dir} cannot be written ({error}). Choose another by "
                 "--run_dir."
             ) from error
-    with Preemption():
-        results = run(run_dir=run_dir)
+    results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)
 

@@ -25,8 +25,8 @@ class Preemption:
     """Turns SIGTERM into an orderly end, while it is entered.
 
     Files are whole or absent at any moment, so most work just breaks off. What is worth saving
-    runs under `held`, which puts the end off. Outside of the main thread, which alone gets
-    signals, this does nothing.
+    runs under `held`, which puts the end off. One inside another takes its place for a while.
+    Outside of the main thread, which alone gets signals, this does nothing.
     """
 
     def __init__(self):

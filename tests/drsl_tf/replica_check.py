@@ -1,13 +1,12 @@
-"""Compares two replicas with one; a process of its own, since devices are set up only once."""
+"""Compares several replicas with one: gradients and logs here, and what the other checks do."""
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from drsl_tf.training.strategy import create_strategy
+from tests.drsl_tf import gradient_update_check
+from tests.drsl_tf import online_model_check
+from tests.drsl_tf import replicas
+from tests.drsl_tf import run_check
 from tests.drsl_tf import toys
-
-_TOLERANCE = 1e-5
 
 
 def _step(strategy, batch):
@@ -21,17 +20,22 @@ def _step(strategy, batch):
     return gradients, {metric.name: float(metric.result()) for metric in model.metrics}
 
 
-def main():
-    """Prints the largest difference, fails where it is too large."""
-    toys.use_two_devices()
+def check(one, many):
+    """Compares the gradients and losses of one step."""
     batch = toys.make_uneven_batch()
-    one, one_logs = _step(tf.distribute.OneDeviceStrategy("CPU:0"), batch)
-    strategy = create_strategy()
-    assert strategy.num_replicas_in_sync == 2
-    two, two_logs = _step(strategy, batch)
-    largest = max(np.abs(a - b).max() for a, b in zip(one, two))
-    assert max(np.abs(a).max() for a in one) > 1e-2
-    assert largest <= _TOLERANCE, largest
-    for name, value in one_logs.items():
-        assert abs(value - two_logs[name]) < 1e-5, (name, value, two_logs[name])
-    print(f"largest difference {largest:.2e}")
+    whole, whole_logs = _step(one, batch)
+    shared, shared_logs = _step(many, batch)
+    largest = replicas.find_largest_difference(whole, shared)
+    assert max(abs(a).max() for a in whole) > 1e-2
+    assert largest <= 1e-5, largest
+    for name, value in whole_logs.items():
+        assert abs(value - shared_logs[name]) < 1e-5, (name, value, shared_logs[name])
+    print(f"gradients: largest difference {largest:.2e}")
+
+
+def main(count):
+    """Runs every check on so many devices; prints differences, fails where one is too large."""
+    one, many = replicas.make_strategies(count)
+    for checks in (check, gradient_update_check.check, online_model_check.check, run_check.check):
+        checks(one, many)
+    print(f"done on {count} devices")

@@ -1,9 +1,5 @@
 """What happens to gradients between the losses and the optimizer."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -219,13 +215,3 @@ def test_half_precision_gives_the_same_step_and_skips_infinite_ones(monkeypatch)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(UserError, match=next(iter(settings))):
         GradientUpdate(**settings)
-
-
-def test_replicas_give_the_step_of_one():
-    """Two replicas with half the batch each, in parts, against one with the whole at once."""
-    code = "from tests.drsl_tf import gradient_update_check; gradient_update_check.main()"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "largest difference" in result.stdout

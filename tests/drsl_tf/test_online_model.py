@@ -1,9 +1,5 @@
 """The mean teacher, its labels and their weights."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -167,13 +163,3 @@ def test_config_round_trip_keeps_the_settings():
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(UserError, match=name):
         _make_model(**{name: 1.5})
-
-
-def test_replicas_give_the_teacher_of_one():
-    """Two replicas with half the batch each, against one with the whole."""
-    code = "from tests.drsl_tf import online_model_check; online_model_check.main()"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "largest difference" in result.stdout

@@ -25,10 +25,15 @@ def make_model(with_modes=True, batch_norm_training=True, model_class=DrslModel,
         **settings,
     )
     if not batch_norm_training:
-        for layer in model.base.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
+        freeze_batch_norm(model)
     return model
+
+
+def freeze_batch_norm(model):
+    """Lets batch normalisation use its stored statistics in training too."""
+    for layer in model.base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def compile_model(model, optimizer):
@@ -59,12 +64,6 @@ def make_uneven_batch():
     label = batch["source"]["label"]
     batch["source"]["label"] = tf.concat([label[:3], tf.fill((1, *label.shape[1:]), 255)], axis=0)
     return batch
-
-
-def use_two_devices():
-    """Splits the CPU into two devices; before TensorFlow does anything else."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
 def run_steps(strategy, model, batch, steps):

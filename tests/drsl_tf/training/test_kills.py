@@ -76,6 +76,7 @@ def _kill_at_random_moments(run, count, rng, params=()):
     """Lets a run end in spite of kills; gives them."""
     record = KillRecord(CHECKPOINT_EVERY)
     kill = None
+    print("\n| kill | found at | (round, steps done) before | resumed at | steps lost |")
 
     def start_again():
         run.start(params=params)
@@ -139,6 +140,13 @@ def test_sigterm_saves_the_step_it_finishes(whole):
     assert run.read_resumption() == before
     assert run.wait() == 0
     assert_equal_runs(run, whole)
+
+
+def test_sigterm_before_the_first_step_ends_in_order_too(whole):
+    run = _make_twin(whole, "early").start()
+    assert run.wait_until(lambda: os.path.exists(os.path.join(run.run_dir, "config.gin")))
+    assert run.signal(signal.SIGTERM) == cli.EXIT_STOPPED_EARLY, run.read_errors()[-2000:]
+    assert "Traceback" not in run.read_errors()
 
 
 def test_another_configuration_is_refused_and_fresh_keeps_the_old_run(whole, tmp_path):
