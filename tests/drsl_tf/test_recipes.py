@@ -316,3 +316,51 @@ def test_commands_of_the_documentation_are_complete():
         flags = [word.split("=", 1) for word in shlex.split(line)[3:]]
         assert {name for name, _ in flags} <= {"--gin_file", "--gin_param", "--run_dir"}
         _read(*([value for name, value in flags if name == wanted] for wanted in _FLAGS))
+
+
+_TWO = ["SOURCE_BATCH = 2", "TARGET_BATCH = 2"]
+_RUNS = {
+    "fcn8s": (
+        ["gta2cs.gin", *_NETWORKS["fcn8s"], *_MEMORY[1], *_SAMPLING[2]],
+        [*_TWO, *_MODELS["fcn8s"][2]],
+    ),
+    "beyond": (["beyond_gta2cs.gin", "models/segformer_mit_b0.gin", *_MEMORY[2]], _TWO),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _RUNS)
+def test_recipes_train_adapt_and_score(tmp_path, name):
+    """On small images, in half precision, with parts of batches and rare classes."""
+    files, params = _RUNS[name]
+    game, camera = streets.render_roots(tmp_path, num_source=3)
+    rounds_only = name == "beyond"
+    params = [
+        *params,
+        f"GTA5 = '{game}'",
+        f"CITYSCAPES = '{camera}'",
+        "WEIGHTS = None",
+        "CROP = (64, 128)",
+        "trainer.run.inference_size = (64, 128)",
+        "trainer.run.tensorboard = False",
+        f"SOURCE_STEPS = {0 if rounds_only else 1}",
+        "ROUNDS = 1",
+        "STEPS_PER_ROUND = 2",
+    ]
+    losses = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            losses.append(logs.get("loss", 0.0))
+
+    configuration = Configuration(files, params)
+    run = configuration.apply(trainer.run)
+    try:
+        results = run(run_dir=str(tmp_path / "run"), callbacks=[Watch()])
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert [stage["round"] for stage in results.stages] == [0, 1]
+    assert len(losses) == (2 if rounds_only else 3)
+    assert np.isfinite(losses).all() and max(losses) > 0
+    assert all(stage["miou"] is not None for stage in results.stages)
+    assert (results.stages[1]["pseudo_label"] is None) == rounds_only
