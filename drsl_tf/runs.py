@@ -12,6 +12,7 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from drsl_tf import compat
 from drsl_tf import files
+from drsl_tf.configuration import Configuration
 from drsl_tf.experiments import Experiment
 from drsl_tf.training import checkpoint_files
 
@@ -48,7 +49,7 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: Optional[str] = 
         UserError: the directory holds no run, no such checkpoint, or one of another model or of
             the other line of Keras.
     """
-    config = os.path.join(run_dir, "config.gin")
+    config = os.path.abspath(os.path.join(run_dir, "config.gin"))
     if not os.path.isfile(config):
         raise UserError(
             f"{os.path.abspath(run_dir)} is no run directory: it holds no config.gin. Name what "
@@ -56,7 +57,9 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: Optional[str] = 
         )
     path = find_checkpoint(run_dir, checkpoint)
     _check_line(run_dir)
-    experiment = Experiment([os.path.abspath(config)])
+    # The checkpoint holds the weights; those that training began with may be out of reach here.
+    without = ["WEIGHTS = None"] if "WEIGHTS" in Configuration([config]).bindings else []
+    experiment = Experiment([config], without)
     keras.mixed_precision.set_global_policy(precision or experiment.get("precision"))
     model = experiment.build_model()
     restore_weights(model, path)

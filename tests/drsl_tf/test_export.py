@@ -267,6 +267,21 @@ def test_what_exists_is_not_overwritten(run, saved):
         exporting.export_run(run[0], saved)
 
 
+def test_a_run_is_read_without_the_weights_that_it_began_with(tmp_path):
+    lines = [
+        "builder.build_model.base = @backbones.mobilenet_v2",
+        "backbones.mobilenet_v2.alpha = 0.35",
+        "backbones.mobilenet_v2.weights = %WEIGHTS",
+        "WEIGHTS = None",
+    ]
+    run_dir, model = run_dirs.make_run(tmp_path, lines=lines)
+    with open(os.path.join(run_dir, "config.gin"), "a", encoding="utf-8") as file:
+        file.write("WEIGHTS = 'gone.h5'\n")
+    loaded = runs.load_run(run_dir).model
+    for ours, theirs in zip(loaded.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_directory_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="config.gin"):
         runs.load_run(str(tmp_path))
