@@ -26,7 +26,7 @@ def render_roots(folder, num_source):
     return game, camera
 
 
-def make_data(roots, **augmentation):
+def make_data(roots, target_sampler=None, **augmentation):
     """Makes the data of an experiment, two images of each domain a batch."""
     game, camera = roots
     augmenter = Augmenter(size=SIZE, **augmentation)
@@ -37,4 +37,5 @@ def make_data(roots, **augmentation):
         target_augmenter=augmenter,
         source_batch=2,
         target_batch=2,
+        target_sampler=target_sampler,
     )

@@ -8,6 +8,7 @@ import pytest
 
 from data_pipelines import interleave
 from data_pipelines.errors import UserError
+from data_pipelines.rare_classes import RareClassSampler
 from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.networks import backbones
 from drsl_tf.networks import segmentation_heads
@@ -52,6 +53,20 @@ def test_a_run_without_pseudo_label_files(tmp_path):
     assert all(stage["pseudo_label"] is None for stage in results.stages)
     assert not os.path.exists(tmp_path / "run" / "pseudo_labels")
     assert stream_labels[-1] > 0
+
+
+def test_a_sampler_that_needs_pseudo_labels_is_refused_before_the_first_step(tmp_path):
+    roots = streets.render_roots(tmp_path, num_source=4)
+    with pytest.raises(UserError, match="target_sampler"):
+        trainer.run(
+            run_dir=str(tmp_path / "run"),
+            experiment="online",
+            data=streets.make_data(roots, target_sampler=RareClassSampler()),
+            schedule=Schedule(source_steps=1, rounds=1, steps_per_round=2),
+            build_model=_build_model,
+            optimizer=lambda: keras.optimizers.SGD(0.01),
+        )
+    assert not os.path.exists(tmp_path / "run" / "checkpoints")
 
 
 def test_the_unlabelled_stream_opens_no_label_file(tmp_path):
