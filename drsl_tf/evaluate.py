@@ -1,7 +1,7 @@
 """Scores a run, an exported model, or label maps on disk, on a labelled split.
 
   python -m drsl_tf.evaluate --run_dir=runs/demo
-  python -m drsl_tf.evaluate --run_dir=runs/demo --scales=0.9,1.0,1.2 --flip
+  python -m drsl_tf.evaluate --run_dir=runs/demo --scales=0.9,1.0,1.2 --flip --checkpoint=best
   python -m drsl_tf.evaluate --model=models/demo --gin_file=demo.gin --output=scores
   python -m drsl_tf.evaluate --predictions=labelled/ids --gin_file=demo.gin --output=scores
 
@@ -12,6 +12,7 @@ evaluation.json, confusion.csv and confusion.png.
 from __future__ import annotations
 
 import os
+import re
 
 from absl import flags
 
@@ -27,10 +28,14 @@ _GIN_FILE = flags.DEFINE_multi_string(
 _GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "One more binding of it.")
 _SPLIT = flags.DEFINE_string("split", None, "The target's split; its eval_split by default.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "The folder to write to; RUN_DIR/evaluation by default."
+    "output",
+    None,
+    "The folder to write to; by default RUN_DIR/evaluation/NAME, after weights and scales.",
 )
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "last", "Name of one of the run's checkpoints, such as ckpt-12."
+    "checkpoint",
+    "last",
+    "'last'; 'best', which was chosen with target labels; or a name such as ckpt-12.",
 )
 _SCALES = flags.DEFINE_list("scales", ["1.0"], "Factors of the image's size.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image.")
@@ -74,9 +79,16 @@ def main() -> None:
         report = evaluation.evaluate_model(_MODEL.value, *target, **options)
     else:
         report = evaluation.evaluate_predictions(_PREDICTIONS.value, *target, split=_SPLIT.value)
-    paths = report.write(_OUTPUT.value or os.path.join(_RUN_DIR.value, "evaluation"))
+    paths = report.write(_OUTPUT.value or _name_output(protocol))
     print(report.format_table())
     print("\n" + "\n".join(paths))
+
+
+def _name_output(protocol):
+    """Names a folder of the run, another for each kind of test."""
+    parts = [_CHECKPOINT.value, _SPLIT.value or "", protocol.name]
+    name = re.sub(r"[^\w.+-]+", "_", " ".join(filter(None, parts))).strip("_")
+    return os.path.join(_RUN_DIR.value, "evaluation", name)
 
 
 def run() -> None:

@@ -22,7 +22,9 @@ _FORMAT = flags.DEFINE_enum(
     "What to write; tflite_dynamic stores weights in 8 bits.",
 )
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "last", "Name of one of the run's checkpoints, such as ckpt-12."
+    "checkpoint",
+    "last",
+    "'last'; 'best', which was chosen with target labels; or a name such as ckpt-12.",
 )
 _SIZE = flags.DEFINE_string(
     "size",

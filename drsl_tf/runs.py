@@ -17,6 +17,7 @@ from drsl_tf.experiments import Experiment
 from drsl_tf.training import checkpoint_files
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_ROUND = f"counters/round{_VALUE}"
 
 
 class LoadedRun(NamedTuple):
@@ -38,8 +39,7 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: Optional[str] = 
 
     Args:
         run_dir: a directory that `drsl_tf.train` wrote.
-        checkpoint: "last", the newest that can be read, or the name of one in
-            `run_dir/checkpoints`, such as "ckpt-12".
+        checkpoint: as in `find_checkpoint`.
         precision: Keras's policy to build under; None is the run's own.
 
     Returns:
@@ -71,7 +71,9 @@ def find_checkpoint(run_dir: str, checkpoint: str) -> str:
 
     Args:
         run_dir: the run's directory.
-        checkpoint: "last", which is the newest that can be read, as in training; or a name.
+        checkpoint: "last", the newest that can be read, as in training; "best", that of the stage
+            of highest mIoU, which is chosen with target labels; or the name of one in
+            `run_dir/checkpoints`, such as "ckpt-12".
 
     Returns:
         Its path, without an ending.
@@ -79,6 +81,8 @@ def find_checkpoint(run_dir: str, checkpoint: str) -> str:
     Raises:
         UserError: there is none; names those that are there.
     """
+    if checkpoint == "best":
+        return _find_best(run_dir)
     folder = os.path.join(run_dir, "checkpoints")
     found = [os.path.basename(path) for path in checkpoint_files.list_checkpoints(folder)[::-1]]
     if not found:
@@ -96,9 +100,32 @@ def find_checkpoint(run_dir: str, checkpoint: str) -> str:
     if checkpoint not in found:
         raise UserError(
             f"{os.path.abspath(folder)} holds no checkpoint {checkpoint!r}; it holds "
-            f"{', '.join(found)}. A run keeps its last checkpoints only."
+            f"{', '.join(found)}. A run keeps its last checkpoints and the best only."
         )
     return os.path.join(folder, checkpoint)
+
+
+def _find_best(run_dir):
+    folder = os.path.join(run_dir, checkpoint_files.BEST)
+    found = checkpoint_files.list_checkpoints(folder)
+    results = os.path.join(run_dir, "results.json")
+    best = files.read_json(results)["best"] if os.path.isfile(results) else None
+    if not found or best is None:
+        raise UserError(
+            f"{os.path.abspath(run_dir)} holds no best checkpoint: no stage of it has been scored, "
+            "since its target has no labels or it has not come so far. Use the last one."
+        )
+    try:
+        kept = int(tf.train.load_checkpoint(found[0]).get_tensor(_ROUND))
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f"The checkpoint {found[0]} cannot be read: {error}") from error
+    if kept != best["round"]:
+        raise UserError(
+            f"The checkpoint {found[0]} is of round {kept}, but the best in {results} is round "
+            f"{best['round']}: the run went back to an earlier checkpoint, or is still in that "
+            "round. Let it finish, or use the last one."
+        )
+    return found[0]
 
 
 def restore_weights(model, checkpoint: str) -> None:

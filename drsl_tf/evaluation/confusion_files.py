@@ -1,4 +1,4 @@
-"""Confusion matrices as CSV files, one a stage of a run."""
+"""Confusion matrices as CSV files: a row a label, a column a prediction, in pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from drsl_tf import files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
 _CORNER = "label \\ prediction"
-_NO_CLASS = "no class"
+
+NO_CLASS = "no class"
+"""Heads the column of predictions that are no class."""
 
 
 def locate_confusion(run_dir: str, round_index: int) -> str:
@@ -42,7 +44,7 @@ def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_CORNER, *class_names, _NO_CLASS])
+    writer.writerow([_CORNER, *class_names, NO_CLASS])
     for name, counts in zip(class_names, confusion.matrix.tolist()):
         writer.writerow([name, *counts])
     whole_files.make_folder(os.path.dirname(path))
@@ -65,7 +67,7 @@ def read_confusion(path: str) -> Tuple[List[str], np.ndarray]:
     with open(path, encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     names = [row[0] for row in rows]
-    if header != [_CORNER, *names, _NO_CLASS]:
+    if header != [_CORNER, *names, NO_CLASS]:
         raise ValueError(f"{path} is no confusion matrix: its columns are not its rows.")
     counts = np.array([row[1:] for row in rows], np.int64)
     return names, counts

@@ -32,6 +32,7 @@ from drsl_tf.experiments import Experiment
 from drsl_tf.predictor import Predictor
 from drsl_tf.training import strategy as strategies
 
+_CHOICES = {"best": "best, chosen with target labels"}
 _CITYSCAPES_ENDINGS = ("_leftImg8bit", "_pred_labelIds")
 
 
@@ -146,7 +147,9 @@ def evaluate_run(
         confusion = scoring.score_split(
             predict, len(class_names), target.domain, target.pairs, batch_size=batch_size
         )
-    return _report(confusion, class_names, loaded.checkpoint, target, protocol, size)
+    return _report(
+        confusion, class_names, loaded.checkpoint, target, protocol, size, weights=checkpoint
+    )
 
 
 def evaluate_model(
@@ -268,10 +271,16 @@ def _find_prediction(folder, name):
     raise UserError(f"There is no prediction for {name}: looked for {plain} and {label_ids}.")
 
 
-def _report(confusion, class_names, source, target, protocol, size):
+def _report(confusion, class_names, source, target, protocol, size, weights=None):
     testing = None if protocol is None else {**protocol.as_dict(), "size": size}
     title = f"{source} on {target.domain.name} {target.split}"
     if protocol is not None:
         title += f", {protocol.name}"
-    header = {"title": title, "model": source, **target.describe(), "testing": testing}
+    header = {
+        "title": title,
+        "model": source,
+        "weights": _CHOICES.get(weights, weights),
+        **target.describe(),
+        "testing": testing,
+    }
     return EvaluationReport(confusion, class_names, header)

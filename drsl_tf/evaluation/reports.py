@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from typing import Any
 from typing import Dict
@@ -18,6 +16,7 @@ from PIL import ImageFont
 from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import files
+from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
@@ -25,7 +24,6 @@ SCHEMA = 1
 JSON_NAME = "evaluation.json"
 CSV_NAME = "confusion.csv"
 PNG_NAME = "confusion.png"
-NO_CLASS = "(no class)"
 
 _CELL = 34
 _FONT_SIZE = 13
@@ -49,6 +47,7 @@ class EvaluationReport:
         self._confusion = confusion
         self._class_names = list(class_names)
         self._header = dict(header)
+        self._title = self._header.get("title", "Confusion matrix")
         self._protocols = protocols.score_protocols(confusion, self._class_names)
 
     def as_dict(self) -> Dict[str, Any]:
@@ -68,38 +67,28 @@ class EvaluationReport:
         }
 
     def format_table(self) -> str:
-        """Formats the scores as text of several lines: a row a class, then the means."""
+        """Formats the scores as text of several lines: a row a class, then the means.
+
+        Every mean over Cityscapes' classes says which 19, 16 or 13 they are: by which head.
+        """
         width = max(len(name) for name in self._class_names)
-        lines = [f"{'class':<{width}}     IoU (%)"]
+        lines = [self._title, f"{'class':<{width}}     IoU (%)"]
         for name, value in zip(self._class_names, map(_percent, self._confusion.iou())):
             lines.append(f"{name:<{width}}{_cell(value)}")
         lines.append("-" * (width + 12))
         scored, total = self._confusion.num_present, len(self._class_names)
-        lines.append(
-            f"{'mIoU':<{width}}{_cell(_percent(self._confusion.mean_iou()))}   over {scored} of "
-            f"{total} classes"
-        )
+        if str(total) not in self._protocols:
+            mean = _cell(_percent(self._confusion.mean_iou()))
+            lines.append(f"{'mIoU':<{width}}{mean}   over {scored} of {total} classes")
         for name, scores in self._protocols.items():
-            if int(name) != total:
-                lines.append(
-                    f"{'mIoU':<{width}}{_cell(scores['miou'])}   over {scores['num_classes']} of "
-                    f"{name} classes: {scores['convention']}"
-                )
+            text = f"over {scores['num_classes']} of {name} classes: {scores['convention']}"
+            lines.append(f"{'mIoU':<{width}}{_cell(scores['miou'])}   {text}")
         return "\n".join(lines)
-
-    def format_csv(self) -> str:
-        """Formats the confusion matrix: a row a label, a column a prediction, in pixels."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["label \\ prediction", *self._class_names, NO_CLASS])
-        for name, row in zip(self._class_names, self._confusion.matrix):
-            writer.writerow([name, *row])
-        return stream.getvalue()
 
     def draw(self) -> Image.Image:
         """Draws the confusion matrix, each row in percent of its label's pixels."""
         matrix = self._confusion.matrix
-        columns = [*self._class_names, NO_CLASS]
+        columns = [*self._class_names, confusion_files.NO_CLASS]
         if not matrix[:, -1].any():
             matrix, columns = matrix[:, :-1], columns[:-1]
         sums = matrix.sum(axis=1, keepdims=True)
@@ -110,8 +99,7 @@ class EvaluationReport:
         right, bottom = left + _CELL * len(columns), top + _CELL * len(matrix)
         sheet = Image.new("RGB", (right + _MARGIN, bottom + 3 * _MARGIN), "white")
         draw = ImageDraw.Draw(sheet)
-        title = self._header.get("title", "Confusion matrix")
-        draw.text((_MARGIN, _MARGIN), title, "black", font)
+        draw.text((_MARGIN, _MARGIN), self._title, "black", font)
         caption = "rows: label, columns: prediction; percent of the label's pixels"
         draw.text((_MARGIN, 2.5 * _MARGIN), caption, "dimgray", font)
         for column, name in enumerate(columns):
@@ -133,11 +121,11 @@ class EvaluationReport:
         draw.rectangle((left, top, right, bottom), outline="black")
         note = "blank rows: no pixel has the label" if not sums.all() else ""
         draw.text((left, bottom + _MARGIN), note, "dimgray", font)
-        needed = round(max(font.getlength(title), font.getlength(caption))) + 2 * _MARGIN
+        needed = round(max(font.getlength(self._title), font.getlength(caption))) + 2 * _MARGIN
         if needed > sheet.width:
             wide = Image.new("RGB", (needed, sheet.height), "white")
             wide.paste(sheet, (0, 0))
-            ImageDraw.Draw(wide).text((_MARGIN, _MARGIN), title, "black", font)
+            ImageDraw.Draw(wide).text((_MARGIN, _MARGIN), self._title, "black", font)
             ImageDraw.Draw(wide).text((_MARGIN, 2.5 * _MARGIN), caption, "dimgray", font)
             return wide
         return sheet
@@ -158,7 +146,7 @@ class EvaluationReport:
         try:
             whole_files.make_folder(folder)
             files.write_json(paths[0], self.as_dict())
-            files.write_text(paths[1], self.format_csv())
+            confusion_files.write_confusion(paths[1], self._confusion, self._class_names)
             files.write_png(paths[2], self.draw())
         except OSError as error:
             raise UserError(f"The report cannot be written to {folder}: {error}") from error

@@ -11,6 +11,7 @@ from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.reporting import charts
+from drsl_tf.reporting import evaluations
 from drsl_tf.reporting import gallery
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import group_runs
@@ -87,6 +88,7 @@ def format_report(runs: Sequence[RunRecord]) -> str:
     sections = [
         ("Scores", _make_scores(groups)),
         ("Runs", _make_run_table(runs)),
+        ("Other tests", _make_evaluations(groups)),
         ("Over the rounds", _make_curves(groups)),
         ("IoU by class, before and after adaptation", _make_bars(groups)),
         ("Pseudo-labels by class", _make_label_tables(groups)),
@@ -171,6 +173,28 @@ def _make_run_table(runs):
     ]
     listed = f"<h3>Warnings</h3><ul>{''.join(warnings)}</ul>" if warnings else ""
     return f"<p>{note}</p>{_make_table(head, rows, 2, last_text=True)}{listed}"
+
+
+def _make_evaluations(groups):
+    rows = evaluations.list_rows(groups)
+    if not rows:
+        return ""
+    cells = [
+        [
+            _key(row.group),
+            *map(html.escape, (row.split, row.weights, row.testing)),
+            str(row.seeds),
+            *map(_format, row.means.values()),
+        ]
+        for row in rows
+    ]
+    head = ["experiment", "split", "weights", "testing", "seeds", "all classes"]
+    head += [f"{subset} classes" for subset in list(rows[0].means)[1:]]
+    note = (
+        "Mean IoU in percent, as drsl_tf.evaluate measured it; mean ± standard deviation over "
+        "seeds. Weights chosen with target labels are no result that an adapted model could claim."
+    )
+    return f"<p>{note}</p>{_make_table(head, cells, 4)}"
 
 
 def _make_curves(groups):

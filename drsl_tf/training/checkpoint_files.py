@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from typing import Dict
 from typing import List
 from typing import NamedTuple
 from typing import Optional
-from typing import Sequence
 
 import tensorflow as tf
 from absl import logging
 
 from data_pipelines import whole_files
 from drsl_tf import files
+
+BEST = "best_by_target_labels"
+"""Folder, below a run's directory, of the checkpoint of highest mIoU. Its name says what the choice
+took, so that no path hides it."""
 
 _NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
 _STATE = "checkpoint"
@@ -139,7 +143,29 @@ def clear_away(folder: str, keep: int) -> None:
         folder: of the checkpoints.
         keep: how many stay.
     """
-    kept = [os.path.basename(path) for path in list_checkpoints(folder)[:keep]]
+    _delete_others(folder, [os.path.basename(path) for path in list_checkpoints(folder)[:keep]])
+
+
+def keep_apart(path: str, folder: str) -> None:
+    """Copies a checkpoint to a folder of its own, in the place of the one there.
+
+    Args:
+        path: the checkpoint.
+        folder: where the copy goes; made if it is absent.
+    """
+    partial = os.path.join(folder, whole_files.PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    whole_files.make_folder(partial)
+    parent, name = os.path.split(path)
+    for file in _list_files(parent, name):
+        shutil.copyfile(os.path.join(parent, file), os.path.join(partial, file))
+    put_in_place(partial, folder)
+    os.rmdir(partial)
+    _delete_others(folder, [name])
+
+
+def _delete_others(folder, kept):
+    """Deletes all checkpoints but those of the names kept, the newest first."""
     lines = [f'model_checkpoint_path: "{kept[0]}"']
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(kept)]
     files.write_text(os.path.join(folder, _STATE), "\n".join(lines) + "\n")
@@ -157,10 +183,13 @@ def set_aside(path: str) -> None:
     folder, name = os.path.split(path)
     aside = os.path.join(folder, _ASIDE)
     os.makedirs(aside, exist_ok=True)
-    found: Sequence[str] = [m.string for m in _match_names(folder)]
-    for file in found:
-        if file.split(".")[0] == name:
-            os.replace(os.path.join(folder, file), os.path.join(aside, file))
+    for file in _list_files(folder, name):
+        os.replace(os.path.join(folder, file), os.path.join(aside, file))
+
+
+def _list_files(folder, name):
+    """Lists the files of one checkpoint."""
+    return [m.string for m in _match_names(folder) if m.string.split(".")[0] == name]
 
 
 def _match_names(folder):

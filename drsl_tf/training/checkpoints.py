@@ -61,6 +61,7 @@ class CheckpointStore:
             )
         self._checkpoint = tf.train.Checkpoint(**self.variables)
         self._folder = os.path.join(directory, "checkpoints")
+        self._best_folder = os.path.join(directory, checkpoint_files.BEST)
         self._keep = keep
         self._is_chief = is_chief
 
@@ -92,6 +93,27 @@ class CheckpointStore:
                 f"A checkpoint cannot be written to {os.path.abspath(self._folder)}: "
                 f"{getattr(error, 'message', error)}. Free some disk, or make the folder "
                 "writable, and run the same command again: it goes on from the checkpoint before."
+            ) from error
+
+    def keep_best(self) -> None:
+        """Copies the newest checkpoint, which is the state just scored, to a folder of its own.
+
+        The copy takes the place of the one before: one more checkpoint stays on disk, whatever
+        becomes of those that training goes on from.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        if not self._is_chief:
+            return
+        try:
+            newest = checkpoint_files.list_checkpoints(self._folder)[0]
+            checkpoint_files.keep_apart(newest, self._best_folder)
+        except OSError as error:
+            raise UserError(
+                f"The best checkpoint cannot be copied to {os.path.abspath(self._best_folder)}: "
+                f"{error}. Free some disk, or make the folder writable, and run the same command "
+                "again: it goes on with scoring."
             ) from error
 
     def restore_latest(self) -> Optional[str]:

@@ -97,6 +97,12 @@ class ResultsFile:
         files.write_json(self.path, self.as_dict())
         return stage
 
+    @property
+    def best_round(self) -> Optional[int]:
+        """The round of highest mIoU, chosen with target labels; None without them."""
+        scored = [stage for stage in self.stages if stage["miou"] is not None]
+        return max(scored, key=lambda s: s["miou"])["round"] if scored else None
+
     def as_dict(self) -> Dict[str, Any]:
         """Gives the content of the file.
 
@@ -104,13 +110,13 @@ class ResultsFile:
             The dict under the schema of `docs/results.md`; "best" is chosen with target labels
             and is null where there are none.
         """
-        scored = [stage for stage in self.stages if stage["miou"] is not None]
         last = self.stages[-1] if self.stages else None
+        best = [stage for stage in self.stages if stage["round"] == self.best_round]
         return {
             **self._header,
             "stages": self.stages,
             "last": last and _summarise(last),
-            "best": _summarise(max(scored, key=lambda s: s["miou"])) if scored else None,
+            "best": _summarise(best[0]) if best else None,
             "protocols": last["protocols"] if last else {},
         }
 

@@ -316,6 +316,8 @@ class Trainer:
             float(self._seconds),
             self._list_warnings(round_index, report),
         )
+        if self._results.best_round == round_index:
+            self._checkpoints.keep_best()
         self._loop.end_stage(round_index, flatten_numbers(stage), stage["warnings"])
 
     def _list_warnings(self, round_index, report):

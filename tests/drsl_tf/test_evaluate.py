@@ -3,12 +3,14 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling
 from PIL import Image
 
 from data_pipelines.domains.cityscapes import Cityscapes
@@ -16,12 +18,15 @@ from data_pipelines.errors import UserError
 from drsl_tf import exporting
 from drsl_tf import inference
 from drsl_tf import prediction
+from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import evaluation
 from drsl_tf.evaluation import multi_scale
 from drsl_tf.evaluation import reports
 from drsl_tf.evaluation import sliding_window
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.evaluation.multi_scale import TestProtocol
+from drsl_tf.training.checkpoints import CheckpointStore
+from drsl_tf.training.results import ResultsFile
 from tests.drsl_tf import run_dirs
 
 
@@ -41,13 +46,12 @@ def _config(run):
 
 def _score_officially(predictions, root):
     """IoU in percent by class name, from the cityscapesScripts package."""
-    module = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
-    args = module.args
+    args = evalPixelLevelSemanticLabeling.args
     args.predictionPath, args.predictionWalk = predictions, None
     args.evalInstLevelScore, args.JSONOutput, args.quiet = False, False, True
     labels = [pair.label_path for pair in Cityscapes(root=root).list_pairs("val")]
-    found = [module.getPrediction(args, path) for path in labels]
-    scores = module.evaluateImgLists(found, labels, args)
+    found = [evalPixelLevelSemanticLabeling.getPrediction(args, path) for path in labels]
+    scores = evalPixelLevelSemanticLabeling.evaluateImgLists(found, labels, args)
     names = Cityscapes(root=root).label_space.class_names
     iou = {name: 100.0 * scores["classScores"][name] for name in names}
     return iou, 100.0 * scores["averageScoreClasses"]
@@ -89,19 +93,22 @@ def test_ious_of_void_and_absent_predictions_are_the_official_ones(run, tmp_path
         Image.fromarray(drawn).save(path)
     report = evaluation.evaluate_predictions(str(tmp_path), _config(run))
     _assert_official(report.as_dict(), str(tmp_path), root)
-    rows = list(csv.reader(report.format_csv().splitlines()))
-    assert sum(int(row[-1]) for row in rows[1:]) > 0  # Void predictions are misses.
+    report.write(str(tmp_path / "scores"))
+    _, counts = confusion_files.read_confusion(str(tmp_path / "scores" / reports.CSV_NAME))
+    assert counts[:, -1].sum() > 0  # Void predictions are misses.
+    absent = [name for name, value in report.as_dict()["iou"].items() if value is None]
+    assert "train" in absent, "neither drawn nor rendered"
 
 
 def test_predictions_of_another_size_are_refused(run, tmp_path):
     for pair in Cityscapes(root=run[3]).list_pairs("val"):
-        path = tmp_path / f"{pair.name}.png"
+        name = pair.name.replace("_leftImg8bit", "_pred_labelIds")
+        path = tmp_path / f"{name}.png"
         os.makedirs(path.parent, exist_ok=True)
-        Image.fromarray(np.zeros((16, 32), np.uint8)).save(path)
+        Image.fromarray(np.full((16, 32), 7, np.uint8)).save(path)
+    with pytest.raises(SystemExit):
+        _score_officially(str(tmp_path), run[3])
     with pytest.raises(UserError, match="16x32.*32x64"):
-        evaluation.evaluate_predictions(str(tmp_path), _config(run))
-    os.remove(path)
-    with pytest.raises(UserError, match="16x32|no prediction"):
         evaluation.evaluate_predictions(str(tmp_path), _config(run))
     with pytest.raises(UserError, match="no prediction"):
         evaluation.evaluate_predictions(str(tmp_path / "absent"), _config(run))
@@ -114,6 +121,37 @@ def test_run_and_model_score_alike(run):
     assert by_run["split"] == "val" and by_run["images"] == 4
     assert by_run["testing"]["name"] == "single-scale"
     assert by_run["model"].endswith("ckpt-1") and by_model["model"] == run[2]
+
+
+def test_last_and_best_are_scored_apart(run, tmp_path):
+    run_dir = str(tmp_path / "run")
+    shutil.copytree(run[0], run_dir)
+    model = run[1]
+    store = CheckpointStore(run_dir, model, model.optimizer, {"round": tf.Variable(1)})
+    store.save()
+    store.keep_best()
+    head = model.segmentation_head
+    weights = head.get_weights()
+    head.set_weights([np.zeros_like(array) for array in weights])
+    store.save()
+    head.set_weights(weights)
+    names = Cityscapes(root=run[3]).label_space.class_names
+    results = ResultsFile(run_dir, experiment="test", seed=0, class_names=names)
+    for round_index, hits in ((0, 1), (1, 3), (2, 2)):
+        confusion = ConfusionMatrix(19)
+        confusion.update(np.zeros(4, np.uint8), (np.arange(4) >= hits).astype(np.uint8))
+        results.record_stage(round_index, confusion, None, 1.0)
+
+    last = evaluation.evaluate_run(run_dir).as_dict()
+    best = evaluation.evaluate_run(run_dir, checkpoint="best").as_dict()
+    assert best["iou"] == evaluation.evaluate_run(run[0]).as_dict()["iou"] != last["iou"]
+    assert last["weights"] == "last" and best["weights"] == "best, chosen with target labels"
+    assert last["model"].endswith("checkpoints/ckpt-3")
+    assert best["model"].endswith("best_by_target_labels/ckpt-2")
+    exporting.export_run(run_dir, str(tmp_path / "best"), checkpoint="best")
+    exported = evaluation.evaluate_model(str(tmp_path / "best"), _config(run)).as_dict()
+    assert exported["miou"] == pytest.approx(best["miou"], abs=0.01)
+    assert exported["weights"] is None
 
 
 def test_three_protocols_in_one_pass(run):
@@ -251,7 +289,7 @@ def test_the_report_is_written_whole_and_legible(tmp_path):
     with Image.open(tmp_path / "new" / reports.PNG_NAME) as picture:
         assert picture.width > 300 and len(picture.getcolors(1 << 20)) > 10
     table = report.format_table()
-    assert "over 2 of 3 classes" in table and "66.67" in table
+    assert table.startswith("t\n") and "over 2 of 3 classes" in table and "66.67" in table
 
 
 def test_the_command_scores_a_run(run, tmp_path):
@@ -260,7 +298,9 @@ def test_the_command_scores_a_run(run, tmp_path):
         [sys.executable, "-m", "drsl_tf.evaluate", *arguments], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    assert "16 classes: 19-way head averaged over 16" in result.stdout
+    for words in ("19 classes: 19-way head\n", "16 classes: 19-way head averaged over 16\n"):
+        assert words in result.stdout
+    assert result.stdout.count("mIoU") == 3
     content = json.loads((tmp_path / "out" / reports.JSON_NAME).read_text())
     assert content["miou"] == pytest.approx(evaluation.evaluate_run(run[0]).as_dict()["miou"])
 

@@ -11,6 +11,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from drsl_tf.training import checkpoint_files
+
 CHECKPOINT_EVERY = 4
 
 _CONFIG = f"""
@@ -146,9 +148,9 @@ class TrainingProcess:
             del stage["seconds"]
         return results
 
-    def read_variables(self):
-        """All arrays of the last checkpoint by key, the clock apart."""
-        path = tf.train.latest_checkpoint(os.path.join(self.run_dir, "checkpoints"))
+    def read_variables(self, folder="checkpoints"):
+        """All arrays of the last checkpoint in a folder by key, the clock apart."""
+        path = tf.train.latest_checkpoint(os.path.join(self.run_dir, folder))
         reader = tf.train.load_checkpoint(path)
         keys = [key for key in reader.get_variable_to_shape_map() if "/seconds/" not in key]
         return {key: reader.get_tensor(key) for key in keys if key.endswith("VARIABLE_VALUE")}
@@ -163,10 +165,11 @@ def measure_difference(run, other):
 
 def assert_equal_runs(run, other):
     """Compares two finished runs bit for bit."""
-    variables, others = run.read_variables(), other.read_variables()
-    assert variables.keys() == others.keys()
-    for group in ("model/", "optimizer/", "counters/"):
-        assert any(key.startswith(group) for key in variables)
-    for key, array in variables.items():
-        np.testing.assert_array_equal(array, others[key], err_msg=key)
+    for folder in ("checkpoints", checkpoint_files.BEST):
+        variables, others = run.read_variables(folder), other.read_variables(folder)
+        assert variables.keys() == others.keys()
+        for group in ("model/", "optimizer/", "counters/"):
+            assert any(key.startswith(group) for key in variables)
+        for key, array in variables.items():
+            np.testing.assert_array_equal(array, others[key], err_msg=f"{folder}: {key}")
     assert run.read_results() == other.read_results()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 
 import keras
 import numpy as np
@@ -114,6 +115,55 @@ def test_a_spoilt_state_file_does_no_harm(run, content):
     assert tf.train.latest_checkpoint(run.folder) == os.path.join(run.folder, "ckpt-4")
 
 
+def _list_best(run):
+    folder = os.path.join(os.path.dirname(run.folder), checkpoint_files.BEST)
+    return folder, sorted(os.path.basename(p) for p in checkpoint_files.list_checkpoints(folder))
+
+
+def _read_step(folder, name):
+    reader = tf.train.load_checkpoint(os.path.join(folder, name))
+    return int(reader.get_tensor("counters/step/.ATTRIBUTES/VARIABLE_VALUE"))
+
+
+def test_the_best_checkpoint_outlives_the_others_and_is_one(run):
+    run.store.keep_best()
+    for number in (4, 5, 6):
+        run.save(number)
+    folder, names = _list_best(run)
+    assert names == ["ckpt-3"] and _read_step(folder, "ckpt-3") == 3
+    run.store.keep_best()
+    folder, names = _list_best(run)
+    assert names == ["ckpt-6"] and _read_step(folder, "ckpt-6") == 6
+    assert len(os.listdir(folder)) == 3, "two files and the state"
+    assert run.restore() == 6
+
+
+def test_a_best_checkpoint_of_a_lower_number_takes_the_place_of_a_later_one(run):
+    """As when a person put older checkpoints back."""
+    run.store.keep_best()
+    _truncate(_find(run, 3, "data"))
+    assert run.restore() == 2
+    run.store.keep_best()
+    assert _list_best(run)[1] == ["ckpt-2"]
+
+
+def test_a_failed_copy_leaves_the_best_before_and_says_so(run, monkeypatch):
+    run.store.keep_best()
+    run.save(4)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", fail)
+        with pytest.raises(UserError, match="best_by_target_labels.*No space left on device"):
+            run.store.keep_best()
+    folder, names = _list_best(run)
+    assert names == ["ckpt-3"] and _read_step(folder, "ckpt-3") == 3
+    run.store.keep_best()
+    assert _list_best(run)[1] == ["ckpt-4"]
+
+
 def test_a_half_written_checkpoint_is_no_checkpoint(run):
     partial = os.path.join(run.folder, ".partial")
     os.makedirs(partial)
@@ -174,4 +224,5 @@ def test_non_finite_variables_are_named(run):
 def test_only_the_chief_writes(tmp_path, model):
     store = CheckpointStore(str(tmp_path), model, model.optimizer, {}, is_chief=False)
     assert store.save() is None
+    store.keep_best()
     assert os.listdir(tmp_path) == []

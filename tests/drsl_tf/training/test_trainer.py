@@ -7,6 +7,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from data_pipelines.adaptation import AdaptationData
@@ -15,12 +16,15 @@ from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import cityscapes13
+from drsl_tf import compat
+from drsl_tf import runs
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks import multimodal_head
 from drsl_tf.networks import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.training import checkpoint_files
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.strategy import create_strategy
@@ -50,7 +54,14 @@ class _Stop(keras.callbacks.Callback):
 
 
 class _Keep(keras.callbacks.Callback):
-    """Holds on to the model, to compare runs by their weights."""
+    """Holds on to the model and to its weights after every stage, to compare runs by them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.stages[epoch] = [compat.as_tf_variable(v).numpy() for v in self.model.variables]
 
 
 def _build_model(label_space):
@@ -72,7 +83,21 @@ def _run(roots, run_dir, callbacks=(), rounds=2, **options):
         callbacks=[keep, *callbacks],
         **options,
     )
+    _assert_best_is_kept(run_dir, results, keep.stages)
     return results, keep.model
+
+
+def _assert_best_is_kept(run_dir, results, stages):
+    """Checks that the weights of the best round lie on disk, if this process saw them."""
+    if results.best_round is None:
+        assert not os.path.exists(os.path.join(run_dir, checkpoint_files.BEST))
+        return
+    path = runs.find_checkpoint(str(run_dir), "best")
+    assert os.path.dirname(path) == os.path.join(run_dir, checkpoint_files.BEST)
+    reader = tf.train.load_checkpoint(path)
+    for index, array in enumerate(stages.get(results.best_round, [])):
+        stored = reader.get_tensor(f"model/{index:04d}/.ATTRIBUTES/VARIABLE_VALUE")
+        np.testing.assert_array_equal(stored, array)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +188,32 @@ def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypa
     results, _ = _run(roots, tmp_path)
     assert [stage["round"] for stage in results.stages] == [0, 1, 2]
     assert results.stages[0]["iou"] == pytest.approx(whole.stages[0]["iou"], abs=0.5)
+
+
+def test_a_run_stopped_while_the_best_is_copied_resumes(finished, roots, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _run(roots, tmp_path)
+    assert checkpoint_files.list_checkpoints(str(tmp_path / checkpoint_files.BEST)) == []
+    results, _ = _run(roots, tmp_path)
+    assert results.best_round == finished[1].best_round
+
+
+def test_a_best_checkpoint_of_another_round_than_the_record_says_is_refused(finished, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    record = json.loads((run_dir / "results.json").read_text())
+    record["best"]["round"] += 1
+    (run_dir / "results.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="is of round"):
+        runs.find_checkpoint(str(run_dir), "best")
+    shutil.rmtree(run_dir / checkpoint_files.BEST)
+    with pytest.raises(UserError, match="holds no best checkpoint"):
+        runs.find_checkpoint(str(run_dir), "best")
 
 
 def test_labels_of_the_target_teach_nothing(finished, roots, tmp_path):

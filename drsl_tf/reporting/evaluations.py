@@ -1,0 +1,89 @@
+"""What `drsl_tf.evaluate` found of the runs: other protocols, splits and weights, over seeds."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+from data_pipelines.errors import UserError
+from drsl_tf import files
+from drsl_tf.evaluation import protocols
+from drsl_tf.evaluation import reports
+from drsl_tf.reporting.groups import RunGroup
+from drsl_tf.reporting.groups import Spread
+from drsl_tf.reporting.groups import measure_spread
+
+_LARGEST = next(iter(protocols.PROTOCOLS))
+
+
+class Row(NamedTuple):
+    """One way in which the runs of an experiment were evaluated.
+
+    Attributes:
+        group: the experiment.
+        split: data set and split.
+        weights: which ones: last, or best.
+        testing: scales, mirroring and windows.
+        seeds: how many runs were evaluated so.
+        means: the spread of mean IoU in percent, for "all" classes of the run and for the subsets
+            "16" and "13"; None where the classes are not among the run's.
+    """
+
+    group: RunGroup
+    split: str
+    weights: str
+    testing: str
+    seeds: int
+    means: Dict[str, Optional[Spread]]
+
+
+def list_rows(groups: Sequence[RunGroup]) -> List[Row]:
+    """Lists the evaluations of the runs' weights in `RUN_DIR/evaluation/NAME`.
+
+    Args:
+        groups: the runs by experiment.
+
+    Returns:
+        A row for each experiment, split, choice of weights and protocol that there is.
+
+    Raises:
+        UserError: a file is no evaluation.
+    """
+    rows = []
+    for group in groups:
+        found: Dict[Tuple[str, str, str], List[dict]] = {}
+        for run in group.runs:
+            for key, content in _read_evaluations(run.run_dir):
+                found.setdefault(key, []).append(content)
+        for key, contents in sorted(found.items()):
+            means = {"all": measure_spread(_select(c["miou"] for c in contents))}
+            for subset in protocols.PROTOCOLS:
+                if subset != _LARGEST:
+                    scores = (c["protocols"].get(subset, {}).get("miou") for c in contents)
+                    means[subset] = measure_spread(_select(scores))
+            rows.append(Row(group, *key, len(contents), means))
+    return rows
+
+
+def _read_evaluations(run_dir):
+    for path in sorted(glob.glob(os.path.join(run_dir, "evaluation", "*", reports.JSON_NAME))):
+        try:
+            content = files.read_json(path)
+            split = f"{content['target']} {content['split']}"
+            if content["weights"] is not None:
+                yield (split, content["weights"], content["testing"]["name"]), content
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{os.path.abspath(path)} is no evaluation of a run ({error!r}). Run "
+                "drsl_tf.evaluate again, or delete it."
+            ) from error
+
+
+def _select(values):
+    return [value for value in values if value is not None]
