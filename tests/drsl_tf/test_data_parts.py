@@ -1,0 +1,97 @@
+"""Data parts: another target, or another source, by one more file after an experiment."""
+
+import gin
+import pytest
+
+from data_pipelines import audit
+from data_pipelines import label_spaces
+from data_pipelines.domains import find_reader
+from drsl_tf.experiments import Experiment
+from tests.data_pipelines import fixtures
+
+_TARGETS = {
+    "acdc": fixtures.write_acdc,
+    "bdd100k": fixtures.write_bdd100k,
+    "dark_zurich": fixtures.write_dark_zurich,
+    "idd": fixtures.write_idd,
+    "mapillary": fixtures.write_mapillary,
+}
+# Dark Zurich has no labelled split to train on.
+_SOURCES = {
+    **{name: write for name, write in _TARGETS.items() if name != "dark_zurich"},
+    "cityscapes": fixtures.write_cityscapes,
+}
+# Each part goes after one of them, and all of them are tried.
+_NINETEEN = ("gta2cs", "beyond_gta2cs", "gta2cs_cbst", "demo", "gta2cs_source_only")
+_SIXTEEN = ("synthia2cs", "synthia2cs_cbst", "synthia2cs_source_only", "beyond_synthia2cs")
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    yield
+    gin.clear_config()
+
+
+def _choose(experiments, names, name):
+    return experiments[list(names).index(name) % len(experiments)]
+
+
+def _make_data(*files, root, macro):
+    experiment = Experiment([f"{name}.gin" for name in files], [f"{macro} = {str(root)!r}"])
+    return experiment, experiment.get("data")
+
+
+def _assert_reads(domain, name, root, split, labelled):
+    """Checks that a domain finds and reads the fixture's files."""
+    assert isinstance(domain, find_reader(name)) and domain.root == str(root)
+    pairs = audit.audit_split(domain, split).pairs
+    assert pairs and all((pair.label_path is not None) == labelled for pair in pairs)
+    if labelled:
+        label = domain.read_label(pairs[0].label_path)
+        known = {*range(domain.label_space.num_classes), label_spaces.IGNORE_ID}
+        assert set(label.reshape(-1).tolist()) <= known
+
+
+@pytest.mark.parametrize("name", _TARGETS)
+def test_a_target_takes_the_place_of_an_experiments_own(name, tmp_path):
+    _TARGETS[name](tmp_path, "train", labels=False)
+    _TARGETS[name](tmp_path, "val", seed=1)
+    start = _choose(_NINETEEN, _TARGETS, name)
+    experiment, data = _make_data(start, f"data/{name}_target", root=tmp_path, macro=name.upper())
+    assert data.target.label_space == label_spaces.cityscapes19() == experiment.label_space
+    assert experiment.get("inference_size") is not None
+    _assert_reads(data.target, name, tmp_path, "val", labelled=True)
+    assert data.target.list_pairs("train")
+
+
+@pytest.mark.parametrize("name", _TARGETS)
+def test_a_target_speaks_of_sixteen_classes_after_synthia(name, tmp_path):
+    _TARGETS[name](tmp_path, "val")
+    start = _choose(_SIXTEEN, _TARGETS, name)
+    part = f"data/{name}_target_16"
+    experiment, data = _make_data(start, part, root=tmp_path, macro=name.upper())
+    assert data.target.label_space == label_spaces.synthia16() == experiment.label_space
+    _assert_reads(data.target, name, tmp_path, "val", labelled=True)
+
+
+@pytest.mark.parametrize("name", _SOURCES)
+def test_a_source_takes_the_place_of_an_experiments_own(name, tmp_path):
+    _SOURCES[name](tmp_path, "train")
+    start = _choose(_NINETEEN, _SOURCES, name)
+    macro = f"{name.upper()}_SOURCE"
+    _, data = _make_data(start, f"data/{name}_source", root=tmp_path, macro=macro)
+    _assert_reads(data.source, name, tmp_path, "train", labelled=True)
+    assert data.target.root != str(tmp_path)
+
+
+def test_source_and_target_change_together(tmp_path):
+    fixtures.write_cityscapes(tmp_path)
+    _, data = _make_data(
+        "gta2cs",
+        "data/cityscapes_source",
+        "data/acdc_target",
+        root=tmp_path,
+        macro="CITYSCAPES_SOURCE",
+    )
+    assert (data.source.name, data.target.name) == ("cityscapes", "acdc")
+    _assert_reads(data.source, "cityscapes", tmp_path, "train", labelled=True)
