@@ -60,7 +60,6 @@ def test_thresholds_equal_exact_sorting_within_a_bin():
 
 
 def test_scoring_gives_the_same_numbers():
-    pytest.importorskip("cityscapesscripts")
     found = speed_scoring.measure_scoring(quick=True)
     assert found["checks"]["iou_off_cityscapesscripts"] < 1e-12
     assert found["ratios"]["scoring_rate_over_cityscapesscripts"]["repetitions"] == 5

@@ -7,6 +7,7 @@ import itertools
 import gin
 import numpy as np
 import pytest
+from cityscapesscripts.helpers.labels import labels
 
 from data_pipelines import label_spaces
 from data_pipelines import label_tables
@@ -82,7 +83,6 @@ def test_classes_of_the_declared_spaces():
 
 
 def test_cityscapes_against_the_official_labels():
-    labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
     table = label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19
     # License plates have the trainId -1 there, which no 8-bit file can hold: they are ignored.
     expected = {label.id: 255 if label.trainId == -1 else label.trainId for label in labels}

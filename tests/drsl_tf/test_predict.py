@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling
 from PIL import Image
 
 from data_pipelines import decoding
@@ -221,7 +222,6 @@ def test_large_images_are_tiled(model, tmp_path, monkeypatch):
 
 
 def test_cityscapes_own_evaluator_reads_the_predictions(model, tmp_path, monkeypatch):
-    evaluator = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
     root = run_dirs.render_target(tmp_path, val_count=4)
     prediction.predict_files(
         model,
@@ -235,11 +235,15 @@ def test_cityscapes_own_evaluator_reads_the_predictions(model, tmp_path, monkeyp
     )
     domain = Cityscapes(root=root)
     table = prediction_writer.make_label_id_table(domain.label_space)
-    monkeypatch.setattr(evaluator.args, "predictionPath", str(tmp_path / "out" / "ids"))
-    monkeypatch.setattr(evaluator.args, "predictionWalk", None)
+    monkeypatch.setattr(
+        evalPixelLevelSemanticLabeling.args, "predictionPath", str(tmp_path / "out" / "ids")
+    )
+    monkeypatch.setattr(evalPixelLevelSemanticLabeling.args, "predictionWalk", None)
     predictor = Predictor(model)
     for pair in domain.list_pairs("val"):
-        found = evaluator.getPrediction(evaluator.args, pair.label_path)
+        found = evalPixelLevelSemanticLabeling.getPrediction(
+            evalPixelLevelSemanticLabeling.args, pair.label_path
+        )
         label, _ = predictor.predict(domain.read_image(pair.image_path)[np.newaxis])
         assert np.mean(_read(found) == table[label[0]]) >= 0.9999
 

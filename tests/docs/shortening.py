@@ -1,0 +1,114 @@
+"""How each document's commands are run here: the one table of it.
+
+A document that is not listed is run as it stands.
+"""
+
+from __future__ import annotations
+
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Sequence
+from typing import Tuple
+
+
+class Shortening(NamedTuple):
+    """What is done to the commands of one document.
+
+    Attributes:
+        prepare: commands that run first, for what the reader is taken to have.
+        extra: (pattern, words): the words are put at the end of every call of python that the
+            pattern is found in; the first pattern counts, in `prepare` too.
+        replace: (old, new): text of commands, such as the values that a loop goes over.
+        impossible: pattern -> why a command that it is found in cannot run here.
+    """
+
+    prepare: Sequence[str] = ()
+    extra: Sequence[Tuple[str, List[str]]] = ()
+    replace: Sequence[Tuple[str, str]] = ()
+    impossible: Dict[str, str] = {}
+
+
+def _params(*lines: str) -> List[str]:
+    return [f"--gin_param={line}" for line in lines]
+
+
+_STEPS = ("SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 2")
+_TINY_DEMO = _params(
+    *_STEPS,
+    "CROP = (32, 64)",
+    "game/rendered.rendered_root.count = 4",
+    "game/rendered.rendered_root.size = (32, 64)",
+    "camera/rendered.rendered_root.count = 3",
+    "camera/rendered.rendered_root.val_count = 2",
+    "camera/rendered.rendered_root.size = (32, 64)",
+)
+# The recipes' files, data and stages with a small network at a small size; what they mean with
+# their own networks is tested in tests/drsl_tf/test_recipes.py.
+_TINY_RECIPE = [
+    "--gin_file=models/small_cnn.gin",
+    *_params(
+        *_STEPS,
+        "CROP = (32, 64)",
+        "trainer.run.inference_size = (32, 64)",
+        "target/augment.Augmenter.resize = (32, 64)",
+        "source/augment.Augmenter.resize = (32, 64)",
+    ),
+]
+_TINY_RENDERING = ("render_streets", ["--count=3", "--size=64x32"])
+_STAND_INS = [
+    f"python -m data_pipelines.render_streets --layout={layout} --style={style} --out=data/{layout}"
+    for layout, style in (("gta5", "game"), ("synthia", "game"), ("cityscapes", "camera"))
+]
+_PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
+_SERVES = {"^tensorboard": "serves until it is stopped"}
+_DEMO_ONLY = [("drsl_tf.train .*demo", _TINY_DEMO)]
+
+TABLE: Dict[str, Shortening] = {
+    "README.md": Shortening(
+        prepare=_STAND_INS[2:],
+        # The stand-in of SYNTHIA is rendered after the first command that needs it.
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        impossible={
+            "^make": "sets up an environment; .ci/run runs it",
+            "train --gin_file=gin_configs/synthia2cs.gin": "needs the data that the next renders",
+        },
+    ),
+    "docs/domains.md": Shortening(
+        impossible={"": "needs data sets that cannot be had here; tests/drsl_tf/test_data_parts.py"}
+    ),
+    "docs/monitoring.md": Shortening(
+        prepare=[
+            f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
+            for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
+        ],
+        extra=_DEMO_ONLY,
+        impossible={
+            **_SERVES,
+            "tensorboard = False": "goes on in the run that an earlier command made otherwise",
+        },
+    ),
+    "docs/recipes.md": Shortening(
+        prepare=_STAND_INS,
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        impossible={
+            "import numpy, torch": "needs PyTorch and a file of other people's weights",
+            "^python -m data_pipelines.render_streets": "its data sets are there already",
+            "WEIGHTS = None": "a true network at full size; test_recipes.py trains each",
+        },
+    ),
+    "docs/reproduce.md": Shortening(
+        prepare=_STAND_INS,
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        replace=[("for seed in 0 1 2", "for seed in 0")],
+        impossible={
+            "unzip|unrar|^mv": "needs the downloads",
+            "^pip": "the environment is there already",
+        },
+    ),
+    "docs/serving.md": Shortening(
+        prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
+        extra=_DEMO_ONLY,
+        impossible={"--model=demo.tflite": "the export before it is not shown as a command"},
+    ),
+}
