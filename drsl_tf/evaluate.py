@@ -1,7 +1,9 @@
-"""Scores a run, an exported model, or label maps on disk, on a labelled split.
+r"""Scores a run, an exported model, or label maps on disk, on a labelled split.
 
   python -m drsl_tf.evaluate --run_dir=runs/demo
   python -m drsl_tf.evaluate --run_dir=runs/demo --scales=0.9,1.0,1.2 --flip --checkpoint=best
+  python -m drsl_tf.evaluate --run_dir=runs/gta2cs --gin_file=gta2cs.gin \
+      --gin_file=data/acdc_target.gin
   python -m drsl_tf.evaluate --model=models/demo --gin_file=demo.gin --output=scores
   python -m drsl_tf.evaluate --predictions=labelled/ids --gin_file=demo.gin --output=scores
 
@@ -30,7 +32,7 @@ _SPLIT = flags.DEFINE_string("split", None, "The target's split; its eval_split 
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "The folder to write to; by default RUN_DIR/evaluation/NAME, after weights and scales.",
+    "The folder to write to; by default one below RUN_DIR/evaluation, named after all other flags.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -86,7 +88,8 @@ def main() -> None:
 
 def _name_output(protocol):
     """Names a folder of the run, another for each kind of test."""
-    parts = [_CHECKPOINT.value, _SPLIT.value or "", protocol.name]
+    targets = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
+    parts = [_CHECKPOINT.value, *targets, _SPLIT.value or "", protocol.name]
     name = re.sub(r"[^\w.+-]+", "_", " ".join(filter(None, parts))).strip("_")
     return os.path.join(_RUN_DIR.value, "evaluation", name)
 
