@@ -60,33 +60,39 @@ _STAND_INS = [
     f"python -m data_pipelines.render_streets --layout={layout} --style={style} --out=data/{layout}"
     for layout, style in (("gta5", "game"), ("synthia", "game"), ("cityscapes", "camera"))
 ]
+# Data sets that the renderer does not write, in their true layouts.
+_FIXTURES = """python -c "
+from tests.data_pipelines import fixtures
+for name in ('acdc', 'bdd100k', 'dark_zurich', 'idd'):
+    for split in ('train', 'val'):
+        getattr(fixtures, 'write_' + name)('data/' + name, split)
+" """
 _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
-_SERVES = {"^tensorboard": "serves until it is stopped"}
-_DEMO_ONLY = [("drsl_tf.train .*demo", _TINY_DEMO)]
 
 TABLE: Dict[str, Shortening] = {
     "README.md": Shortening(
-        prepare=_STAND_INS[2:],
-        # The stand-in of SYNTHIA is rendered after the first command that needs it.
+        prepare=_STAND_INS[1:],
         extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
         impossible={
             "^make": "sets up an environment; .ci/run runs it",
-            "train --gin_file=gin_configs/synthia2cs.gin": "needs the data that the next renders",
+            "^python -m data_pipelines.render_streets": "its data set is there already",
         },
     ),
     "docs/domains.md": Shortening(
-        impossible={"": "needs data sets that cannot be had here; tests/drsl_tf/test_data_parts.py"}
+        prepare=[
+            *_STAND_INS,
+            _FIXTURES,
+            "python -m drsl_tf.train --gin_file=gta2cs.gin --run_dir=runs/gta2cs",
+        ],
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
     ),
     "docs/monitoring.md": Shortening(
         prepare=[
             f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
             for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
         ],
-        extra=_DEMO_ONLY,
-        impossible={
-            **_SERVES,
-            "tensorboard = False": "goes on in the run that an earlier command made otherwise",
-        },
+        extra=[("drsl_tf.train", _TINY_DEMO)],
+        impossible={"^tensorboard": "serves until it is stopped"},
     ),
     "docs/recipes.md": Shortening(
         prepare=_STAND_INS,
@@ -113,7 +119,6 @@ TABLE: Dict[str, Shortening] = {
     ),
     "docs/serving.md": Shortening(
         prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
-        extra=_DEMO_ONLY,
-        impossible={"--model=demo.tflite": "the export before it is not shown as a command"},
+        extra=[("drsl_tf.train", _TINY_DEMO)],
     ),
 }

@@ -9,7 +9,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -228,4 +227,3 @@ def test_commands_run(document, scratch):
         )
         report = f"{document}: {command}\nexit code {result.returncode}\n{result.stderr[-3000:]}"
         assert result.returncode == 0, report
-    shutil.rmtree(scratch / ".programs")
