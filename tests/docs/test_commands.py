@@ -1,6 +1,6 @@
 """Every command of README.md and docs/ means something; and, slowly, runs.
 
-DRSL_TF_DOCS names the documents to run, with commas between them, or "all".
+DRSL_TF_DOCS names the documents to run, with commas between them, or "all"; README.md by default.
 """
 
 import ast
@@ -182,7 +182,7 @@ def test_commands_parse(document, scratch):
 
 
 def _list_chosen():
-    chosen = os.environ.get("DRSL_TF_DOCS", "docs/serving.md")
+    chosen = os.environ.get("DRSL_TF_DOCS", "README.md")
     return _list_documents() if chosen == "all" else chosen.split(",")
 
 
