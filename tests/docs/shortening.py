@@ -67,6 +67,10 @@ for name in ('acdc', 'bdd100k', 'dark_zurich', 'idd'):
     for split in ('train', 'val'):
         getattr(fixtures, 'write_' + name)('data/' + name, split)
 " """
+# Cityscapes' own evaluation opens these too; the renderer knows no instances.
+_INSTANCES = """for file in data/cityscapes/gtFine/val/*/*_labelIds.png; do
+cp $file ${file/labelIds/instanceIds}
+done"""
 _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
 
 TABLE: Dict[str, Shortening] = {
@@ -104,7 +108,7 @@ TABLE: Dict[str, Shortening] = {
         },
     ),
     "docs/reproduce.md": Shortening(
-        prepare=_STAND_INS,
+        prepare=[*_STAND_INS, _INSTANCES],
         extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
         # One of each kind; that the others resolve is tested without running them.
         replace=[
