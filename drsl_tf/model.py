@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Optional
 
 import keras
@@ -357,7 +358,7 @@ class DrslModel(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Rebuilds a model from `get_config`'s dict."""
-        config = dict(config)
+        config = copy.deepcopy(config)  # Keras 3 empties the dict that it rebuilds a network from.
         for part in ("base", "segmentation_head", "multimodal_head"):
             config[part] = keras.saving.deserialize_keras_object(
                 config[part], custom_objects=custom_objects
