@@ -12,7 +12,10 @@ import pytest
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks import backbones
+from drsl_tf.networks.resnet import resnet101
+from drsl_tf.networks.vgg import vgg16
 from drsl_tf.networks.weight_files import save_weights
+from tests.drsl_tf import toys
 
 _LITE0_WEIGHTS = (
     pathlib.Path(__file__).parents[4] / "shared" / "weights" / "efficientnet_lite0_imagenet.h5"
@@ -81,6 +84,24 @@ def test_training_pass_has_no_random_layer(bases, name):
     second = base(image, training=True)[FEATURES].numpy()
     base.set_weights(start)
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_dilated_mobilenet_subsampled_is_the_strided_one(bases, output_stride):
+    """The light base of DeepLab-v3+."""
+    strided = bases["mobilenet_v2"]
+    # Sizes 2^n + 1 stay odd at every level: "same" padding is symmetric, so grids align.
+    image = _image(65, 97)
+    toys.calibrate_batch_norm(strided, image)
+    dense = backbones.mobilenet_v2(alpha=0.35, output_stride=output_stride)
+    dense.set_weights(strided.layers[2].get_weights())
+    assert backbones.infer_output_stride(dense) == output_stride
+    step = 32 // output_stride
+    expected = strided(image)["level5"].numpy()
+    features = dense(image)[FEATURES].numpy()
+    assert features.shape[1:3] == (64 // output_stride + 1, 96 // output_stride + 1)
+    np.testing.assert_allclose(features[:, ::step, ::step], expected, rtol=1e-3, atol=1e-4)
+    assert expected.std() > 0.1
 
 
 def test_features_see_far(bases):
@@ -177,13 +198,25 @@ def test_mismatching_weight_file_names_the_layer(tmp_path):
     np.testing.assert_array_equal(values[kernel.shape], kernel)
 
 
-def test_failed_download_is_a_user_error(monkeypatch):
-    def fail(**_):
-        raise Exception("URL fetch failure")
+@pytest.mark.parametrize(
+    "application, build",
+    [
+        ("MobileNetV2", backbones.mobilenet_v2),
+        ("ResNet101", resnet101),
+        ("VGG16", lambda weights: vgg16(weights=weights, fc_units=4)),
+    ],
+)
+def test_failed_download_is_a_user_error(monkeypatch, application, build):
+    original = getattr(keras.applications, application)
 
-    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
+    def fail(weights, **arguments):
+        if weights == "imagenet":
+            raise Exception("URL fetch failure")
+        return original(weights=weights, **arguments)
+
+    monkeypatch.setattr(keras.applications, application, fail)
     with pytest.raises(UserError, match="cannot be fetched.*URL fetch failure"):
-        backbones.mobilenet_v2(weights="imagenet")
+        build(weights="imagenet")
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -132,6 +132,7 @@ def test_deeplab_v2_equals_a_naive_sum_of_atrous_convolutions():
 def test_deeplab_v2_starts_near_zero():
     head = DeepLabV2Head(19)
     head.build({FEATURES: (None, None, None, 64)})
+    assert head.rates == (6, 12, 18, 24)
     kernels, biases = head.get_weights()[::2], head.get_weights()[1::2]
     assert len(kernels) == 4
     for kernel, bias in zip(kernels, biases):

@@ -82,6 +82,11 @@ def test_unknown_variant():
         mit(variant="b9")
 
 
+def test_imagenet_weights_come_from_a_file():
+    with pytest.raises(UserError, match="none can be downloaded.*mit_b2.pth"):
+        mit(variant="b2", weights="imagenet")
+
+
 def test_config_round_trip(base):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(base))
     copy.set_weights(base.get_weights())

@@ -59,31 +59,49 @@ def test_weights_without_the_top(convolutions, tmp_path):
     np.testing.assert_allclose(level4, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def _classifier(convolutions, units):
-    """VGG-16 with its top in small, fed by maps of 7x7."""
+def _classifier(units):
+    """VGG-16 with its top in small; gives it and the part from pool5 to fc2."""
+    convolutions = keras.applications.VGG16(
+        include_top=False, weights=None, input_shape=(224, 224, 3)
+    )
     maps = keras.Input((7, 7, 512))
-    x = keras.layers.Flatten()(maps)
-    for name in ("fc1", "fc2"):
-        x = keras.layers.Dense(units, activation="relu", name=name)(x)
-    top = keras.Model(maps, keras.layers.Dense(3, name="predictions")(x))
-    image = keras.Input((224, 224, 3))
-    return keras.Model(image, top(convolutions(image))), keras.Model(maps, x)
+    x, y = convolutions.output, maps
+    layers = [keras.layers.Flatten()]
+    layers += [keras.layers.Dense(units, activation="relu", name=name) for name in ("fc1", "fc2")]
+    for layer in layers:
+        x, y = layer(x), layer(y)
+    x = keras.layers.Dense(3, name="predictions")(x)
+    return keras.Model(convolutions.input, x), keras.Model(maps, y)
 
 
-def test_dense_weights_become_convolutions(convolutions, tmp_path):
+@pytest.mark.parametrize("source", ["file", "imagenet"])
+def test_dense_weights_become_convolutions(source, tmp_path, monkeypatch):
     """At the centre of a 7x7 map the 7x7 convolution is the dense layer."""
-    classifier, until_fc2 = _classifier(convolutions, 6)
-    path = str(tmp_path / "top.h5")
-    save_weights(classifier, path)
-    base = vgg16(weights=path, fc_units=6, feature_dim=8)
+    classifier, until_fc2 = _classifier(6)
+    weights = source
+    if source == "file":
+        weights = str(tmp_path / "top.h5")
+        save_weights(classifier, weights)
+    build = keras.applications.VGG16
+
+    def download(*, weights, include_top, **arguments):
+        if weights == "imagenet":
+            assert include_top
+            return classifier
+        return build(weights=weights, include_top=include_top, **arguments)
+
+    monkeypatch.setattr(keras.applications, "VGG16", download)
+    base = vgg16(weights=weights, fc_units=6, feature_dim=8)
+    for old, new in zip(classifier.get_weights(), base.get_layer("vgg16_trunk").get_weights()):
+        np.testing.assert_array_equal(old, new)
     maps = np.random.default_rng(0).uniform(size=(1, 7, 7, 512)).astype("float32")
     fc7 = base.get_layer("fc7")(base.get_layer("fc6")(maps)).numpy()
     np.testing.assert_allclose(fc7[:, 3, 3], until_fc2(maps), rtol=1e-4, atol=1e-5)
 
 
-def test_dense_weights_of_another_width_name_the_layer(convolutions, tmp_path):
+def test_dense_weights_of_another_width_name_the_layer(tmp_path):
     path = str(tmp_path / "top.h5")
-    save_weights(_classifier(convolutions, 6)[0], path)
+    save_weights(_classifier(6)[0], path)
     with pytest.raises(UserError, match="first layer that does not fit is 'fc6'"):
         vgg16(weights=path, fc_units=8)
 
