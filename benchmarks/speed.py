@@ -13,7 +13,6 @@ there. `--quick` sees that everything runs: its numbers are not for comparison.
 from __future__ import annotations
 
 import os
-import platform
 import time
 
 from absl import flags
@@ -36,6 +35,7 @@ def main() -> int:
     unknown = [part for part in _ONLY.value if part not in _PARTS]
     if unknown:
         raise UserError(f"--only names {unknown[0]!r}; parts are {', '.join(_PARTS)}.")
+    from benchmarks import machine
     from benchmarks import speed_data
     from benchmarks import speed_report
     from benchmarks import speed_scoring
@@ -68,25 +68,13 @@ def main() -> int:
         print(f"{part}: running.", flush=True)
         found = measures[part]()
         found["machine"] = {
-            "processor": _name_processor(),
-            "cores": len(os.sched_getaffinity(0)),
-            "python": platform.python_version(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **machine.describe_machine(),
             "seconds": round(time.monotonic() - began, 1),
         }
         report.add(part, found)
     print(report.format_markdown())
     print(f"Written: {report.path}")
     return 0
-
-
-def _name_processor():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor()
 
 
 if __name__ == "__main__":

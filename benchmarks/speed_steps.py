@@ -5,102 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from typing import Any
 from typing import Dict
-from typing import List
 from typing import Optional
-from typing import Sequence
 
 from benchmarks import ratios
+from benchmarks.step_server import StepServer
+from benchmarks.step_server import make_step_command
 from data_pipelines.errors import UserError
 
 TORCH = "torch==2.13.0"
-
-
-class StepServer:
-    """A process that runs training steps on demand.
-
-    Args:
-        command: see `step_worker`.
-    """
-
-    def __init__(self, command: Sequence[str]):
-        self._command = command
-        # A file, not a pipe: nobody reads it while the process works, and a full pipe blocks.
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
-        self.num_parameters = int(self._read())
-
-    def time_steps(self, count: int) -> float:
-        """Runs steps.
-
-        Args:
-            count: how many.
-
-        Returns:
-            Seconds a step.
-        """
-        self._process.stdin.write(f"{count}\n")
-        self._process.stdin.flush()
-        return float(self._read())
-
-    def close(self) -> float:
-        """Ends the process.
-
-        Returns:
-            Its peak memory in bytes.
-        """
-        self._process.stdin.close()
-        peak = float(self._read())
-        self._process.wait()
-        return peak
-
-    def kill(self) -> None:
-        """Ends the process at once, where it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()
-
-    def _read(self):
-        while True:
-            line = self._process.stdout.readline()
-            if not line:
-                self._errors.seek(0)
-                lines = self._errors.read().strip().splitlines() or ["it said nothing"]
-                raise UserError(f"{' '.join(self._command)} ended early: {lines[-1]}")
-            try:
-                float(line)
-            except ValueError:
-                continue  # A library greets on standard output.
-            return line
-
-
-def make_step_command(network: str, size: Sequence[int], images: int, modes: int) -> List[str]:
-    """Makes the command of a `StepServer` of this project.
-
-    Args:
-        network: name of the network.
-        size: (height, width).
-        images: images of each domain in a batch.
-        modes: modes a class, 0 for none.
-
-    Returns:
-        The command.
-    """
-    return [
-        sys.executable,
-        "-m",
-        "benchmarks.step_worker",
-        f"--network={network}",
-        f"--height={size[0]}",
-        f"--width={size[1]}",
-        f"--images={images}",
-        f"--modes={modes}",
-    ]
 
 
 def measure_drsl(quick: bool) -> Dict[str, Any]:
@@ -124,7 +38,7 @@ def measure_drsl(quick: bool) -> Dict[str, Any]:
             variants.update(k1=(size, 1), k8=(size, 8))
             variants["k3_double"] = ((size[0], 2 * size[1]), 3)
         commands = {
-            name: make_step_command(network, its_size, images, modes)
+            name: make_step_command(network, its_size, images, modes=modes)
             for name, (its_size, modes) in variants.items()
         }
         seconds, peaks, _ = _run_in_turn(commands, repetitions, steps, f"steps, {network}")
@@ -170,7 +84,7 @@ def measure_torch(quick: bool, python: str) -> Dict[str, Any]:
     for network, (size, images) in networks.items():
         torch_command = [python, script, network, *map(str, (*size, images))]
         commands = {
-            "ours": make_step_command(network, size, images, 0),
+            "ours": make_step_command(network, size, images, modes=0),
             "torch": torch_command,
             "torch_channels_last": [*torch_command, "channels_last"],
         }

@@ -11,6 +11,7 @@ from benchmarks import speed_data
 from benchmarks import speed_report
 from benchmarks import speed_scoring
 from benchmarks import speed_steps
+from benchmarks import step_server
 from data_pipelines.errors import UserError
 
 _SERVER = """
@@ -41,7 +42,7 @@ def test_things_are_measured_in_turn():
 
 
 def test_a_server_answers_and_says_its_peak():
-    server = speed_steps.StepServer([sys.executable, "-c", _SERVER])
+    server = step_server.StepServer([sys.executable, "-c", _SERVER])
     try:
         assert server.num_parameters == 17
         assert [server.time_steps(5), server.time_steps(7)] == [0.5, 0.7]
@@ -52,7 +53,7 @@ def test_a_server_answers_and_says_its_peak():
 
 def test_a_server_that_fails_is_a_clear_error():
     with pytest.raises(UserError, match="ended early: ValueError: no luck"):
-        speed_steps.StepServer([sys.executable, "-c", "raise ValueError('no luck')"])
+        step_server.StepServer([sys.executable, "-c", "raise ValueError('no luck')"])
 
 
 def test_thresholds_equal_exact_sorting_within_a_bin():

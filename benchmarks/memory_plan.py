@@ -1,0 +1,80 @@
+"""Which steps are measured for the table of memory."""
+
+from __future__ import annotations
+
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Tuple
+
+TITLES = {
+    "deeplab_v2_resnet101": "DeepLab-v2, ResNet-101",
+    "fcn8s_vgg16": "FCN-8s, VGG-16",
+    "deeplab_v3plus_resnet101": "DeepLab-v3+, ResNet-101",
+    **{f"segformer_b{number}": f"SegFormer, MiT-B{number}" for number in range(6)},
+    "small_cnn": "small CNN",
+}
+"""Names for a person, in the order of the table."""
+
+_NETWORKS = (
+    "deeplab_v2_resnet101",
+    "fcn8s_vgg16",
+    "deeplab_v3plus_resnet101",
+    "segformer_b5",
+)
+_SIZES = ((256, 512), (384, 768), (512, 1024))
+
+
+class Measurement(NamedTuple):
+    """A step whose memory and seconds are measured.
+
+    Attributes:
+        network: name of the network, one of `networks.NAMES`.
+        step: "train" or "evaluate".
+        height: of the images.
+        width: of the images.
+        images: images of each of the two domains in training, of one domain in evaluation.
+        policy: Keras's precision policy.
+        micro_batches: parts that a training batch passes in.
+    """
+
+    network: str
+    step: str
+    height: int
+    width: int
+    images: int = 1
+    policy: str = "float32"
+    micro_batches: int = 1
+
+
+def list_measurements(
+    *, quick: bool = False, network: Optional[str] = None, size: Optional[Tuple[int, int]] = None
+) -> List[Measurement]:
+    """Lists what to measure, the small sizes first.
+
+    Args:
+        quick: one network at a tiny size, to see that everything runs.
+        network: this one alone, also one that the table does not hold.
+        size: this (height, width) alone.
+
+    Returns:
+        Measurements of training and evaluation steps; without `network` and `size` also of what
+        `micro_batches` and mixed precision save.
+    """
+    default_networks, default_sizes = _NETWORKS, _SIZES
+    if quick:
+        default_networks, default_sizes = ("small_cnn",), ((32, 64),)
+    plan = [
+        Measurement(its_network, step, *its_size)
+        for its_size in ([size] if size else default_sizes)
+        for its_network in ([network] if network else default_networks)
+        for step in ("train", "evaluate")
+    ]
+    if network is None and size is None:
+        of_four = Measurement(default_networks[0], "train", *default_sizes[0], images=2)
+        plan += [
+            of_four,
+            of_four._replace(micro_batches=2),
+            of_four._replace(policy="mixed_bfloat16"),
+        ]
+    return plan

@@ -1,0 +1,51 @@
+"""The networks that are measured, made by the functions that configurations bind."""
+
+from __future__ import annotations
+
+_SEGFORMERS = tuple(f"segformer_b{number}" for number in range(6))
+
+NAMES = (
+    "small_cnn",
+    "efficientnet_lite0",
+    "resnet101",
+    "deeplab_v2_resnet101",
+    "fcn8s_vgg16",
+    "deeplab_v3plus_resnet101",
+    *_SEGFORMERS,
+)
+"""Names of networks; "resnet101" is DeepLab-v2 whose batch norm is trained, as PyTorch's is."""
+
+
+def build_parts(name: str, num_classes: int):
+    """Builds a network with random weights.
+
+    Args:
+        name: one of `NAMES`.
+        num_classes: number of classes C.
+
+    Returns:
+        (base, segmentation head).
+    """
+    from drsl_tf.networks import backbones
+    from drsl_tf.networks.deeplab_v2_head import DeepLabV2Head
+    from drsl_tf.networks.deeplab_v3plus_head import DeepLabV3PlusHead
+    from drsl_tf.networks.fcn8s_head import Fcn8sHead
+    from drsl_tf.networks.mit import mit
+    from drsl_tf.networks.resnet import resnet101
+    from drsl_tf.networks.segformer_head import SegFormerHead
+    from drsl_tf.networks.segmentation_heads import LinearHead
+    from drsl_tf.networks.vgg import vgg16
+
+    if name in _SEGFORMERS:
+        variant = name[-2:]
+        filters = 256 if variant in ("b0", "b1") else 768
+        return mit(variant=variant), SegFormerHead(num_classes, filters=filters)
+    if name == "resnet101":
+        return resnet101(freeze_batch_norm=False), DeepLabV2Head(num_classes)
+    if name == "deeplab_v2_resnet101":
+        return resnet101(), DeepLabV2Head(num_classes)
+    if name == "deeplab_v3plus_resnet101":
+        return resnet101(output_stride=16), DeepLabV3PlusHead(num_classes)
+    if name == "fcn8s_vgg16":
+        return vgg16(), Fcn8sHead(num_classes)
+    return getattr(backbones, name)(), LinearHead(num_classes)
