@@ -47,7 +47,9 @@ _NETWORKS = {
     "segformer": ("mit_b0", lambda: SegFormerHead(_CLASSES, filters=8), 4, 8),
 }
 every_network = pytest.mark.parametrize("network", list(_NETWORKS))
-slow_deeplab_v2 = pytest.param("deeplab_v2", marks=pytest.mark.slow)
+slow_deeplab_v2, slow_deeplab_v3plus = (
+    pytest.param(network, marks=pytest.mark.slow) for network in ("deeplab_v2", "deeplab_v3plus")
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +103,10 @@ def _train_once(model, weights, size):
     return results, model.get_weights()
 
 
-@pytest.mark.parametrize("network", [slow_deeplab_v2, "fcn8s", "segformer"])
+@pytest.mark.parametrize("network", [slow_deeplab_v2, slow_deeplab_v3plus, "fcn8s", "segformer"])
 def test_mixed_precision_trains_with_losses_in_float32(bases, precision, network):
     # Half precision is slow on a CPU, and trained batch norm needs some pixels at stride 32.
-    size = (16, 32) if network == "deeplab_v2" else (32, 64)
+    size = (16, 32) if network.startswith("deeplab") else (32, 64)
     exact = _build_model(bases, network)
     weights = exact.get_weights()
     expected, _ = _train_once(exact, weights, size)
