@@ -45,7 +45,7 @@ def build_optimizer_slots(optimizer, variables):
 
 
 def list_optimizer_variables(optimizer):
-    """Lists every variable of an optimizer: its step, its slots and its loss scale.
+    """Lists every variable of an optimizer: its step, slots, loss scale and learning rate.
 
     Args:
         optimizer: as above, built.
@@ -55,11 +55,20 @@ def list_optimizer_variables(optimizer):
     """
     variables = optimizer.variables
     variables = list(variables() if callable(variables) else variables)
-    if not KERAS_3 and has_loss_scale(optimizer):
+    if KERAS_3:
+        return variables
+    if has_loss_scale(optimizer):
         # Keras 2 lists the wrapped optimizer's variables alone.
         state = optimizer._loss_scale  # pylint: disable=protected-access
         variables += [state.current_loss_scale, state.counter]
-    return variables
+        optimizer = optimizer.inner_optimizer
+    # Nor does it list a rate that is no schedule, and that a callback may change.
+    rate = (
+        optimizer._hyper["learning_rate"]  # pylint: disable=protected-access
+        if isinstance(optimizer, keras.optimizers.legacy.Optimizer)
+        else optimizer._learning_rate  # pylint: disable=protected-access
+    )
+    return [*variables, rate] if isinstance(rate, tf.Variable) else variables
 
 
 def as_tf_variable(variable):

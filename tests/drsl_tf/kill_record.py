@@ -43,13 +43,14 @@ class KillRecord:
         phases = [kill["phase"] for kill in self.kills]
         return {phase: phases.count(phase) for phase in PHASES}
 
-    def write(self, path, seed, difference):
+    def write(self, path, seed, difference, are_results_equal):
         """Adds the outcome to a JSON file, under TensorFlow's version.
 
         Args:
             path: the file; may be absent.
             seed: of the moments.
             difference: the largest between this run's variables and those of one never killed.
+            are_results_equal: whether the numbers of both `results.json` are the same.
         """
         content = files.read_json(path) if os.path.exists(path) else {}
         losses = {phase: [] for phase in PHASES}
@@ -67,7 +68,7 @@ class KillRecord:
             },
             "steps_lost_at_most": max(kill["steps_lost"] for kill in self.kills),
             "largest_difference": difference,
-            "bit_equal": difference == 0.0,
+            "bit_equal": difference == 0.0 and are_results_equal,
         }
         files.write_json(path, dict(sorted(content.items())))
 

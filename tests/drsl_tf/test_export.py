@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from drsl_tf import exporting
 from drsl_tf import inference
 from drsl_tf import model_description
 from drsl_tf import runs
+from drsl_tf.training.checkpoints import CheckpointStore
 from tests.drsl_tf import run_dirs
 
 # What a server's process is: TensorFlow, and neither Keras nor this package. (TensorFlow itself
@@ -280,6 +282,29 @@ def test_a_run_is_read_without_the_weights_that_it_began_with(tmp_path):
     loaded = runs.load_run(run_dir).model
     for ours, theirs in zip(loaded.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_run_is_read_from_its_newest_sound_checkpoint(tmp_path, caplog):
+    run_dir, model = run_dirs.make_run(tmp_path)
+    before = model.get_weights()
+    for variable in model.trainable_variables:
+        variable.assign(tf.zeros(variable.shape))
+    newest = CheckpointStore(run_dir, model, model.optimizer, {}).save()
+    assert newest.endswith("ckpt-2") and runs.load_run(run_dir).checkpoint == newest
+    with open(f"{newest}.data-00000-of-00001", "r+b") as file:
+        file.truncate(100)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        loaded = runs.load_run(run_dir)
+    assert "ckpt-2 cannot be read" in caplog.text and loaded.checkpoint.endswith("ckpt-1")
+    for array, other in zip(before, loaded.model.get_weights()):
+        np.testing.assert_array_equal(array, other)
+    assert os.path.exists(f"{newest}.index"), "reading a run changes nothing in it"
+    with pytest.raises(UserError, match="ckpt-2 cannot be read"):
+        runs.load_run(run_dir, "ckpt-2")
+    with open(os.path.join(run_dir, "checkpoints", "ckpt-1.index"), "wb"):
+        pass
+    with pytest.raises(UserError, match="None of the checkpoints"):
+        runs.load_run(run_dir)
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path):

@@ -21,11 +21,16 @@ from drsl_tf.networks import backbones
 from drsl_tf.networks import multimodal_head
 from drsl_tf.networks import segmentation_heads
 from drsl_tf.self_training.label_warnings import list_warnings
+from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training import checkpoint_files
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
+from tests.drsl_tf.training.events import read_events
 
 _SIZE = (32, 64)
+_SOURCE_STEPS, _ROUND_STEPS = 5, 4
+# No pixel is so certain.
+_LABELER = PseudoLabeler(confidence_floor=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +70,21 @@ class _Spoil(keras.callbacks.Callback):
             variable.assign(tf.fill(variable.shape, float("nan")))
 
 
-def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, **options):
+def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, build=DrslModel, **options):
     augmenter = Augmenter(size=_SIZE, scale=(0.8, 1.2))
 
     def build_model(space):
         head = multimodal_head.MultimodalHead(space.num_classes, 2, 8, hidden_units=(8,))
         base = backbones.small_cnn(width=8)
         linear = segmentation_heads.LinearHead(space.num_classes)
-        return DrslModel(base, linear, head, margin=margin)
+        return build(base, linear, head, margin=margin)
 
+    options.setdefault(
+        "schedule",
+        Schedule(
+            source_steps=_SOURCE_STEPS, rounds=1, steps_per_round=_ROUND_STEPS, checkpoint_every=2
+        ),
+    )
     return trainer.run(
         run_dir=str(run_dir),
         experiment="test",
@@ -85,7 +96,6 @@ def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, **options):
             source_batch=2,
             target_batch=2,
         ),
-        schedule=Schedule(source_steps=5, rounds=1, steps_per_round=4, checkpoint_every=2),
         build_model=build_model,
         optimizer=lambda: keras.optimizers.SGD(rate),
         callbacks=callbacks,
@@ -102,16 +112,106 @@ def _read_values(run_dir):
                 yield reader.get_tensor(key)
 
 
-def test_a_passing_fault_goes_back_and_on_with_other_data(roots, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="absl"):
-        results = _run(roots, tmp_path, [_Spoil(1, 3, lambda m: m.segmentation_head.weights[0])])
+def _spoil_round_1():
+    return _Spoil(1, 3, lambda model: model.segmentation_head.weights[0])
+
+
+@pytest.fixture(scope="module")
+def recovered(roots, tmp_path_factory):
+    """A run that went back once, and whose pseudo-labels collapse."""
+    run_dir = tmp_path_factory.mktemp("recovered")
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr(trainer.logging, "warning", lambda text, *args: said.append(text % args))
+        results = _run(roots, run_dir, [_spoil_round_1()], pseudo_labeler=_LABELER)
+    return run_dir, results, "\n".join(said)
+
+
+def test_a_passing_fault_goes_back_and_on_with_other_data(recovered):
+    run_dir, results, said = recovered
     assert [stage["round"] for stage in results.stages] == [0, 1]
+    assert "In step 4 of round 1, ce_source" in said and "retry 1 of 3" in said
+    assert all(np.isfinite(values).all() for values in _read_values(run_dir))
+
+
+def test_warnings_stand_in_the_log_in_the_results_and_in_tensorboard(recovered):
+    run_dir, results, said = recovered
     assert results.stages[0]["warnings"] == []
-    assert "other batches, 1 time" in results.stages[1]["warnings"][0]
-    assert "In step 4 of round 1, ce_source" in caplog.text and "retry 1 of 3" in caplog.text
-    stored = json.loads((tmp_path / "results.json").read_text())
-    assert stored["stages"][1]["warnings"] == results.stages[1]["warnings"]
-    assert all(np.isfinite(values).all() for values in _read_values(tmp_path))
+    back, collapse = results.stages[1]["warnings"]
+    assert "other batches, 1 time" in back
+    assert "cover 0.0% of the pixels, less than half of the 20.0% asked for" in collapse
+    assert back in said and collapse in said
+    stored = json.loads((run_dir / "results.json").read_text())
+    assert stored["stages"][1]["warnings"] == [back, collapse]
+    events = read_events(run_dir / "tensorboard")
+    assert [(step, float(value)) for step, value in events["scalars"]["warnings"]] == [
+        (_SOURCE_STEPS, 0.0),
+        (_SOURCE_STEPS + _ROUND_STEPS, 2.0),
+    ]
+    ((step, text),) = events["text"]["warnings_text"]
+    assert step == _SOURCE_STEPS + _ROUND_STEPS
+    assert text.item().decode() == f"- {back}\n- {collapse}"
+
+
+class _Stop(keras.callbacks.Callback):
+    """Breaks a run off after a number of steps."""
+
+    def __init__(self, after):
+        super().__init__()
+        self._left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
+
+
+def _read_last(run_dir):
+    path = checkpoint_files.list_checkpoints(os.path.join(run_dir, "checkpoints"))[0]
+    reader = tf.train.load_checkpoint(path)
+    keys = [key for key in reader.get_variable_to_shape_map() if key.endswith("VARIABLE_VALUE")]
+    return {key.split("/.")[0]: reader.get_tensor(key) for key in keys}
+
+
+def test_a_run_broken_off_in_a_retry_goes_on_in_it(roots, tmp_path, recovered):
+    run_dir, whole, _ = recovered
+    # The fault shows in the last step of the round; the retry's first step comes after it.
+    callbacks = [_spoil_round_1(), _Stop(_SOURCE_STEPS + _ROUND_STEPS + 1)]
+    with pytest.raises(KeyboardInterrupt):
+        _run(roots, tmp_path, callbacks, pseudo_labeler=_LABELER)
+    last = _read_last(tmp_path)
+    assert [int(last[f"counters/{name}"]) for name in ("round", "step", "retry")] == [1, 2, 1]
+    results = _run(roots, tmp_path, pseudo_labeler=_LABELER)
+    assert results.stages[1]["warnings"] == whole.stages[1]["warnings"]
+    last, other = _read_last(tmp_path), _read_last(run_dir)
+    assert last.keys() == other.keys()
+    for key in last.keys() - {"counters/seconds"}:
+        np.testing.assert_allclose(last[key], other[key], atol=1e-6, err_msg=key)
+
+
+def test_a_gradient_that_no_loss_scale_mends_is_noticed(roots, tmp_path):
+    class Singular(DrslModel):
+        """Adds a root of 0, whose value is 0 and whose gradient is infinite."""
+
+        def compute_loss_terms(self, *args, **kwargs):
+            sums, counts = super().compute_loss_terms(*args, **kwargs)
+            kernel = tf.convert_to_tensor(self.segmentation_head.weights[0])
+            root = tf.sqrt(tf.reduce_sum(kernel - tf.stop_gradient(kernel)))
+            return [sums[0] + root, *sums[1:]], counts
+
+    try:
+        # The scale starts at 2 ** 15 and is halved with every step that is passed over.
+        with pytest.raises(UserError, match="step 15 of the source stage, the gradient is not"):
+            _run(
+                roots,
+                tmp_path,
+                build=Singular,
+                schedule=Schedule(source_steps=40, rounds=0),
+                precision="mixed_float16",
+                max_retries=0,
+            )
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
 
 
 def test_a_lasting_fault_stops_with_step_term_and_files(roots, tmp_path):
@@ -136,28 +236,8 @@ def test_a_gradient_alone_is_noticed(roots, tmp_path):
             results = super().train_step(data)
             return {**results, "gradient_norm": results["gradient_norm"] * float("inf")}
 
-    def build_model(space):
-        return Overflow(
-            backbones.small_cnn(width=8), segmentation_heads.LinearHead(space.num_classes)
-        )
-
-    augmenter = Augmenter(size=_SIZE)
     with pytest.raises(UserError, match="step 1 of the source stage, the gradient is not finite"):
-        trainer.run(
-            run_dir=str(tmp_path),
-            experiment="test",
-            data=AdaptationData(
-                source=Gta5(root=roots[0]),
-                target=Cityscapes(root=roots[1]),
-                source_batch=2,
-                source_augmenter=augmenter,
-                target_augmenter=augmenter,
-            ),
-            schedule=Schedule(source_steps=2, rounds=0),
-            build_model=build_model,
-            optimizer=lambda: keras.optimizers.SGD(1e-3),
-            max_retries=0,
-        )
+        _run(roots, tmp_path, build=Overflow, max_retries=0)
 
 
 def test_a_variable_alone_is_never_saved(roots, tmp_path, caplog):

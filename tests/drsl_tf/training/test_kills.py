@@ -108,7 +108,8 @@ def test_kills_at_random_moments_change_nothing(whole):
     record = _kill_at_random_moments(run, count, random.Random(seed))
     path = os.environ.get("DRSL_TF_KILLS_RECORD")
     if path:
-        record.write(path, seed, measure_difference(run, whole))
+        same = run.read_results() == whole.read_results()
+        record.write(path, seed, measure_difference(run, whole), same)
     assert len(record.kills) >= count / 2
     if count >= 20:
         assert len(record.kills) >= 20 and min(record.count_phases().values()) >= 3

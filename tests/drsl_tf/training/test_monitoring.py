@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from data_pipelines.label_spaces import cityscapes19
 from drsl_tf import compat
@@ -29,6 +28,7 @@ from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.tensorboard import TensorBoardWriter
 from drsl_tf.training.tensorboard import read_hparams
 from tests.drsl_tf.training import streets
+from tests.drsl_tf.training.events import read_events
 
 _SOURCE_STEPS, _ROUND_STEPS = 25, 4
 _MODES = 2
@@ -89,22 +89,9 @@ def finished(tmp_path_factory):
     return run_dir, _run(folder, run_dir).as_dict()
 
 
-def _read_events(log_dir):
-    """Reads the event files as TensorBoard does; gives plugin -> tag -> [(step, value)]."""
-    events = EventAccumulator(str(log_dir), size_guidance={"tensors": 0})
-    events.Reload()
-    kinds = {}
-    for tag in events.Tags()["tensors"]:
-        plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
-        kinds.setdefault(plugin, {})[tag] = [
-            (event.step, tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)
-        ]
-    return kinds
-
-
 @pytest.fixture(scope="module")
 def events(finished):
-    return _read_events(finished[0] / "tensorboard")
+    return read_events(finished[0] / "tensorboard")
 
 
 def test_losses_rates_and_speed_follow_the_steps_of_the_whole_run(events):
@@ -252,7 +239,7 @@ def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
     train(range(5, 10), 2.0)
     writer.on_epoch_end(0, {"miou": 50.0})
     writer.on_epoch_begin(1)
-    losses = _read_events(tmp_path)["scalars"]["loss/total"]
+    losses = read_events(tmp_path)["scalars"]["loss/total"]
     assert [(step, float(v)) for step, v in losses] == [
         (step, 1.0 if step <= 5 else 2.0) for step in range(1, 11)
     ]

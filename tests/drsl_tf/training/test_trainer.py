@@ -28,6 +28,7 @@ from drsl_tf.training import checkpoint_files
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.strategy import create_strategy
+from tests.disk_log import DiskLog
 from tests.drsl_tf.training import streets
 
 # Between the confidences of an untrained model, about 1 / 19, and the 1 of an absent class.
@@ -104,7 +105,10 @@ def _assert_best_is_kept(run_dir, results, stages):
 def finished(roots, tmp_path_factory):
     """Runs once for the tests that only look."""
     run_dir = tmp_path_factory.mktemp("run")
-    results, model = _run(roots, run_dir)
+    with DiskLog() as log:
+        results, model = _run(roots, run_dir)
+    unsafe = log.list_unsafe(run_dir)
+    assert {path for path in unsafe if "/tensorboard/events" not in path} == set()
     return run_dir, results, model
 
 
@@ -155,6 +159,21 @@ def test_pseudo_labels_of_another_size_than_the_images(roots, tmp_path):
     pair = Cityscapes(root=roots[1]).list_pairs("train")[0]
     label = Image.open(tmp_path / "run" / "pseudo_labels" / "round_1" / f"{pair.name}.png")
     assert label.size == size[::-1]
+
+
+def test_what_a_run_keeps_on_the_disk_is_bounded(finished):
+    run_dir, _, _ = finished
+    checkpoints = sorted(os.listdir(run_dir / "checkpoints"))
+    assert len(checkpoints) == 5, "two checkpoints of two files each, and the list of them"
+    (path,) = {name.split(".")[0] for name in checkpoints[1:3]}
+    shapes = tf.train.load_checkpoint(run_dir / "checkpoints" / path).get_variable_to_shape_map()
+    counters = {key.split("/")[1] for key in shapes if key.startswith("counters/")}
+    assert counters == {"round", "step", "retry", "seconds"}
+    # The logits that a round keeps between its two passes are gone; a label map an image is left.
+    assert sorted(os.listdir(run_dir / "pseudo_labels")) == ["round_1", "round_2"]
+    left = [path for path in (run_dir / "pseudo_labels").rglob("*") if path.is_file()]
+    assert len(left) == 2 * (4 + 1)
+    assert not [path for path in run_dir.rglob("*") if path.name.endswith(".partial")]
 
 
 def test_the_figure_shows_every_panel(finished):
