@@ -7,11 +7,13 @@ from typing import Any
 from typing import Dict
 from typing import Optional
 
+from data_pipelines.errors import UserError
 from drsl_tf import files
 
 PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_map")
 _OF_EVERY_STAGE = ("image", "truth")
 _FOLDER = "panels"
+_MOST_MODES = 1000
 
 
 def locate_index(run_dir: str) -> str:
@@ -35,9 +37,31 @@ def read_index(run_dir: str) -> Optional[Dict[str, Any]]:
     Returns:
         "frames", names of images; "class_names"; "palette", an RGB triple each; and
         "modes_per_class". None where the run keeps no panels.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
     """
     path = locate_index(run_dir)
-    return files.read_json(path) if os.path.isfile(path) else None
+    if not os.path.isfile(path):
+        return None
+    index = files.read_json(path)
+    names, palette = index.get("class_names"), index.get("palette")
+    count = index.get("modes_per_class")
+    if not (
+        _are_texts(index.get("frames"))
+        and _are_texts(names)
+        and isinstance(palette, list)
+        and len(palette) == len(names)
+        and all(isinstance(color, list) and len(color) == 3 for color in palette)
+        and all(channel in range(256) for color in palette for channel in color)
+        and isinstance(count, int)
+        and 0 <= count <= _MOST_MODES
+    ):
+        raise UserError(
+            f"{os.path.abspath(path)} is no list of frames, classes and colours. Put a copy of it "
+            "back, or delete the folder: reports then show no pictures."
+        )
+    return index
 
 
 def locate_panel(run_dir: str, panel: str, frame: int, round_index: int) -> str:
@@ -69,3 +93,7 @@ def list_panels(run_dir: str, frame: int, round_index: int) -> Dict[str, str]:
     """
     paths = {panel: locate_panel(run_dir, panel, frame, round_index) for panel in PANELS}
     return {panel: path for panel, path in paths.items() if os.path.isfile(path)}
+
+
+def _are_texts(values):
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)

@@ -164,8 +164,9 @@ def _check_line(run_dir):
     path = os.path.join(run_dir, "results.json")
     if not os.path.isfile(path):
         return
-    trained = files.read_json(path)["versions"].get("keras", keras.__version__)
-    if trained.split(".")[0] != keras.__version__.split(".")[0]:
+    versions = files.read_json(path).get("versions")
+    trained = str(versions.get("keras", "")) if isinstance(versions, dict) else ""
+    if trained and trained.split(".")[0] != keras.__version__.split(".")[0]:
         raise UserError(
             f"The run {run_dir} was trained with Keras {trained}, and this is Keras "
             f"{keras.__version__}: checkpoints do not cross from one to the other. Export the run "

@@ -11,7 +11,6 @@ from typing import Tuple
 
 import numpy as np
 
-from data_pipelines import whole_files
 from drsl_tf import files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
@@ -47,7 +46,6 @@ def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence
     writer.writerow([_CORNER, *class_names, NO_CLASS])
     for name, counts in zip(class_names, confusion.matrix.tolist()):
         writer.writerow([name, *counts])
-    whole_files.make_folder(os.path.dirname(path))
     files.write_text(path, text.getvalue())
 
 
@@ -64,10 +62,15 @@ def read_confusion(path: str) -> Tuple[List[str], np.ndarray]:
     Raises:
         ValueError: the file is no such matrix.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    names = [row[0] for row in rows]
-    if header != [_CORNER, *names, NO_CLASS]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        names = [row[0] for row in rows]
+        counts = np.array([row[1:] for row in rows], np.int64)
+    except (OSError, ValueError, IndexError, OverflowError, csv.Error) as error:
+        raise ValueError(f"{path} is no confusion matrix: {error}.") from error
+    if header != [_CORNER, *names, NO_CLASS] or counts.shape != (len(names), len(names) + 1):
         raise ValueError(f"{path} is no confusion matrix: its columns are not its rows.")
-    counts = np.array([row[1:] for row in rows], np.int64)
+    if counts.min(initial=0) < 0:
+        raise ValueError(f"{path} is no confusion matrix: it holds a count below 0.")
     return names, counts

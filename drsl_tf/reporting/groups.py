@@ -11,6 +11,7 @@ from typing import Sequence
 
 import numpy as np
 
+from data_pipelines.errors import UserError
 from drsl_tf.reporting.records import RunRecord
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -115,10 +116,19 @@ def group_runs(runs: Sequence[RunRecord]) -> List[RunGroup]:
 
     Returns:
         Groups in the order of their first runs.
+
+    Raises:
+        UserError: runs of one experiment have different classes.
     """
     by_experiment: Dict[str, List[RunRecord]] = {}
     for run in runs:
-        by_experiment.setdefault(run.experiment, []).append(run)
+        members = by_experiment.setdefault(run.experiment, [])
+        members.append(run)
+        if run.class_names != members[0].class_names:
+            raise UserError(
+                f"The runs {members[0].run_dir} and {run.run_dir} are both of the experiment "
+                f"{run.experiment!r} but of different classes. Report on them apart."
+            )
     return [
         RunGroup(experiment, members, _COLORS[index % len(_COLORS)])
         for index, (experiment, members) in enumerate(by_experiment.items())

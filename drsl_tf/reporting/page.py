@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import html
-import os
 from typing import List
 from typing import Sequence
 
-from data_pipelines import whole_files
-from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.reporting import charts
 from drsl_tf.reporting import evaluations
@@ -65,13 +62,7 @@ def write_report(run_dirs: Sequence[str], output: str) -> None:
         UserError: a directory holds no results, or the file cannot be written.
     """
     page = format_report([RunRecord(run_dir) for run_dir in run_dirs])
-    try:
-        whole_files.make_folder(os.path.dirname(os.path.abspath(output)))
-        files.write_text(output, page)
-    except OSError as error:
-        raise UserError(
-            f"The report {output} cannot be written ({error}). Choose another place by --output."
-        ) from error
+    files.write_text(output, page)
 
 
 def format_report(runs: Sequence[RunRecord]) -> str:

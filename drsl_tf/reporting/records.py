@@ -12,11 +12,9 @@ from typing import Tuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from drsl_tf import files
 from drsl_tf import panel_files
+from drsl_tf import run_record
 from drsl_tf.evaluation import confusion_files
-
-_SCHEMA = 1
 
 
 class RunRecord:
@@ -24,6 +22,10 @@ class RunRecord:
 
     Args:
         run_dir: a directory that `drsl_tf.train` wrote.
+
+    Attributes:
+        class_names: names of the classes, in the order of their ids; empty where nothing names
+            them.
 
     Raises:
         UserError: it holds no results of a finished stage, or ones that cannot be read.
@@ -38,37 +40,27 @@ class RunRecord:
                 f"{os.path.abspath(run_dir)} holds no results.json: it is no run directory, or its "
                 "source stage is not finished yet. Name what --run_dir of drsl_tf.train named."
             )
-        try:
-            content = files.read_json(path)
-            schema = content["schema"]
-            self.experiment: str = content["experiment"]
-            self.seed: int = content["seed"]
-            self.versions: Dict[str, str] = content["versions"]
-            self.stages: List[Dict[str, Any]] = content["stages"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{os.path.abspath(path)} cannot be read ({type(error).__name__}: {error}). Run "
-                "drsl_tf.train once more with the same --run_dir, and it is written anew."
-            ) from error
-        if schema != _SCHEMA:
-            raise UserError(
-                f"{os.path.abspath(path)} has the schema {schema}, and this program reads "
-                f"{_SCHEMA}. Report on it with the version that wrote it."
-            )
+        content = run_record.read_results(path)
+        self.experiment: str = content["experiment"]
+        self.seed: int = content["seed"]
+        self.versions: Dict[str, str] = content["versions"]
+        self.stages: List[Dict[str, Any]] = content["stages"]
         if not self.stages:
             raise UserError(f"{os.path.abspath(path)} holds no stage yet.")
         self.panels = panel_files.read_index(run_dir)
-
-    @property
-    def class_names(self) -> List[str]:
-        """Names of the classes, in the order of their ids; empty where nothing names them."""
+        listed = {
+            tuple(stage["iou"] or stage["pseudo_label"]["thresholds"])
+            for stage in self.stages
+            if stage["iou"] or stage["pseudo_label"]
+        }
         if self.panels:
-            return list(self.panels["class_names"])
-        for stage in self.stages:
-            report = stage["pseudo_label"]
-            if stage["iou"] or report:
-                return list(stage["iou"] or report["thresholds"])
-        return []
+            listed.add(tuple(self.panels["class_names"]))
+        if len(listed) > 1:
+            raise UserError(
+                f"The stages and pictures of {os.path.abspath(run_dir)} are of different classes: "
+                "they come from several runs. Put a copy of results.json and of panels/ back."
+            )
+        self.class_names: List[str] = list(*listed)
 
     @property
     def rounds(self) -> List[int]:
@@ -109,6 +101,12 @@ class RunRecord:
         if not os.path.isfile(path):
             return None
         try:
-            return confusion_files.read_confusion(path)[1]
+            names, counts = confusion_files.read_confusion(path)
         except ValueError as error:
             raise UserError(f"{error} Delete it, and the report leaves it out.") from error
+        if names != self.class_names:
+            raise UserError(
+                f"{os.path.abspath(path)} is of other classes than the run's results.json. Delete "
+                "it, and the report leaves it out."
+            )
+        return counts

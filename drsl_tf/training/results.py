@@ -15,11 +15,11 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from drsl_tf import files
+from drsl_tf import run_record
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
-SCHEMA = 1
 _PACKAGES = ("drsl_tf", "tensorflow", "keras", "keras-cv", "tensorflow-addons", "numpy")
 
 
@@ -38,7 +38,7 @@ class ResultsFile:
         self._run_dir = run_dir
         self._class_names = list(class_names)
         self._header = {
-            "schema": SCHEMA,
+            "schema": run_record.SCHEMA,
             "experiment": experiment,
             "seed": seed,
             "versions": _list_versions(),
@@ -46,11 +46,11 @@ class ResultsFile:
         self.stages: List[Dict[str, Any]] = []
         if os.path.exists(self.path):
             try:
-                self.stages = list(files.read_json(self.path)["stages"])
-            except (ValueError, KeyError, TypeError) as error:
+                self.stages = run_record.read_results(self.path)["stages"]
+            except UserError as error:
                 raise UserError(
-                    f"{self.path} is not the record of a run ({error!r}), so its scores cannot be "
-                    "carried on. Put a copy of it back, or start over with --fresh."
+                    f"{error} Its scores cannot be carried on otherwise; or start over with "
+                    "--fresh."
                 ) from error
 
     def record_stage(
