@@ -8,10 +8,11 @@ from typing import Optional
 from typing import Sequence
 
 import numpy as np
-from PIL import Image
 
 from data_pipelines import audit
 from data_pipelines import class_statistics
+from data_pipelines import decoding
+from data_pipelines import files
 from data_pipelines import interleave
 from data_pipelines.augment import Augmenter
 from data_pipelines.domain import Domain
@@ -170,10 +171,10 @@ class AdaptationData:
         return interleave.Stream(
             pairs=labelled,
             read_image=self.target.read_image,
-            read_label=read_id_map,
+            read_label=self._read_pseudo_label,
             augmenter=self._augmenters["target"],
             batch_size=self._batches["target"],
-            weights=self._weigh("target", labelled, read_id_map),
+            weights=self._weigh("target", labelled, self._read_pseudo_label),
         )
 
     def make_unlabelled_target_stream(self) -> interleave.Stream:
@@ -198,6 +199,9 @@ class AdaptationData:
             batch_size=self._batches["target"],
         )
 
+    def _read_pseudo_label(self, path):
+        return read_id_map(path, self.target.max_pixels)
+
     def _weigh(self, role, pairs, read_label):
         """Weighs the images of a stream, None where they are drawn alike."""
         sampler = self._samplers[role]
@@ -216,14 +220,23 @@ class AdaptationData:
         return sampler.weigh(counts)
 
 
-def read_id_map(path: str) -> np.ndarray:
+def read_id_map(path: str, max_pixels: int = decoding.MAX_PIXELS) -> np.ndarray:
     """Reads a map of class ids that this program wrote.
 
     Args:
         path: an 8-bit grey PNG.
+        max_pixels: most pixels.
 
     Returns:
         (H, W) uint8 with 255 = ignore.
+
+    Raises:
+        UserError: it cannot be read.
     """
-    with Image.open(path) as image:
-        return np.asarray(image)
+    try:
+        return decoding.decode_ids(files.read_bytes(path, 2 * max_pixels), max_pixels)
+    except UserError as error:
+        raise UserError(
+            f"{files.describe_path(path)}, which this run wrote, {error}. Put a copy of it back, "
+            "or start over with --fresh."
+        ) from error

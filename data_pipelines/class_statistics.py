@@ -87,7 +87,7 @@ def _read(path, fingerprint, shape):
             content = json.loads(file.read())
         counts = np.array(list(content["images"].values()), np.int64)
         return counts if content["fingerprint"] == fingerprint and counts.shape == shape else None
-    except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError):
+    except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         # Absent or not such a file: the labels are counted again.
         return None
 

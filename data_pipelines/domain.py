@@ -49,7 +49,8 @@ class Domain:
         max_pixels: larger images and labels are refused before they are decoded.
 
     Raises:
-        UserError: no table leads from the data set's classes to `label_space`.
+        UserError: no table leads from the data set's classes to `label_space`, or another argument
+            is out of range.
     """
 
     name = "domain"
@@ -81,6 +82,8 @@ class Domain:
     ):
         if not root or not isinstance(root, str):
             raise UserError(f"{type(self).__name__}.root is {root!r}; bind the data set's folder.")
+        if max_pixels < 1:
+            raise UserError(f"{type(self).__name__}.max_pixels is {max_pixels}; bind at least 1.")
         self.root = root
         self.max_pixels = max_pixels
         self._lookup: Optional[np.ndarray] = None

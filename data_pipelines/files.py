@@ -132,6 +132,10 @@ def read_bytes(path: str, limit: int) -> bytes:
     import tensorflow as tf
 
     try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UserError("has a name that is not UTF-8; rename it") from None
+    try:
         with tf.io.gfile.GFile(path, "rb") as file:
             size = file.size()
             if size > limit:

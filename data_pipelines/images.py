@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from data_pipelines.domain import Pair
+from data_pipelines.error_relay import ErrorRelay
 
 
 class ImageBatch(NamedTuple):
@@ -52,8 +53,13 @@ def iterate_image_batches(
 
     Yields:
         An `ImageBatch`; every one is full but the last of each size.
-    """
 
+    Raises:
+        UserError: what the readers raise.
+    """
+    relay = ErrorRelay()
+
+    @relay.watch
     def read(place):
         pair = pairs[place]
         image = read_image(pair.image_path)
@@ -70,7 +76,8 @@ def iterate_image_batches(
     dataset = tf.data.Dataset.range(len(pairs))
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     held: List[tuple] = []
-    for place, (image, label) in enumerate(dataset.prefetch(2).as_numpy_iterator()):
+    arrays = relay.pass_errors(dataset.prefetch(2).as_numpy_iterator())
+    for place, (image, label) in enumerate(arrays):
         fits = not held or (image.shape, label.shape) == (held[0][1].shape, held[0][2].shape)
         if not fits or len(held) == batch_size:
             yield _make_batch(held, read_label is not None)

@@ -56,14 +56,14 @@ def find_inputs(pattern: str, excluded: str) -> List[Input]:
 
     Args:
         pattern: a file, a folder, which is searched with its sub-folders, or a glob, in which
-            "**" stands for sub-folders.
+            "**" stands for sub-folders. Neither looks behind links to folders.
         excluded: a folder whose files are no inputs: that of the outputs, which may lie within.
 
     Returns:
         Images and videos, sorted by name.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or one lies outside of the folder that the pattern begins with.
     """
     if os.path.isdir(pattern):
         root = pattern
@@ -71,23 +71,32 @@ def find_inputs(pattern: str, excluded: str) -> List[Input]:
     elif os.path.exists(pattern):
         root, found = os.path.dirname(pattern), [pattern]
     else:
-        found = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
+        found = [path for path in _expand(pattern) if os.path.isfile(path)]
         root = _find_fixed_folder(pattern)
-    outputs = os.path.join(os.path.abspath(excluded), "")
+    outputs = os.path.join(os.path.realpath(excluded), "")
     suffixes = (*IMAGE_SUFFIXES, *video.SUFFIXES)
     paths = [
         path
         for path in found
         if path.lower().endswith(suffixes)
         and not os.path.basename(path).startswith(".")
-        and not os.path.abspath(path).startswith(outputs)
+        and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
+        and not _leads_back(path, root)
     ]
     if not paths:
         raise UserError(
             f"--input={pattern} leads to no image ({', '.join(IMAGE_SUFFIXES)}) and no video "
             f"({', '.join(video.SUFFIXES)})."
         )
-    return _name_inputs(sorted(paths), root or ".")
+    inputs = _name_inputs(sorted(paths), root or ".")
+    outside = [source.path for source in inputs if ".." in source.name.split("/")]
+    if outside:
+        raise UserError(
+            f"--input={pattern} leads out of {os.path.abspath(root or '.')}, to {outside[0]}, so "
+            "its outputs would lie outside of --output. Write the path without '..' after a "
+            "wildcard."
+        )
+    return inputs
 
 
 def read_frames(
@@ -151,6 +160,22 @@ def _read_image(source, max_pixels):
     return decoding.decode_rgb(data, max_pixels)
 
 
+def _expand(pattern):
+    """Expands a glob as `glob` does, but for "**", which there follows links without end."""
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        return glob.glob(pattern)
+    place = parts.index("**")
+    head = os.sep.join(parts[:place]) or (os.sep if pattern.startswith(os.sep) else ".")
+    rest = parts[place + 1 :] or ["*"]
+    found = set()
+    for top in glob.glob(head):
+        for folder, folders, _ in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found.update(_expand(os.path.join(glob.escape(folder), *rest)))
+    return found
+
+
 def _find_fixed_folder(pattern):
     """The folders of a glob before its first wildcard."""
     parts: List[str] = []
@@ -159,6 +184,20 @@ def _find_fixed_folder(pattern):
             break
         parts.append(part)
     return os.sep.join(parts) or (os.sep if pattern.startswith(os.sep) else ".")
+
+
+def _leads_back(path, root):
+    """Whether a path below a folder goes through a link to a folder above itself."""
+    if ".." in path.split(os.sep):
+        return False
+    folder, seen = os.path.dirname(path), set()
+    while len(folder) > len(root):
+        real = os.path.realpath(folder)
+        if real in seen:
+            return True
+        seen.add(real)
+        folder = os.path.dirname(folder)
+    return os.path.realpath(root or ".") in seen
 
 
 def _name_inputs(paths, root) -> List[Input]:

@@ -85,6 +85,9 @@ class Folder(Domain):
                 f"Folder.images and Folder.masks are both {images!r}; bind two folders, or "
                 "mask_suffix to tell masks from images."
             )
+        places = {"images": images, "masks": masks or "", **(splits or {})}
+        for option, place in places.items():
+            _check_below_root(option, place)
         self.name = name
         self.label_ending = mask_suffix
         self._images = images
@@ -142,6 +145,7 @@ class Folder(Domain):
 
     def _sub_folder(self, split):
         if self._places is None:
+            _check_below_root("split", split)
             return split
         place = self._places[split]
         return "" if place.endswith(".txt") else place
@@ -185,3 +189,11 @@ class Folder(Domain):
                 f"class ids from 0 to {count - 1}, or {label_spaces.IGNORE_ID} to ignore."
             )
         return dict(id_table)
+
+
+def _check_below_root(option, place):
+    if ".." in place.split("/"):
+        raise UserError(
+            f"Folder's {option} is {place!r}, which leads out of root; bind a root that holds all "
+            "of its folders."
+        )

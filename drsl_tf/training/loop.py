@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Callable
 from typing import Dict
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from data_pipelines import interleave
 from data_pipelines import progress
+from data_pipelines.error_relay import ErrorRelay
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.replicated import count_local_replicas
@@ -76,6 +78,7 @@ class TrainingLoop:
 
         Raises:
             NonFiniteError: a loss term or gradient is not finite; up to ten steps late.
+            UserError: a file cannot be read.
         """
         self._callbacks.on_train_begin()
         self._callbacks.on_epoch_begin(round_index)
@@ -84,8 +87,9 @@ class TrainingLoop:
         seed = int(interleave.derive_seed(self._seed, "retry", retry)[0]) if retry else self._seed
         self._stage = {"round_index": round_index, "seed": seed}
         self._streams = {common.SOURCE: source, common.TARGET: target}
+        relay = ErrorRelay()
         self._guard = NumberGuard()
-        batches = iter(self._distribute(steps, start_step))
+        batches = relay.pass_errors(iter(self._distribute(steps, start_step, relay)))
         for metric in self._model.metrics:
             metric.reset_state()
         title = f"round {round_index}: training" if round_index else "source stage: training"
@@ -169,13 +173,13 @@ class TrainingLoop:
             numbers[norm] = tf.where(is_expected, 0.0, numbers[norm])
         return tf.stack(numbers)
 
-    def _distribute(self, steps, start_step):
+    def _distribute(self, steps, start_step, relay):
         replicas = count_local_replicas(self._strategy)
         first = strategies.get_worker_index(self._strategy) * replicas
 
         def make_dataset(_):
             return interleave.make_training_batches(
-                *self._streams.values(),
+                *(_watch(stream, relay) for stream in self._streams.values()),
                 steps=steps,
                 start_step=start_step,
                 **self._stage,
@@ -185,3 +189,13 @@ class TrainingLoop:
             )
 
         return self._strategy.distribute_datasets_from_function(make_dataset)
+
+
+def _watch(stream, relay):
+    """Has a relay note the errors of a stream's readers."""
+    if stream is None:
+        return None
+    read_label = None if stream.read_label is None else relay.watch(stream.read_label)
+    return dataclasses.replace(
+        stream, read_image=relay.watch(stream.read_image), read_label=read_label
+    )

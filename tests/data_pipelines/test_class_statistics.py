@@ -72,7 +72,7 @@ def test_a_spoilt_file_is_counted_anew(tmp_path):
     pairs = _write_labels(tmp_path, _draw_maps())
     path = str(tmp_path / "classes.json")
     expected = class_statistics.count_pixels(pairs, read_id_map, _NAMES, path=path)
-    for content in ("", "{", "[]", '{"images": {"0": [1]}}'):
+    for content in ("", "{", "[]", '{"images": {"0": [1]}}', '{"images": {"0": [1e999]}}'):
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
         counts = class_statistics.count_pixels(pairs, read_id_map, _NAMES, path=path)
