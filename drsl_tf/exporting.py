@@ -92,18 +92,21 @@ def export_saved_model(
         UserError: the path is taken or cannot be written.
     """
     served = serving.ServedModel(model, size)
+    description = model_description.ModelDescription(label_space, size)
     partial = _reserve(path)
     try:
-        # The asset is read from here while the model is saved, and from the model ever after.
+        # TensorFlow copies an asset as it saves; its content follows, once there are files to hash.
         source = os.path.join(partial, model_description.NAME)
-        files.write_json(source, model_description.describe_model(label_space, size))
+        files.write_text(source, "")
         served.description = tf.saved_model.Asset(source)
         result = os.path.join(partial, "model")
-        tf.saved_model.save(served, result, signatures=served.signatures)
-        whole_files.sync_tree(result)
-        whole_files.rename_whole(result, path)
-    except OSError as error:
-        raise UserError(f"The model cannot be written to {path}: {error}") from error
+        with whole_files.explain_failures(path, through=partial):
+            tf.saved_model.save(served, result, signatures=served.signatures)
+            model_description.write_description(
+                model_description.locate_description(result), result, description
+            )
+            whole_files.sync_tree(result)
+            whole_files.rename_whole(result, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -148,18 +151,23 @@ def export_tflite(
     )
     module = tf.Module()
     module.weights = serving.list_variables(network)
+    description = model_description.ModelDescription(label_space, size)
     partial = _reserve(path)
     try:
         folder = os.path.join(partial, "model")
-        tf.saved_model.save(module, folder, signatures={"serving_default": function})
+        with whole_files.explain_failures(path, through=partial):
+            tf.saved_model.save(module, folder, signatures={"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if dynamic_range:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         content = converter.convert()
-        files.write_json(path + ".json", model_description.describe_model(label_space, size))
-        whole_files.write_whole(path, lambda file: file.write(content))
-    except OSError as error:
-        raise UserError(f"The model cannot be written to {path}: {error}") from error
+        result = os.path.join(partial, os.path.basename(path))
+        with whole_files.explain_failures(path, through=partial):
+            whole_files.write_whole(result, lambda file: file.write(content))
+            model_description.write_description(
+                model_description.locate_description(path), result, description
+            )
+            whole_files.rename_whole(result, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -169,8 +177,6 @@ def _reserve(path):
     if os.path.exists(path):
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     parent = os.path.dirname(os.path.abspath(path))
-    try:
+    with whole_files.explain_failures(path):
         whole_files.make_folder(parent)
         return tempfile.mkdtemp(prefix=".export-", dir=parent)
-    except OSError as error:
-        raise UserError(f"The model cannot be written to {path}: {error}") from error

@@ -28,15 +28,10 @@ class Predictor:
     """
 
     def __init__(self, path: str):
-        description = model_description.read_description(path)
         self.path = path
-        self.label_space = LabelSpace(
-            description["label_space"],
-            tuple(description["class_names"]),
-            tuple(tuple(color) for color in description["palette"]),
-        )
-        size = description["network_size"]
-        self.network_size: Optional[Tuple[int, int]] = None if size is None else tuple(size)
+        self.label_space: LabelSpace
+        self.network_size: Optional[Tuple[int, int]]
+        self.label_space, self.network_size = model_description.read_description(path)
         self.is_lite = path.endswith(".tflite")
         try:
             if self.is_lite:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from data_pipelines.errors import UserError
+from drsl_tf.networks.hdf5_check import MAX_BYTES
 from drsl_tf.networks.mit_block import MitBlock
 from drsl_tf.networks.weight_files import check_exists
 
@@ -33,9 +34,20 @@ def load_published_mit(trunk: keras.Model, path: str) -> None:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive")
-        with np.load(path) as file:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+        if total > MAX_BYTES:
+            raise ValueError(f"its arrays take {total} bytes, more than the limit of {MAX_BYTES}")
+        with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if not name.startswith("head.")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        for name, array in arrays.items():
+            if array.dtype.kind != "f":
+                raise ValueError(f"its entry {name!r} is no array of numbers")
+    except (
+        OSError, ValueError, TypeError, EOFError, LookupError, AttributeError, RuntimeError,
+        MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        # NumPy's reader of headers raises nearly anything at a damaged one.
         raise UserError(
             f"The weight file {path!r} of {trunk.name!r} cannot be read as .npz ({error}): write "
             "it again."

@@ -16,6 +16,7 @@ import numpy as np
 
 from data_pipelines import whole_files
 from data_pipelines.errors import UserError
+from drsl_tf.networks import hdf5_check
 
 
 def load_weights(model: keras.Model, path: str) -> None:
@@ -53,6 +54,7 @@ def read_layers(path: str, owner: str):
     """
     check_exists(path, owner)
     try:
+        hdf5_check.check_file(path)
         with h5py.File(path, "r") as file:
             root = file["model_weights"] if "model_weights" in file else file
             names = _read_names(root, "layer_names")
@@ -64,7 +66,8 @@ def read_layers(path: str, owner: str):
                 if weights:
                     layers.append((name, [np.asarray(root[name][weight]) for weight in weights]))
             return layers
-    except (OSError, KeyError) as error:
+    except (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        # A damaged file makes h5py raise nearly anything.
         raise UserError(
             f"The weight file {path!r} of {owner!r} cannot be read as HDF5 ({error}): fetch or "
             "copy it again."
@@ -183,7 +186,9 @@ def _load_running_layout(model, path):
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
-    except (ValueError, KeyError, OSError, TypeError, UserWarning) as error:
+    except (
+        OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, UserWarning,
+    ) as error:  # fmt: skip
         raise UserError(
             f"The weight file {path!r} does not fit {model.name!r}: {error} Use the file of this "
             "very network, written by the same Keras line."

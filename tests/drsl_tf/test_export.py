@@ -153,8 +153,10 @@ def test_the_multimodal_head_is_left_out(run, saved, loaded):
 
 
 def test_the_description_is_an_asset(saved):
-    description = model_description.read_description(saved)
     space = label_spaces.cityscapes19()
+    assert model_description.read_description(saved) == (space, None)
+    with open(os.path.join(saved, "assets", model_description.NAME), encoding="utf-8") as file:
+        description = json.load(file)
     assert description["class_names"] == list(space.class_names)
     assert [tuple(color) for color in description["palette"]] == list(space.palette)
     assert description["label_space"] == "cityscapes19" and description["ignore_id"] == 255
@@ -206,7 +208,7 @@ def test_a_run_scored_at_one_size_is_exported_so(tmp_path):
     served = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
     label = served(images=tf.constant(images))["label"].numpy()
     assert _agreement(label, tf.argmax(logits, -1).numpy()) >= 0.9999
-    assert model_description.read_description(str(tmp_path / "model"))["network_size"] == [32, 64]
+    assert model_description.read_description(str(tmp_path / "model")).network_size == (32, 64)
 
     exporting.export_run(run_dir, str(tmp_path / "native"), size="native")
     served = tf.saved_model.load(str(tmp_path / "native")).signatures["serving_default"]
@@ -219,7 +221,7 @@ def test_tflite_predicts_nearly_the_same(run, tmp_path, dynamic_range):
     path = str(tmp_path / "model.tflite")
     name = "tflite_dynamic" if dynamic_range else "tflite"
     exporting.export_run(run[0], path, format_name=name)
-    assert model_description.read_description(path)["class_names"][0] == "road"
+    assert model_description.read_description(path).label_space.class_names[0] == "road"
     for shape in ((1, 32, 64), (1, 40, 56)):
         images = _draw_images(*shape)
         interpreter = tf.lite.Interpreter(model_path=path)
