@@ -10,6 +10,9 @@ import contextlib
 import os
 import uuid
 from typing import Callable
+from typing import Iterator
+
+from data_pipelines.errors import UserError
 
 PARTIAL = ".partial"
 """Ending of what is being written; nothing reads such a file or folder."""
@@ -44,6 +47,37 @@ def write_whole(path: str, write_to: Callable, *, shared: bool = False) -> None:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
+
+
+@contextlib.contextmanager
+def explain_failures(path: str, through: str = "") -> Iterator[None]:
+    """Turns what stops a write, such as a full disk, into an error that a user can mend.
+
+    Args:
+        path: the file or folder that is written meanwhile.
+        through: the temporary file or folder that takes this name in the end; `path` itself if
+            there is none.
+
+    Raises:
+        UserError: names the path, the cause and the mend.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        import tensorflow as tf
+
+        # TensorFlow's own writers name the file; its other errors are none of writing.
+        spoilt = isinstance(error, tf.errors.OpError) and (through or path) in error.message
+        if not spoilt and not isinstance(error, OSError):
+            raise
+        reason = error.message if spoilt else error.strerror or error
+        place = path if "://" in path else os.path.abspath(path)
+        raise UserError(
+            f"{place} cannot be written: {' '.join(str(reason).split())}. Free some disk, or make "
+            "the folder writable, and run the same command again."
+        ) from error
 
 
 def rename_whole(source: str, target: str) -> None:

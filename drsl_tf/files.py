@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
+from typing import Callable
 from typing import Dict
 
 from PIL import Image
 
 from data_pipelines import whole_files
+from data_pipelines.errors import UserError
 
 
 def write_json(path: str, content: Dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all.
 
     Args:
-        path: the file.
+        path: the file; its folder is made where it is missing.
         content: what to write; NaN is refused, JSON has none.
+
+    Raises:
+        UserError: it cannot be written.
     """
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -25,21 +31,27 @@ def write_text(path: str, text: str) -> None:
     """Writes a text file whole or not at all.
 
     Args:
-        path: the file.
+        path: the file; its folder is made where it is missing.
         text: its content.
+
+    Raises:
+        UserError: it cannot be written.
     """
-    whole_files.write_whole(path, lambda file: file.write(text.encode("utf-8")))
+    _write(path, lambda file: file.write(text.encode("utf-8")))
 
 
 def write_png(path: str, image: Image.Image, optimize: bool = False) -> None:
     """Writes a PNG whole or not at all.
 
     Args:
-        path: the file.
+        path: the file; its folder is made where it is missing.
         image: its content.
         optimize: takes longer for a smaller file.
+
+    Raises:
+        UserError: it cannot be written.
     """
-    whole_files.write_whole(path, lambda file: image.save(file, format="PNG", optimize=optimize))
+    _write(path, lambda file: image.save(file, format="PNG", optimize=optimize))
 
 
 def read_json(path: str) -> Dict[str, Any]:
@@ -50,6 +62,22 @@ def read_json(path: str) -> Dict[str, Any]:
 
     Returns:
         Its content.
+
+    Raises:
+        UserError: it cannot be read, or is no JSON object; names the file and the cause.
     """
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{os.path.abspath(path)} cannot be read: {reason}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{os.path.abspath(path)} cannot be read: it is no JSON object.")
+    return content
+
+
+def _write(path: str, write_to: Callable) -> None:
+    with whole_files.explain_failures(path):
+        whole_files.make_folder(os.path.dirname(path) or ".")
+        whole_files.write_whole(path, write_to)

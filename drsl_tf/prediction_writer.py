@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines import label_spaces
-from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import LabelSpace
 from drsl_tf import files
@@ -111,11 +110,7 @@ class PredictionWriter:
                 name = name[: -len(_CITYSCAPES_IMAGE_ENDING)]
             name += "_pred_labelIds" if kind == "ids" else f"_pred_{kind}"
         path = os.path.join(self._output, kind, f"{name}.png")
-        try:
-            whole_files.make_folder(os.path.dirname(path))
-            files.write_png(path, Image.fromarray(picture))
-        except OSError as error:
-            raise UserError(f"The prediction {path} cannot be written: {error}") from error
+        files.write_png(path, Image.fromarray(picture))
 
 
 def make_label_id_table(label_space: LabelSpace) -> np.ndarray:

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
-from data_pipelines import whole_files
+from data_pipelines.adaptation import read_id_map
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from data_pipelines.label_spaces import LabelSpace
@@ -111,7 +111,6 @@ class ComparisonFigure:
         def keep(pair, prediction):
             if pair.name in chosen:
                 path = self._find(round_index, pair)
-                whole_files.make_folder(os.path.dirname(path))
                 files.write_png(path, Image.fromarray(prediction))
 
         return keep
@@ -149,8 +148,7 @@ class ComparisonFigure:
     def _make_row(self, pair, last_round) -> List[Image.Image]:
         maps = [self._domain.read_label(pair.label_path)]
         for round_index in sorted({0, last_round}):
-            with Image.open(self._find(round_index, pair)) as file:
-                maps.append(np.asarray(file))
+            maps.append(read_id_map(self._find(round_index, pair), self._domain.max_pixels))
         # A prediction where the truth says nothing cannot be judged by eye either.
         maps = [np.where(maps[0] == common.IGNORE_ID, common.IGNORE_ID, ids) for ids in maps]
         image = Image.fromarray(self._domain.read_image(pair.image_path))

@@ -13,8 +13,6 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
-from data_pipelines import whole_files
-from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
@@ -143,13 +141,10 @@ class EvaluationReport:
             UserError: they cannot be written.
         """
         paths = [os.path.join(folder, name) for name in (JSON_NAME, CSV_NAME, PNG_NAME)]
-        try:
-            whole_files.make_folder(folder)
-            files.write_json(paths[0], self.as_dict())
-            confusion_files.write_confusion(paths[1], self._confusion, self._class_names)
-            files.write_png(paths[2], self.draw())
-        except OSError as error:
-            raise UserError(f"The report cannot be written to {folder}: {error}") from error
+        confusion_files.write_confusion(paths[1], self._confusion, self._class_names)
+        files.write_png(paths[2], self.draw())
+        # Last, for whoever takes it as the sign that the others are there.
+        files.write_json(paths[0], self.as_dict())
         return paths
 
     @staticmethod

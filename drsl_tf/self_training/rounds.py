@@ -25,6 +25,7 @@ from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf import files
 from drsl_tf import inference
+from drsl_tf import run_record
 from drsl_tf.losses import metric_learning
 from drsl_tf.replicated import ReplicatedFunction
 from drsl_tf.self_training import pseudo_labels
@@ -134,12 +135,13 @@ class PseudoLabeler:
         ]
         report_path = os.path.join(directory, _REPORT)
         if os.path.exists(report_path):
-            return labelled, files.read_json(report_path)
+            return labelled, run_record.read_label_report(report_path)
         # Without a report the labels are not whole: what is there is not trusted, but redone.
         partial = directory + whole_files.PARTIAL
         for leftover in (partial, directory):
             shutil.rmtree(leftover, ignore_errors=True)
-        whole_files.make_folder(partial)
+        with whole_files.explain_failures(partial):
+            whole_files.make_folder(partial)
         logits_path = os.path.join(partial, ".logits")
         histogram, usage = self._collect(
             model, strategy, domain, pairs, size, batch_size, logits_path, round_index
@@ -159,7 +161,8 @@ class PseudoLabeler:
             else dict(zip(domain.label_space.class_names, usage.tolist())),
         }
         files.write_json(os.path.join(partial, _REPORT), report)
-        whole_files.rename_whole(partial, directory)
+        with whole_files.explain_failures(directory):
+            whole_files.rename_whole(partial, directory)
         return labelled, report
 
     def _collect(self, model, strategy, domain, pairs, size, batch_size, logits_path, round_index):
@@ -185,6 +188,7 @@ class PseudoLabeler:
             pairs, domain.read_image, size=size, batch_size=batch_size
         )
         with (
+            whole_files.explain_failures(logits_path),
             open(logits_path, "wb") as file,
             progress.make_progress_bar(
                 len(pairs), f"round {round_index}: predicting", "image"
@@ -212,7 +216,6 @@ class PseudoLabeler:
 
         def finish(pair, label):
             path = os.path.join(directory, pair.name + ".png")
-            whole_files.make_folder(os.path.dirname(path))
             files.write_png(path, Image.fromarray(label))
             truth = None
             if pair.label_path is not None:

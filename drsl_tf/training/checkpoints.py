@@ -74,12 +74,12 @@ class CheckpointStore:
         Raises:
             UserError: it cannot be written; the earlier ones are left as they are.
         """
+        partial = os.path.join(self._folder, whole_files.PARTIAL)
         try:
             if not self._is_chief:
                 with tempfile.TemporaryDirectory() as unused:
                     self._checkpoint.write(os.path.join(unused, "ckpt"))
                 return None
-            partial = os.path.join(self._folder, whole_files.PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
             whole_files.make_folder(partial)
             name = f"ckpt-{checkpoint_files.number_next(self._folder)}"
@@ -89,6 +89,7 @@ class CheckpointStore:
             checkpoint_files.clear_away(self._folder, self._keep)
             return path
         except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
             raise UserError(
                 f"A checkpoint cannot be written to {os.path.abspath(self._folder)}: "
                 f"{getattr(error, 'message', error)}. Free some disk, or make the folder "

@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from data_pipelines import images as image_batches
-from data_pipelines import whole_files
+from data_pipelines.adaptation import read_id_map
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from data_pipelines.label_spaces import LabelSpace
@@ -88,8 +88,8 @@ class PanelWriter(keras.callbacks.Callback):
                 self._run_dir, "pseudo_labels", f"round_{epoch}", f"{pair.name}.png"
             )
             if os.path.isfile(path):
-                with Image.open(path) as file:
-                    painted = visualization.color_label_map(np.asarray(file), space)
+                ids = read_id_map(path, self._domain.max_pixels)
+                painted = visualization.color_label_map(ids, space)
                 self._save("pseudo_label", frame, epoch, painted)
 
     def _predict(self, images):
@@ -125,7 +125,6 @@ class PanelWriter(keras.callbacks.Callback):
 
     def _save(self, panel, frame, round_index, picture):
         path = panel_files.locate_panel(self._run_dir, panel, frame, round_index)
-        whole_files.make_folder(os.path.dirname(path))
         image = Image.fromarray(picture)
         if image.width > _MOST_PIXELS_WIDE:
             height = max(1, round(image.height * _MOST_PIXELS_WIDE / image.width))

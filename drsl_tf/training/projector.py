@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines import images as image_batches
-from data_pipelines import whole_files
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
 from drsl_tf import common
@@ -86,7 +85,6 @@ class ProjectorWriter(keras.callbacks.Callback):
             vectors.append(drawn)
             rows += [(names[c], domain, str(m)) for c, m in zip(classes, nearest)]
         folder = os.path.join(self._log_dir, "projector", f"round_{epoch}")
-        whole_files.make_folder(folder)
         lines = ["\t".join(f"{x:.5g}" for x in vector) for vector in np.concatenate(vectors)]
         files.write_text(os.path.join(folder, "vectors.tsv"), "\n".join(lines) + "\n")
         table = ["\t".join(row) for row in (_HEADER, *rows)]

@@ -18,6 +18,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams_api
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from data_pipelines import whole_files
 from drsl_tf import compat
 from drsl_tf import panel_files
 from drsl_tf.configuration import Configuration
@@ -115,7 +116,8 @@ class TensorBoardWriter(keras.callbacks.Callback):
             batch: the step within the stage, from 0.
             logs: not used.
         """
-        self._open(self._find_first_step(self._round) + batch + 1)
+        with whole_files.explain_failures(self._log_dir):
+            self._open(self._find_first_step(self._round) + batch + 1)
         self._last_batch = batch
         if self._began is None:
             self._began, self._steps, self._waited = time.perf_counter(), 0, 0.0
@@ -134,7 +136,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
             return
         seconds = max(time.perf_counter() - self._began, 1e-9)
         step = self._find_first_step(self._round) + batch + 1
-        with self._writer.as_default(step=step):
+        with whole_files.explain_failures(self._log_dir), self._writer.as_default(step=step):
             for name, value in logs.items():
                 if self._round or name.endswith("_source") or name == "loss":
                     tf.summary.scalar(f"loss/{'total' if name == 'loss' else name}", value)
@@ -153,18 +155,19 @@ class TensorBoardWriter(keras.callbacks.Callback):
             logs: the stage's numbers, as `flatten_numbers` names them, and its "warnings".
         """
         step = self._find_first_step(epoch + 1)
-        self._open(step + 1)
         numbers = dict(logs or {})
         warnings = numbers.pop("warnings", [])
-        with self._writer.as_default(step=step):
-            tf.summary.scalar("target/round", epoch)
-            tf.summary.scalar("warnings", len(warnings))
-            if warnings:
-                tf.summary.text("warnings_text", "\n".join(f"- {text}" for text in warnings))
-            self._write_scores(numbers)
-            self._write_modes(numbers)
-            self._write_panels(epoch)
-        self._writer.flush()
+        with whole_files.explain_failures(self._log_dir):
+            self._open(step + 1)
+            with self._writer.as_default(step=step):
+                tf.summary.scalar("target/round", epoch)
+                tf.summary.scalar("warnings", len(warnings))
+                if warnings:
+                    tf.summary.text("warnings_text", "\n".join(f"- {text}" for text in warnings))
+                self._write_scores(numbers)
+                self._write_modes(numbers)
+                self._write_panels(epoch)
+            self._writer.flush()
         # A step that comes once more after this belongs to a later stage.
         self._last_batch = None
 
@@ -184,7 +187,8 @@ class TensorBoardWriter(keras.callbacks.Callback):
 
     def _close(self):
         if self._writer is not None:
-            self._writer.close()
+            with whole_files.explain_failures(self._log_dir):
+                self._writer.close()
             self._writer = None
 
     def _write_configuration(self):

@@ -4,11 +4,13 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from data_pipelines import audit_stamp
 from data_pipelines import class_statistics
 from data_pipelines import whole_files
 from data_pipelines.domains.gta5 import Gta5
+from data_pipelines.errors import UserError
 from data_pipelines.streets import rendered
 from tests.disk_log import DiskLog
 
@@ -25,6 +27,25 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
         whole_files.write_whole(path, fail)
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_failures_are_explained_and_nothing_else_is(tmp_path):
+    path = str(tmp_path / "file")
+    full = tf.errors.ResourceExhaustedError(None, None, f"{path}.tmp; No space left on device")
+    for error in (OSError(28, "No space left on device"), full):
+        with pytest.raises(UserError, match="file cannot be written: .*No space left.*same com"):
+            with whole_files.explain_failures(path):
+                raise error
+    # A device without memory has the same type, and names no file.
+    memory = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    for error in (memory, KeyError("file"), UserError("as it is")):
+        with pytest.raises(type(error)) as caught:
+            with whole_files.explain_failures(path):
+                raise error
+        assert caught.value is error
+    with pytest.raises(UserError, match="model cannot be written"):
+        with whole_files.explain_failures(str(tmp_path / "model"), through=path):
+            raise full
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
