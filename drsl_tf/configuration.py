@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+from tokenize import TokenError
 from typing import Any
 from typing import Callable
 from typing import Dict
@@ -30,6 +31,7 @@ from data_pipelines.errors import UserError
 
 _HEADER = "from __gin__ import dynamic_registration"
 _CONFIG_PACKAGE = "gin_configs"
+_MOST_CHARACTERS = 1_000_000
 
 
 class Reference(NamedTuple):
@@ -159,13 +161,20 @@ class Configuration:
         path = _find_file(gin_file, folder, including)
         if path in including:
             raise UserError(f"The config files {' -> '.join([*including, path])} form a circle.")
-        with open(path, encoding="utf-8") as file:
-            self._read_text(file.read(), path, [*including, path], os.path.dirname(path))
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read(_MOST_CHARACTERS + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"The gin file {path} cannot be read: {error}.") from error
+        if len(text) > _MOST_CHARACTERS:
+            raise UserError(f"{path} is longer than {_MOST_CHARACTERS} characters: no gin file is.")
+        self._read_text(text, path, [*including, path], os.path.dirname(path))
 
     def _read_text(self, text, origin, including, folder):
         try:
             statements = list(config_parser.ConfigParser(text, _Delegate()))
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
+            # Python's parser reports an expression nested too deep as a lack of memory.
             raise UserError(f"{origin} is not valid gin: {_first_line(error)}") from error
         for statement in statements:
             if isinstance(statement, config_parser.ImportStatement):

@@ -57,6 +57,8 @@ def main() -> None:
         raise UserError("Give one of --run_dir, --model and --predictions: what is to be scored.")
     if sources != ["run_dir"]:
         cli.require_flags("gin_file", "output")
+    if _BATCH_SIZE.value is not None and _BATCH_SIZE.value < 1:
+        raise UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1.")
     from drsl_tf.evaluation import evaluation  # TensorFlow takes seconds, --help must not.
     from drsl_tf.evaluation.multi_scale import TestProtocol
     from drsl_tf.sizes import parse_size

@@ -57,6 +57,8 @@ def predict_files(
     """
     if batch_size < 1:
         raise UserError(f"--batch_size={batch_size} must be at least 1.")
+    if max_pixels < 1:
+        raise UserError(f"--max_pixels={max_pixels} must be at least 1.")
     if tile is not None and min(tile) - overlap < SIZE_MULTIPLE or overlap < 0:
         raise UserError(
             f"--overlap={overlap} must lie between 0 and {min(tile or DEFAULT_TILE)} - "
