@@ -134,7 +134,8 @@ def _measure_waiting(stream):
         round_index=1,
         steps=_WARM_STEPS + _STEPS.value,
         start_step=0,
-        after_step=lambda done: None,
+        wants_stop=lambda: False,
+        after_step=lambda done, stop: None,
     )
     whole = recorder.ends[-1] - recorder.ends[_WARM_STEPS - 1]
     waits = recorder.waits[_WARM_STEPS:]

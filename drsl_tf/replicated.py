@@ -18,6 +18,43 @@ def count_local_replicas(strategy: tf.distribute.Strategy) -> int:
     return len(strategy.extended.worker_devices)
 
 
+class Evener:
+    """Gives variables that every replica keeps for itself, such as batch statistics, their mean.
+
+    Keras 2 averages those when they are read, Keras 3 reads the first replica's. Once they are
+    equal everywhere, so is what any replica predicts, and what a checkpoint restores.
+
+    Args:
+        variables: variables; those that are no floating-point numbers are left alone.
+        strategy: where they live.
+    """
+
+    def __init__(self, variables, strategy):
+        self._variables = [variable for variable in variables if variable.dtype.is_floating]
+        self._strategy = strategy
+        self._run = tf.function(lambda: strategy.run(self._assign_means))
+
+    def even_out(self) -> None:
+        """Assigns the means; collective on several machines."""
+        if self._variables and self._strategy.num_replicas_in_sync > 1:
+            self._run()
+
+    def _assign_means(self):
+        context = tf.distribute.get_replica_context()
+        values = [tf.identity(tf.convert_to_tensor(variable)) for variable in self._variables]
+        is_first = tf.equal(context.replica_id_in_sync_group, 0)
+        # The mean of what is equal already has to be just that, whatever the rounding.
+        bases = context.all_reduce(
+            tf.distribute.ReduceOp.SUM,
+            [tf.where(is_first, value, tf.zeros_like(value)) for value in values],
+        )
+        shifts = context.all_reduce(
+            tf.distribute.ReduceOp.MEAN, [value - base for value, base in zip(values, bases)]
+        )
+        for variable, base, shift in zip(self._variables, bases, shifts):
+            variable.assign(base + shift)
+
+
 class ReplicatedFunction:
     """Splits batches over the replicas, and joins what comes back.
 

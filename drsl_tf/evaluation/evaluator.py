@@ -16,10 +16,13 @@ from drsl_tf import inference
 from drsl_tf.evaluation import scoring
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.replicated import ReplicatedFunction
+from drsl_tf.workers import Workers
 
 
 class Evaluator:
     """Predicts every image of a split and counts hits and misses at the labels' resolution.
+
+    On several machines each process predicts its share of the images.
 
     Args:
         model: a `DrslModel`; its weights are read at every call.
@@ -47,6 +50,7 @@ class Evaluator:
             return (tf.argmax(logits, axis=-1, output_type=tf.int32),)
 
         self._predict = ReplicatedFunction(predict, strategy)
+        self._workers = Workers(strategy)
 
     def evaluate(
         self,
@@ -62,18 +66,20 @@ class Evaluator:
             domain: reads the files.
             pairs: images with labels.
             description: what the progress bar says.
-            on_prediction: called with each pair and its (H, W) uint8 prediction.
+            on_prediction: called with each pair and its (H, W) uint8 prediction, in the process
+                that made it.
 
         Returns:
             The confusion matrix over all pixels of all pairs.
         """
-        return scoring.score_split(
+        confusion = scoring.score_split(
             lambda *batch: self._predict(batch[0], *map(tf.constant, batch[1:]))[0],
             self._num_classes,
             domain,
-            pairs,
+            self._workers.share(pairs),
             size=self._size,
             batch_size=self._batch_size,
             description=description,
             on_prediction=on_prediction,
         )
+        return ConfusionMatrix.from_matrix(self._workers.sum(confusion.matrix))

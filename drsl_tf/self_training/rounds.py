@@ -30,6 +30,7 @@ from drsl_tf.losses import metric_learning
 from drsl_tf.replicated import ReplicatedFunction
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training.thresholds import ConfidenceHistogram
+from drsl_tf.workers import Workers
 
 _REPORT = "report.json"
 _WRITER_THREADS = 2
@@ -43,6 +44,9 @@ class PseudoLabeler:
     memory does not grow with the number of images, and no image goes through the network twice.
     The disk holds 2 * C * h * w bytes an image meanwhile: 0.9 GB for Cityscapes' training set at
     1024x512 and stride 8.
+
+    On several machines each process does both for its share of the images; histograms are summed
+    in between, so the thresholds are those of one process.
 
     The growing portion is CBST's rule; its use for DRSL is this project's choice.
 
@@ -111,7 +115,8 @@ class PseudoLabeler:
     ) -> Tuple[List[Pair], Dict[str, Any]]:
         """Labels every image of the target.
 
-        A directory that is complete already is read and left as it is.
+        A directory that is complete already is read and left as it is. All processes of a job
+        write to one directory, each the labels of its share; the chief writes the report.
 
         Args:
             model: the `DrslModel` that predicts.
@@ -133,36 +138,42 @@ class PseudoLabeler:
             Pair(pair.name, pair.image_path, os.path.join(directory, pair.name + ".png"))
             for pair in pairs
         ]
-        report_path = os.path.join(directory, _REPORT)
-        if os.path.exists(report_path):
-            return labelled, run_record.read_label_report(report_path)
-        # Without a report the labels are not whole: what is there is not trusted, but redone.
+        workers = Workers(strategy)
         partial = directory + whole_files.PARTIAL
-        for leftover in (partial, directory):
-            shutil.rmtree(leftover, ignore_errors=True)
-        with whole_files.explain_failures(partial):
-            whole_files.make_folder(partial)
-        logits_path = os.path.join(partial, ".logits")
+        report = workers.ask_chief(lambda: _read_report_or_clear(directory, partial))
+        if report is not None:
+            return labelled, report
+        pairs = workers.share(pairs)
+        logits_path = os.path.join(partial, f".logits-{workers.index}")
         histogram, usage = self._collect(
             model, strategy, domain, pairs, size, batch_size, logits_path, round_index
         )
+        histogram = ConfidenceHistogram.from_counts(workers.sum(histogram.counts))
         portion = self.compute_portion(round_index)
         thresholds = np.maximum(histogram.thresholds(portion), self._confidence_floor)
+        # NumPy's logarithms differ in their last bit from one kind of processor to the next.
+        thresholds = np.array(workers.ask_chief(thresholds.tolist))
         tally = _Tally(model.num_classes)
         self._select(model, domain, pairs, thresholds, partial, logits_path, tally, round_index)
         os.remove(logits_path)
+        tally = _Tally.from_counts(workers.sum(tally.counts))
+        class_names = domain.label_space.class_names
+        if usage is not None:
+            usage = dict(zip(class_names, workers.sum(usage).tolist()))
         report = {
             "round": round_index,
             "portion": portion,
-            **tally.as_dict(domain.label_space.class_names, histogram),
-            "thresholds": dict(zip(domain.label_space.class_names, thresholds.tolist())),
-            "mode_usage": None
-            if usage is None
-            else dict(zip(domain.label_space.class_names, usage.tolist())),
+            **tally.as_dict(class_names, histogram),
+            "thresholds": dict(zip(class_names, thresholds.tolist())),
+            "mode_usage": usage,
         }
-        files.write_json(os.path.join(partial, _REPORT), report)
-        with whole_files.explain_failures(directory):
-            whole_files.rename_whole(partial, directory)
+
+        def finish():
+            files.write_json(os.path.join(partial, _REPORT), report)
+            with whole_files.explain_failures(directory):
+                whole_files.rename_whole(partial, directory)
+
+        workers.ask_chief(finish)
         return labelled, report
 
     def _collect(self, model, strategy, domain, pairs, size, batch_size, logits_path, round_index):
@@ -265,6 +276,19 @@ def find_modes(outputs, modes):
     return tf.reshape(flat * modes.shape[1] + nearest, tf.shape(embedding)[:3])
 
 
+def _read_report_or_clear(directory, partial):
+    """Gives the report of a finished directory; otherwise begins a new one and gives None."""
+    report_path = os.path.join(directory, _REPORT)
+    if os.path.exists(report_path):
+        return run_record.read_label_report(report_path)
+    # Without a report the labels are not whole: what is there is not trusted, but redone.
+    for leftover in (partial, directory):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with whole_files.explain_failures(partial):
+        whole_files.make_folder(partial)
+    return None
+
+
 class _Tally:
     """Counts selected and right pixels, by the pseudo-label's class."""
 
@@ -273,6 +297,19 @@ class _Tally:
         self._known = np.zeros(num_classes, np.int64)
         self._right = np.zeros(num_classes, np.int64)
         self._pixels = 0
+
+    @classmethod
+    def from_counts(cls, counts):
+        """Makes a tally from `counts` of another one, or from a sum of several."""
+        tally = cls((len(counts) - 1) // 3)
+        tally._pixels = int(counts[0])
+        tally._selected, tally._known, tally._right = np.split(counts[1:], 3)
+        return tally
+
+    @property
+    def counts(self):
+        """(1 + 3 C,) int64: all pixels, then by class those selected, known and right."""
+        return np.concatenate([[self._pixels], self._selected, self._known, self._right])
 
     def add(self, label, truth):
         self._pixels += label.size

@@ -14,7 +14,10 @@ import tensorflow as tf
 from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import compat
+from drsl_tf.replicated import Evener
 from drsl_tf.training import checkpoint_files
+from drsl_tf.workers import LOSSES
+from drsl_tf.workers import Workers
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -34,8 +37,8 @@ class CheckpointStore:
         optimizer: its optimizer, slots created; one of its heads is found through the model.
         counters: further variables of the run, by name.
         keep: how many checkpoints stay on disk.
-        is_chief: whether this process is the one of its job that writes files. All processes
-            save at once, since a variable's value may be a mean over them.
+        strategy: where the model lives; the present one where it is None. On several machines the
+            chief writes the files, and all processes save and restore at once.
     """
 
     def __init__(
@@ -45,8 +48,9 @@ class CheckpointStore:
         optimizer,
         counters: Dict[str, tf.Variable],
         keep: int = 2,
-        is_chief: bool = True,
+        strategy: Optional[tf.distribute.Strategy] = None,
     ):
+        strategy = strategy or tf.distribute.get_strategy()
         self.variables = {
             "model": _number_variables(model.variables),
             "optimizer": _number_variables(compat.list_optimizer_variables(optimizer)),
@@ -63,38 +67,62 @@ class CheckpointStore:
         self._folder = os.path.join(directory, "checkpoints")
         self._best_folder = os.path.join(directory, checkpoint_files.BEST)
         self._keep = keep
-        self._is_chief = is_chief
+        self._workers = Workers(strategy)
+        own = [*model.non_trainable_variables, *model.extra_variables]
+        self._evener = Evener([compat.as_tf_variable(variable) for variable in own], strategy)
 
-    def save(self) -> Optional[str]:
-        """Writes a checkpoint.
+    def save(self) -> str:
+        """Writes a checkpoint, after statistics of single replicas are set to their mean.
 
         Returns:
-            Its path; None where another process writes it.
+            Its path.
 
         Raises:
             UserError: it cannot be written; the earlier ones are left as they are.
         """
-        partial = os.path.join(self._folder, whole_files.PARTIAL)
+        self._evener.even_out()
+        folder = self._workers.run_together(self._make_partial)[self._workers.index]
+        name = self._workers.run_together(lambda: self._write(folder))[0]
+        return os.path.join(self._folder, name)
+
+    def _make_partial(self):
+        """Makes a folder to write to and gives its path; one to throw away on all but the chief.
+
+        Reading a variable may be a sum over all processes, so all of them write.
+        """
         try:
-            if not self._is_chief:
-                with tempfile.TemporaryDirectory() as unused:
-                    self._checkpoint.write(os.path.join(unused, "ckpt"))
-                return None
+            if not self._workers.is_chief:
+                return tempfile.mkdtemp()
+            partial = os.path.join(self._folder, whole_files.PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
             whole_files.make_folder(partial)
+            return partial
+        except OSError as error:
+            raise self._make_error(error) from error
+
+    def _write(self, partial):
+        """Writes a checkpoint and gives its name, None on all but the chief."""
+        try:
             name = f"ckpt-{checkpoint_files.number_next(self._folder)}"
             self._checkpoint.write(os.path.join(partial, name))
-            path = checkpoint_files.put_in_place(partial, self._folder)
-            shutil.rmtree(partial)
+            if not self._workers.is_chief:
+                return None
+            checkpoint_files.put_in_place(partial, self._folder)
             checkpoint_files.clear_away(self._folder, self._keep)
-            return path
+            return name
         except (OSError, tf.errors.OpError) as error:
+            if self._workers.count > 1 and isinstance(error, LOSSES):
+                raise
+            raise self._make_error(error) from error
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
-            raise UserError(
-                f"A checkpoint cannot be written to {os.path.abspath(self._folder)}: "
-                f"{getattr(error, 'message', error)}. Free some disk, or make the folder "
-                "writable, and run the same command again: it goes on from the checkpoint before."
-            ) from error
+
+    def _make_error(self, error):
+        return UserError(
+            f"A checkpoint cannot be written to {os.path.abspath(self._folder)}: "
+            f"{getattr(error, 'message', error)}. Free some disk, or make the folder "
+            "writable, and run the same command again: it goes on from the checkpoint before."
+        )
 
     def keep_best(self) -> None:
         """Copies the newest checkpoint, which is the state just scored, to a folder of its own.
@@ -105,7 +133,7 @@ class CheckpointStore:
         Raises:
             UserError: it cannot be written.
         """
-        if not self._is_chief:
+        if not self._workers.is_chief:
             return
         try:
             newest = checkpoint_files.list_checkpoints(self._folder)[0]
@@ -126,26 +154,44 @@ class CheckpointStore:
         Raises:
             UserError: there are some and none can be read, or they are of another model.
         """
+        name = self._workers.ask_chief(self._find_latest)
+        if name is None:
+            return None
+        path = os.path.join(self._folder, name)
+        self._workers.run_together(lambda: self._restore(path))
+        return path
+
+    def _restore(self, path):
+        if not os.path.isfile(path + ".index"):
+            raise UserError(
+                f"There is no {os.path.abspath(path)}, which the chief wrote. --run_dir has to be "
+                "one directory that all machines share."
+            )
+        self._checkpoint.read(path).assert_existing_objects_matched()
+
+    def _find_latest(self):
+        """Gives the name of the newest checkpoint that can be read, None where there is none."""
         path, shapes, unreadable = checkpoint_files.find_newest(self._folder)
         if path is not None:
             self._check_shapes(path, shapes)
-            for bad in unreadable if self._is_chief else []:
+            for bad in unreadable:
                 checkpoint_files.set_aside(bad)
-            self._checkpoint.read(path).assert_existing_objects_matched()
-        elif unreadable:
+            return os.path.basename(path)
+        if unreadable:
             raise UserError(
                 f"None of the checkpoints in {os.path.abspath(self._folder)} can be read. Put a "
                 "copy of them back, or start over with --fresh, which keeps this run under "
                 "another name."
             )
-        return path
+        return None
 
     def list_non_finite(self) -> List[str]:
-        """Lists the variables that hold a NaN or an infinity.
+        """Lists the variables that hold a NaN or an infinity, in any replica.
 
         Returns:
             Their keys in the checkpoint and, after a colon, their names.
         """
+        self._evener.even_out()
         found = [
             (f"{group}/{key}: {variable.name}", tf.reduce_all(tf.math.is_finite(variable)))
             for group, variables in self.variables.items()

@@ -18,9 +18,9 @@ from data_pipelines.error_relay import ErrorRelay
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.replicated import count_local_replicas
-from drsl_tf.training import strategy as strategies
 from drsl_tf.training.number_guard import NonFiniteError
 from drsl_tf.training.number_guard import NumberGuard
+from drsl_tf.workers import Workers
 
 # Reading a number back waits for the step; every step would keep a fast device idle.
 _SHOW_EVERY = 10
@@ -46,10 +46,12 @@ class TrainingLoop:
     def __init__(self, model, strategy: tf.distribute.Strategy, callbacks, *, seed: int):
         self._model = model
         self._strategy = strategy
+        self._workers = Workers(strategy)
         self._seed = seed
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
         self._names = []
         self._train = tf.function(self._run_step)
+        self._vote = tf.function(self._count_votes)
         self._guard = NumberGuard()
         self._stage = {}
         self._streams = {}
@@ -62,7 +64,8 @@ class TrainingLoop:
         round_index: int,
         steps: int,
         start_step: int,
-        after_step: Callable[[int], None],
+        wants_stop: Callable[[], bool],
+        after_step: Callable[[int, bool], None],
         retry: int = 0,
     ) -> None:
         """Trains from `start_step` to the end of a stage.
@@ -73,7 +76,9 @@ class TrainingLoop:
             round_index: 0 for the source stage.
             steps: steps of the whole stage.
             start_step: steps done already.
-            after_step: called with the number of steps done, after every step.
+            wants_stop: says whether this process was asked to stop.
+            after_step: called after every step with the number of steps done, and whether to stop
+                now: where several processes train together, all are told so at the same step.
             retry: how often the stage went back to a checkpoint; every time draws other batches.
 
         Raises:
@@ -92,6 +97,7 @@ class TrainingLoop:
         batches = relay.pass_errors(iter(self._distribute(steps, start_step, relay)))
         for metric in self._model.metrics:
             metric.reset_state()
+        votes = None
         title = f"round {round_index}: training" if round_index else "source stage: training"
         with progress.make_progress_bar(steps, title, "step", initial=start_step) as bar:
             for step in range(start_step, steps):
@@ -100,6 +106,11 @@ class TrainingLoop:
                 batch = next(batches)
                 waited = time.perf_counter() - began
                 self._guard.add(step, self._train(batch))
+                stop = wants_stop()
+                if self._workers.count > 1:
+                    # Reading the votes of this step would wait for it.
+                    heard, votes = votes, self._vote(tf.constant(float(stop)))
+                    stop = heard is not None and float(heard) > 0
                 logs = {}
                 if (step + 1) % _SHOW_EVERY == 0 or step + 1 == steps:
                     self.check_numbers()
@@ -111,7 +122,7 @@ class TrainingLoop:
                 logs["data_wait_seconds"] = waited
                 self._callbacks.on_train_batch_end(step, logs)
                 bar.update(1)
-                after_step(step + 1)
+                after_step(step + 1, stop)
 
     def check_numbers(self) -> None:
         """Looks at the loss terms and gradients of all steps since it last did.
@@ -173,9 +184,16 @@ class TrainingLoop:
             numbers[norm] = tf.where(is_expected, 0.0, numbers[norm])
         return tf.stack(numbers)
 
+    def _count_votes(self, vote):
+        def add_up():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(vote))
+
+        return self._strategy.experimental_local_results(self._strategy.run(add_up))[0]
+
     def _distribute(self, steps, start_step, relay):
         replicas = count_local_replicas(self._strategy)
-        first = strategies.get_worker_index(self._strategy) * replicas
+        first = self._workers.index * replicas
 
         def make_dataset(_):
             return interleave.make_training_batches(

@@ -31,11 +31,15 @@ class ResultsFile:
         experiment: the experiment's name.
         seed: the experiment's seed.
         class_names: names of the classes, in the order of their ids.
+        is_chief: whether this process is the one of its job that writes files.
     """
 
-    def __init__(self, run_dir: str, *, experiment: str, seed: int, class_names):
+    def __init__(
+        self, run_dir: str, *, experiment: str, seed: int, class_names, is_chief: bool = True
+    ):
         self.path = os.path.join(run_dir, "results.json")
         self._run_dir = run_dir
+        self._is_chief = is_chief
         self._class_names = list(class_names)
         self._header = {
             "schema": run_record.SCHEMA,
@@ -83,18 +87,20 @@ class ResultsFile:
             stage["iou"] = dict(zip(self._class_names, map(_percent, confusion.iou())))
             stage["num_classes_scored"] = confusion.num_present
             scores = protocols.score_protocols(confusion, self._class_names)
-            confusion_files.write_confusion(
-                confusion_files.locate_confusion(self._run_dir, round_index),
-                confusion,
-                self._class_names,
-            )
+            if self._is_chief:
+                confusion_files.write_confusion(
+                    confusion_files.locate_confusion(self._run_dir, round_index),
+                    confusion,
+                    self._class_names,
+                )
         stage["pseudo_label"] = pseudo_label
         stage["warnings"] = list(warnings)
         stage["seconds"] = round(seconds, 1)
         stage["protocols"] = scores
         self.stages = [s for s in self.stages if s["round"] != round_index] + [stage]
         self.stages.sort(key=lambda s: s["round"])
-        files.write_json(self.path, self.as_dict())
+        if self._is_chief:
+            files.write_json(self.path, self.as_dict())
         return stage
 
     @property

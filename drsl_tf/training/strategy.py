@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from typing import List
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -20,10 +22,17 @@ def create_strategy() -> tf.distribute.Strategy:
         The strategy.
 
     Raises:
-        UserError: when TF_CONFIG is not valid JSON.
+        UserError: when TF_CONFIG is not valid, or this worker's address in it cannot be used.
     """
-    if len(_read_cluster()["workers"]) > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    cluster = _read_cluster()
+    if len(cluster.addresses) > 1:
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"TF_CONFIG names {cluster.addresses[cluster.index]} as this worker's address, "
+                f"and it cannot serve there: {error.message} Choose a free port of this machine."
+            ) from error
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
         return tf.distribute.MirroredStrategy([device.name for device in gpus])
@@ -45,30 +54,32 @@ def read_task_index() -> int:
     Raises:
         UserError: when TF_CONFIG is not valid.
     """
-    cluster = _read_cluster()
-    return cluster["index"] if len(cluster["workers"]) > 1 else 0
+    return _read_cluster().index
 
 
-def get_worker_index(strategy: tf.distribute.Strategy) -> int:
-    """Tells which of the job's processes this is.
-
-    Args:
-        strategy: any strategy.
-
-    Returns:
-        0 on one machine, the task id on several.
-    """
-    resolver = strategy.cluster_resolver
-    return 0 if resolver is None or resolver.task_id is None else int(resolver.task_id)
+class _Cluster(NamedTuple):
+    addresses: List[str]
+    index: int
 
 
-def _read_cluster():
+def _read_cluster() -> _Cluster:
+    """Reads TF_CONFIG: every process's address, the chief's first, and which one this is."""
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return _Cluster([], 0)
     try:
-        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
-        workers = list(config.get("cluster", {}).get("worker", []))
-        return {"workers": workers, "index": int(config.get("task", {}).get("index", 0))}
-    except (ValueError, TypeError, AttributeError) as error:
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
+        if not addresses:
+            return _Cluster([], 0)
+        kind, index = config["task"]["type"], int(config["task"]["index"])
+        if kind not in ("chief", "worker") or not 0 <= index < len(cluster.get(kind, [])):
+            raise ValueError(f"the cluster has no {kind!r} of index {index}")
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise UserError(
-            f"The environment variable TF_CONFIG is not a JSON object of a cluster ({error}). "
-            "Unset it to train on one machine."
+            f"The environment variable TF_CONFIG does not describe a cluster ({error!r}). It is "
+            '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": N}}; '
+            "unset it to train on one machine."
         ) from error
+    return _Cluster(addresses, index + (len(cluster.get("chief", [])) if kind == "worker" else 0))

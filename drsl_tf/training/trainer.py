@@ -29,8 +29,8 @@ from drsl_tf.training.results import ResultsFile
 from drsl_tf.training.results import flatten_numbers
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.strategy import create_strategy
-from drsl_tf.training.strategy import get_worker_index
 from drsl_tf.visualization import ComparisonFigure
+from drsl_tf.workers import Workers
 
 
 def run(
@@ -56,6 +56,8 @@ def run(
     """Trains on the source, adapts to the target, and scores every stage.
 
     A run directory that holds a checkpoint is resumed. SIGTERM saves one and raises `Preempted`.
+    On several machines every process calls this with the same arguments, the run directory
+    included, and raises `WorkerLost` when another one is gone.
 
     Args:
         run_dir: where everything of this run is written.
@@ -94,16 +96,19 @@ def run(
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(precision)
     strategy = create_strategy()
+    workers = Workers(strategy)
     gradient_update = gradient_update or GradientUpdate()
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
-    data.audit(os.path.join(run_dir, "audit"))
-    with strategy.scope():
-        model = build_model(data.label_space)
-        model.compile(optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False)
+    with workers.noticing_loss():
+        _audit(workers, data, os.path.join(run_dir, "audit"))
+        _check_same_run(workers, data, schedule, experiment=experiment, seed=seed)
+        with strategy.scope():
+            model = build_model(data.label_space)
+            model.compile(optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False)
     if model.labels_online and schedule.rounds:
         data.make_unlabelled_target_stream()  # A sampler that it cannot have is refused now.
     watchers = []
-    if get_worker_index(strategy) == 0:
+    if workers.is_chief:
         watchers = make_callbacks(
             run_dir=run_dir,
             data=data,
@@ -124,13 +129,38 @@ def run(
         inference_size=inference_size,
         inference_batch=inference_batch,
         results=ResultsFile(
-            run_dir, experiment=experiment, seed=seed, class_names=data.label_space.class_names
+            run_dir,
+            experiment=experiment,
+            seed=seed,
+            class_names=data.label_space.class_names,
+            is_chief=workers.is_chief,
         ),
         figure=ComparisonFigure(run_dir, data.target, data.eval_pairs[:figure_images]),
         loop=TrainingLoop(model, strategy, [*watchers, *callbacks], seed=seed),
         max_retries=max_retries,
     )
     return trainer.train()
+
+
+def _audit(workers, data, stamp_dir):
+    """Lets the chief open all files; the other processes of a job find its stamp."""
+    workers.ask_chief(lambda: data.audit(stamp_dir))
+    workers.run_together(lambda: None if workers.is_chief else data.audit(stamp_dir))
+
+
+def _check_same_run(workers, data, schedule, **settings):
+    """Checks that all processes of a job train the same run on the same images."""
+    rounds = range(schedule.rounds + 1)
+    count = (len(data.target_pairs), data.target_batch)
+    workers.check_equal({
+        **settings,
+        "the source's images": [pair.name for pair in data.source_pairs],
+        "the target's images": [pair.name for pair in data.target_pairs],
+        "the images to score": [pair.name for pair in data.eval_pairs],
+        "the batch sizes": [data.source_batch, data.target_batch],
+        "the schedule": [schedule.count_steps(r, *count) for r in rounds],
+        "checkpoint_every": schedule.checkpoint_every,
+    })  # fmt: skip
 
 
 class Trainer:
@@ -182,6 +212,7 @@ class Trainer:
         self._loop = loop
         self._max_retries = max_retries
         self._evaluator = Evaluator(model, strategy, **self._inference)
+        self._workers = Workers(strategy)
         self._round = tf.Variable(0, dtype=tf.int64, trainable=False, name="round")
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self._retry = tf.Variable(0, dtype=tf.int64, trainable=False, name="retry")
@@ -197,7 +228,7 @@ class Trainer:
                 "retry": self._retry,
                 "seconds": self._seconds,
             },
-            is_chief=get_worker_index(strategy) == 0,
+            strategy=strategy,
         )
         self._preemption = Preemption()
 
@@ -207,7 +238,7 @@ class Trainer:
         Returns:
             The run's record.
         """
-        with self._preemption:
+        with self._workers.noticing_loss(), self._preemption:
             self._start()
             self._clock = time.monotonic()
             while int(self._round) <= self._schedule.rounds:
@@ -222,7 +253,7 @@ class Trainer:
                     self._retry.assign(0)
                     self._seconds.assign(0.0)
                     self._checkpoints.save()
-            self._figure.draw(self._schedule.rounds)
+            self._workers.ask_chief(lambda: self._figure.draw(self._schedule.rounds))
         return self._results
 
     def _start(self):
@@ -237,10 +268,8 @@ class Trainer:
     def _restore(self):
         path = self._checkpoints.restore_latest()
         # Pseudo-labels of a later round come from a checkpoint that could not be read again.
-        later = int(self._round) + 1
-        while path is not None and os.path.isdir(self._locate_labels(later)):
-            shutil.rmtree(self._locate_labels(later))
-            later += 1
+        if path is not None:
+            self._workers.ask_chief(lambda: self._drop_labels(int(self._round) + 1))
         return path
 
     def _go_back(self, error):
@@ -268,6 +297,11 @@ class Trainer:
             retry,
             self._max_retries,
         )
+
+    def _drop_labels(self, first_round):
+        while os.path.isdir(self._locate_labels(first_round)):
+            shutil.rmtree(self._locate_labels(first_round))
+            first_round += 1
 
     def _locate_labels(self, round_index):
         return os.path.join(self._run_dir, "pseudo_labels", f"round_{round_index}")
@@ -297,7 +331,8 @@ class Trainer:
                 round_index=round_index,
                 steps=steps,
                 start_step=int(self._step),
-                after_step=lambda done: self._after_step(done, steps),
+                wants_stop=lambda: self._preemption.requested,
+                after_step=lambda done, stop: self._after_step(done, steps, stop),
                 retry=int(self._retry),
             )
         confusion = None
@@ -335,9 +370,8 @@ class Trainer:
             logging.warning("%s", warning)
         return found
 
-    def _after_step(self, done, steps):
+    def _after_step(self, done, steps, stop):
         self._step.assign(done)
-        stop = self._preemption.requested
         if stop or done % self._schedule.checkpoint_every == 0 or done == steps:
             self._loop.check_numbers()
             spoilt = self._checkpoints.list_non_finite()

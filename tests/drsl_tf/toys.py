@@ -8,19 +8,26 @@ from drsl_tf.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks import multimodal_head
 from drsl_tf.networks import segmentation_heads
+from drsl_tf.networks import surgery
 
 NUM_CLASSES = 5
 
 
-def make_model(with_modes=True, batch_norm_training=True, model_class=DrslModel, **settings):
+def make_model(
+    with_modes=True,
+    batch_norm_training=True,
+    model_class=DrslModel,
+    num_classes=NUM_CLASSES,
+    **settings,
+):
     """Builds a narrow model; the same weights at every call."""
     keras.utils.set_random_seed(0)
     head = multimodal_head.MultimodalHead(
-        NUM_CLASSES, modes_per_class=2, embedding_dim=8, hidden_units=(16,)
+        num_classes, modes_per_class=2, embedding_dim=8, hidden_units=(16,)
     )
     model = model_class(
         backbones.small_cnn(width=8),
-        segmentation_heads.LinearHead(NUM_CLASSES),
+        segmentation_heads.LinearHead(num_classes),
         head if with_modes else None,
         **settings,
     )
@@ -34,6 +41,13 @@ def freeze_batch_norm(model):
     for layer in model.base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def make_frozen_base(width=8):
+    """Builds a base network whose batch norms do not train."""
+    base = backbones.small_cnn(width=width)
+    surgery.freeze_batch_norm(base)
+    return base
 
 
 def compile_model(model, optimizer):

@@ -259,10 +259,3 @@ def test_every_variable_that_training_changes_is_saved(tmp_path):
     path = store.save()
     stored = [k for k in checkpoint_files.read_shapes(path) if k.endswith("VARIABLE_VALUE")]
     assert len(stored) == len(saved)
-
-
-def test_only_the_chief_writes(tmp_path, model):
-    store = CheckpointStore(str(tmp_path), model, model.optimizer, {}, is_chief=False)
-    assert store.save() is None
-    store.keep_best()
-    assert os.listdir(tmp_path) == []
