@@ -187,37 +187,13 @@ def _judge(report, domain, split, pairs, bad_files):
     logging.warning("%s and are left out:\n%s", head, listed)
 
 
-def _define_flags():
-    """Defines the command's flags; the library, which others import, must define none."""
+if __name__ == "__main__":
     from absl import flags
 
-    from data_pipelines.domains import READERS
-
-    flags.DEFINE_string("domain", None, f"Reader: {', '.join(READERS)}.")
-    flags.DEFINE_string("root", None, "The data set's folder.")
-    flags.DEFINE_string("split", None, "Split to audit, such as train.")
-    flags.DEFINE_enum("bad_files", "error", BAD_FILES, "Whether bad files are an error or skipped.")
-    flags.DEFINE_string("stamp_dir", None, "Folder of the stamp that saves a second audit.")
-    flags.DEFINE_string("label_space", None, "cityscapes19, synthia16, cityscapes13 or camvid11.")
-    flags.DEFINE_integer("max_pixels", None, "Most pixels of an image or label.")
-    flags.DEFINE_integer("val_count", None, "gta5, synthia: last images by name held out as val.")
-    flags.DEFINE_string("images", None, "folder: images' folder below root.")
-    flags.DEFINE_string("masks", None, "folder: masks' folder below root.")
-    flags.DEFINE_string("mask_suffix", None, "folder: what masks' names have after images' names.")
-    flags.DEFINE_list("class_names", None, "folder: names of the classes, separated by commas.")
-    flags.DEFINE_list("id_table", None, "folder: stored id:class id, such as 0:0,255:1.")
-    flags.DEFINE_list("splits", None, "folder: split=sub-folder, separated by commas.")
-    return flags.FLAGS
-
-
-def _run_command(flags):
     from data_pipelines import audit_command
-
-    return audit_command.audit_by_flags(flags)
-
-
-if __name__ == "__main__":
     from data_pipelines import cli
+    from data_pipelines import domain_flags
 
-    _FLAGS = _define_flags()
-    cli.run_command(lambda: _run_command(_FLAGS))
+    domain_flags.define_flags()
+    flags.DEFINE_string("stamp_dir", None, "Folder of the stamp that saves a second audit.")
+    cli.run_command(audit_command.audit_by_flags)

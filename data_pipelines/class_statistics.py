@@ -69,13 +69,8 @@ def count_pixels(
 
 
 def _take_fingerprint(pairs, class_names):
-    import tensorflow as tf
-
-    def describe(path):
-        status = tf.io.gfile.stat(path)
-        return [path, status.length, status.mtime_nsec]
-
-    content = [_SCHEMA, list(class_names), [describe(pair.label_path) for pair in pairs]]
+    labels = [[pair.label_path, files.read_status(pair.label_path)] for pair in pairs]
+    content = [_SCHEMA, list(class_names), labels]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -1,4 +1,7 @@
-"""Files by path, wherever TensorFlow can read them: listing and bounded reading."""
+"""Files by path, wherever TensorFlow can read them: listing and bounded reading.
+
+The path of a record in a TFRecord file (`data_pipelines.record_files`) is read like a file's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Optional
 from typing import Sequence
 from typing import Tuple
 
+from data_pipelines import record_files
 from data_pipelines.errors import UserError
 
 MAX_DEPTH = 12
@@ -98,8 +102,11 @@ def read_status(path: str) -> Optional[Tuple[int, int]]:
         path: any path that TensorFlow reads.
 
     Returns:
-        (bytes, nanoseconds); None for a file that is not there.
+        (bytes, nanoseconds), for a record those of its shard; None for a file that is not there.
     """
+    record = record_files.parse_path(path)
+    if record is not None:
+        path = record.shard
     if "://" not in path:
         # TensorFlow rounds the time of local files to whole seconds.
         try:
@@ -129,6 +136,11 @@ def read_bytes(path: str, limit: int) -> bytes:
     Raises:
         UserError: the file is missing, unreadable, empty or larger than `limit`; names no path.
     """
+    record = record_files.parse_path(path)
+    if record is not None:
+        if record.length > limit:
+            raise UserError(f"has {record.length} bytes, more than the limit of {limit}")
+        return record_files.read_record(record)
     import tensorflow as tf
 
     try:

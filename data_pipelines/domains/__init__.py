@@ -17,6 +17,7 @@ READERS = {
     "idd": "Idd",
     "mapillary": "Mapillary",
     "folder": "Folder",
+    "records": "Records",
 }
 """Class of each reader, by the name of its module."""
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.drsl_tf import processes
 
+# With a large epsilon Adam moves along the gradient, and does not blow up what is only noise.
 _CONFIG = """
 from __gin__ import dynamic_registration
 import keras
@@ -26,8 +27,7 @@ include "demo.gin"
 
 trainer.run.deterministic = True
 trainer.run.inference_batch = 1
-trainer.run.optimizer = @keras.optimizers.SGD
-keras.optimizers.SGD.learning_rate = 0.01
+keras.optimizers.Adam.epsilon = 1.0
 builder.build_model.base = @toys.make_frozen_base
 model.DrslModel.sma_weight = 0.0
 schedule.Schedule.checkpoint_every = 4
@@ -37,6 +37,8 @@ CROP = (32, 64)
 SOURCE_STEPS = 12
 ROUNDS = 1
 STEPS_PER_ROUND = 6
+SOURCE_RATE = 0.5
+ADAPTATION_RATE = 0.2
 game/rendered.rendered_root.count = 4
 game/rendered.rendered_root.size = (32, 64)
 camera/rendered.rendered_root.count = 5
