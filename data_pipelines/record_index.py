@@ -33,14 +33,14 @@ class Entry:
     Attributes:
         name: the pair's name.
         shard: place of its file in the index's list of shards.
-        image: (offset, length) of the image's record, in bytes.
+        image: offset and length in bytes, and checksum, of the image's record.
         label: the same of the label's; None without a label.
     """
 
     name: str
     shard: int
-    image: Tuple[int, int]
-    label: Optional[Tuple[int, int]]
+    image: Tuple[int, int, int]
+    label: Optional[Tuple[int, int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,10 +173,9 @@ def _parse_entry(row, num_shards, has_labels):
     if "" in parts or "." in parts or ".." in parts or "\\" in name or "\0" in name:
         raise UserError(f"lists the name {name!r}, which could lead out of a folder")
     numbers = [int(number) for number in numbers]
-    if not 0 <= shard < num_shards or min(numbers) < 0 or len(numbers) != 2 + 2 * has_labels:
+    if not 0 <= shard < num_shards or min(numbers) < 0 or len(numbers) != 3 + 3 * has_labels:
         raise UserError(f"lists {name!r} at a place that cannot be: {row[1:]}")
-    label = (numbers[2], numbers[3]) if has_labels else None
-    return Entry(name, shard, (numbers[0], numbers[1]), label)
+    return Entry(name, shard, tuple(numbers[:3]), tuple(numbers[3:]) or None)
 
 
 def _find_space(content) -> LabelSpace:

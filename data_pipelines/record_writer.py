@@ -6,6 +6,7 @@ import concurrent.futures
 import io
 import os
 import uuid
+import zlib
 from typing import Optional
 from typing import Sequence
 
@@ -26,8 +27,6 @@ IMAGES_PER_SHARD = 500
 """Images in a shard where nobody says how many shards there shall be."""
 
 _MAX_WORKERS = 32
-# Bytes before and after a record's content: its length and two checksums.
-_HEADER, _FOOTER = 12, 4
 
 
 def write_split(
@@ -121,17 +120,18 @@ def _write_shards(domain, split, pairs: Sequence[Pair], folder, num_shards) -> R
         make_progress_bar(len(pairs), f"writing {domain.name} {split}", "image") as bar,
     ):
         for shard, name in enumerate(names):
-            offset = 0
+            here = pairs[bounds[shard] : bounds[shard + 1]]
+            lengths = []
             with tf.io.TFRecordWriter(files.join_path(folder, name)) as writer:
-                here = pairs[bounds[shard] : bounds[shard + 1]]
-                for pair, contents in zip(here, _encode_ahead(pool, domain, here)):
-                    places = []
+                for contents in _encode_ahead(pool, domain, here):
                     for content in contents:
                         writer.write(content)
-                        places.append((offset, len(content)))
-                        offset += _HEADER + len(content) + _FOOTER
-                    entries.append(Entry(pair.name, shard, places[0], (*places[1:], None)[0]))
+                        lengths.append(len(content))
                     bar.update(1)
+            places = _find_places(files.join_path(folder, name), lengths)
+            for pair in here:
+                image, label = next(places), next(places) if has_labels else None
+                entries.append(Entry(pair.name, shard, image, label))
     return RecordIndex(
         split=split,
         domain=domain.name,
@@ -140,6 +140,18 @@ def _write_shards(domain, split, pairs: Sequence[Pair], folder, num_shards) -> R
         shards=names,
         entries=entries,
     )
+
+
+def _find_places(path, lengths):
+    """Reads a shard back and gives offset, length and checksum of every record."""
+    import tensorflow as tf
+
+    offset = 0
+    with tf.io.gfile.GFile(path, "rb") as file:
+        for length in lengths:
+            size = record_files.HEADER_BYTES + length + record_files.FOOTER_BYTES
+            yield offset, length, zlib.crc32(file.read(size))
+            offset += size
 
 
 def _encode_pair(domain, pair):
