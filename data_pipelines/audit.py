@@ -195,5 +195,6 @@ if __name__ == "__main__":
     from data_pipelines import domain_flags
 
     domain_flags.define_flags()
+    flags.adopt_module_key_flags(domain_flags)
     flags.DEFINE_string("stamp_dir", None, "Folder of the stamp that saves a second audit.")
     cli.run_command(audit_command.audit_by_flags)

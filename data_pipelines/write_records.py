@@ -21,6 +21,7 @@ from data_pipelines import domain_flags
 from data_pipelines.errors import UserError
 
 domain_flags.define_flags()
+flags.adopt_module_key_flags(domain_flags)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to, any path that TensorFlow takes.")
 _SHARDS = flags.DEFINE_integer("shards", None, "TFRecord files. Default: one for 500 images.")
 

@@ -22,7 +22,6 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 from drsl_tf.replicated import count_local_replicas
 
-
 LOSSES = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 """What collectives raise when a process they need is gone."""
 

@@ -41,7 +41,7 @@ def make_domain(name, root, **options):
 
 
 def test_every_reader_is_tested_and_named_after_its_module():
-    assert set(domains.READERS) == {*WRITERS, "folder"}
+    assert set(domains.READERS) == {*WRITERS, "folder", "records"}
     for name in domains.READERS:
         assert domains.find_reader(name).name == name
     with pytest.raises(UserError, match="gta6.*gta5"):
