@@ -104,10 +104,7 @@ def format_index(index: RecordIndex) -> str:
         "has_labels": index.has_labels,
         "count": len(index.entries),
         "shards": index.shards,
-        "entries": [
-            [entry.name, entry.shard, *entry.image, *(entry.label or ())]
-            for entry in index.entries
-        ],
+        "entries": [[e.name, e.shard, *e.image, *(e.label or ())] for e in index.entries],
     }
     return json.dumps({**content, "sha256": _hash(content)}) + "\n"
 

@@ -16,6 +16,7 @@ from data_pipelines import audit
 from data_pipelines import files
 from data_pipelines import record_files
 from data_pipelines import record_index
+from data_pipelines import whole_files
 from data_pipelines.audit import AuditReport
 from data_pipelines.domain import Domain
 from data_pipelines.domain import Pair
@@ -68,17 +69,23 @@ def write_split(
         num_shards = -(-count // IMAGES_PER_SHARD)
     if not 1 <= num_shards <= count:
         raise UserError(f"{num_shards} shards cannot hold {count} images; choose 1 to {count}.")
-    partial = files.join_path(output, f".{split}.{uuid.uuid4().hex}.partial")
+    partial = files.join_path(output, f".{split}.{uuid.uuid4().hex}{whole_files.PARTIAL}")
     try:
-        tf.io.gfile.makedirs(partial)
+        whole_files.make_folder(partial)
         index = _write_shards(domain, split, report.pairs, partial, num_shards)
-        with tf.io.gfile.GFile(record_index.locate_index(partial, split), "w") as file:
-            file.write(record_index.format_index(index))
         _refuse_overwriting(output, split)
-        # The index last: without it nobody looks at the shards.
-        for name in (*index.shards, split + record_index.SUFFIX):
+        for name in index.shards:
             source, target = (files.join_path(folder, name) for folder in (partial, output))
-            tf.io.gfile.rename(source, target)
+            if "://" in output:
+                tf.io.gfile.rename(source, target)
+            else:
+                whole_files.sync(source)
+                whole_files.rename_whole(source, target)
+        # The index last: without it nobody looks at the shards.
+        text = record_index.format_index(index)
+        whole_files.write_whole(
+            record_index.locate_index(output, split), lambda file: file.write(text.encode())
+        )
     except (tf.errors.OpError, OSError) as error:
         raise UserError(
             f"{files.describe_path(output)} cannot be written: "
@@ -109,9 +116,7 @@ def _write_shards(domain, split, pairs: Sequence[Pair], folder, num_shards) -> R
     from data_pipelines.progress import make_progress_bar
 
     has_labels = pairs[0].label_path is not None
-    names = [
-        f"{split}-{i:05d}-of-{num_shards:05d}{record_files.SUFFIX}" for i in range(num_shards)
-    ]
+    names = [f"{split}-{i:05d}-of-{num_shards:05d}{record_files.SUFFIX}" for i in range(num_shards)]
     bounds = [len(pairs) * i // num_shards for i in range(num_shards + 1)]
     entries = []
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)

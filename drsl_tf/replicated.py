@@ -15,6 +15,8 @@ def count_local_replicas(strategy: tf.distribute.Strategy) -> int:
     Returns:
         At least 1; fewer than `num_replicas_in_sync` where there are several machines.
     """
+    if strategy.num_replicas_in_sync == 1:
+        return 1  # The default strategy has no list of devices.
     return len(strategy.extended.worker_devices)
 
 

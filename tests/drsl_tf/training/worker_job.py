@@ -136,4 +136,3 @@ class WorkerJob:
 
     def _locate_log(self, index):
         return os.path.join(self._folder, f"{self._name}_{index}.txt")
-
