@@ -4,7 +4,7 @@ A record has the path `SHARD.tfrecord#OFFSET+LENGTH*CHECKSUM`, so whatever reads
 records too. One read fetches a record, whatever the size of its shard. The checksum, which the
 index keeps, covers the record with its header and footer: every bit of a shard is checked, and a
 shard of another index is found out. (TensorFlow's own reader with random access is no part of its
-public interface, and takes four times as long for a record of 60 kB.)
+public interface, and takes nine times as long for a record of 60 kB.)
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from typing import List
 from typing import NamedTuple
 
@@ -27,12 +29,16 @@ def create_strategy() -> tf.distribute.Strategy:
     cluster = _read_cluster()
     if len(cluster.addresses) > 1:
         try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
             raise UserError(
                 f"TF_CONFIG names {cluster.addresses[cluster.index]} as this worker's address, "
                 f"and it cannot serve there: {error.message} Choose a free port of this machine."
             ) from error
+        if threading.current_thread() is threading.main_thread():
+            # TensorFlow has begun to catch SIGTERM, for a service that is not used here.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return strategy
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
         return tf.distribute.MirroredStrategy([device.name for device in gpus])

@@ -2,17 +2,22 @@
 
 import json
 import os
+import signal
 import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from data_pipelines import cli
 from data_pipelines.errors import UserError
 from data_pipelines.streets import rendered
 from drsl_tf.training import strategy as strategies
 from tests.drsl_tf import processes
 from tests.drsl_tf import workers_check
+
+_BOUND_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +38,19 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(folder):
-    """What both processes found."""
+    """What both processes found, before the second killed itself and the first noticed."""
     command = [sys.executable, "-m", "tests.drsl_tf.workers_check", str(folder)]
     logs = [folder / "0.txt", folder / "1.txt"]
     started = processes.start_job(command, 2, lambda index: str(logs[index]))
     try:
-        codes = [process.wait(180) for process in started]
+        codes = [started[1].wait(180), started[0].wait(_BOUND_SECONDS)]
     finally:
         for process in started:
             process.kill()
-    assert codes == [0, 0], logs[0].read_text()[-2000:] + logs[1].read_text()[-2000:]
+    log = logs[0].read_text()
+    assert codes == [-signal.SIGKILL, cli.EXIT_STOPPED_EARLY], log + logs[1].read_text()
+    assert "Another worker of this job ended or cannot be reached" in log
+    assert "Traceback" not in log
     return [json.loads((folder / f"{index}.json").read_text()) for index in (0, 1)]
 
 
@@ -100,9 +108,10 @@ def test_pseudo_labels_are_those_of_one_process(found, single, folder):
     report = single["report"]
     for each in found:
         for name, threshold in report["thresholds"].items():
-            # One bin of 4,096 that are uniform in -log(1 - p) up to 36.7.
-            ratio = np.log1p(-each["report"]["thresholds"][name]) - np.log1p(-threshold)
-            assert abs(ratio) < 36.8 / 4096 or threshold == 1.0
+            # The bins are uniform in -log(1 - p) up to that of the last float64 below 1.
+            twin = each["report"]["thresholds"][name]
+            doubts = np.log([max(1 - value, 2.0**-53) for value in (threshold, twin)])
+            assert abs(doubts[0] - doubts[1]) <= 1.01 * 53 * np.log(2) / 4096
         assert each["report"]["mode_usage"].keys() == report["mode_usage"].keys()
         assert sum(map(sum, each["report"]["mode_usage"].values())) == 5 * 32 * 64 / 64
     assert found[0]["report"] == found[1]["report"]
@@ -142,6 +151,18 @@ def test_a_wrong_tf_config_is_one_clear_error(config, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UserError, match="TF_CONFIG does not describe a cluster"):
         strategies.read_task_index()
+
+
+def test_an_address_in_use_is_one_clear_error(monkeypatch):
+    def fail():
+        raise tf.errors.UnknownError(None, None, "Could not start gRPC server")
+
+    task = {"type": "worker", "index": 1}
+    cluster = {"worker": ["a:1", "b:2"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", fail)
+    with pytest.raises(UserError, match="b:2 as this worker's address.*start gRPC server"):
+        strategies.create_strategy()
 
 
 def test_the_chief_comes_before_the_workers(monkeypatch):

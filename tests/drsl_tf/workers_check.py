@@ -5,6 +5,7 @@ Called with a folder that holds a rendered target, `camera`; writes INDEX.json t
 
 import json
 import os
+import signal
 import sys
 
 import keras
@@ -112,7 +113,7 @@ def _keep(strategy, workers, folder):
 
 
 def main(folder):
-    """Writes what this process found."""
+    """Writes what this process found; at last the chief alone is left."""
     strategy = create_strategy()
     workers = Workers(strategy)
     with workers.noticing_loss():
@@ -124,9 +125,13 @@ def main(folder):
                 strategy, os.path.join(folder, "camera"), os.path.join(folder, "labels")
             ),
         }
-        workers.sum(np.zeros(1))
     with open(os.path.join(folder, f"{workers.index}.json"), "w", encoding="utf-8") as file:
         json.dump(found, file)
+    with workers.noticing_loss():
+        workers.sum(np.zeros(1))
+        if not workers.is_chief:
+            os.kill(os.getpid(), signal.SIGKILL)
+        workers.sum(np.zeros(1))
 
 
 if __name__ == "__main__":
