@@ -43,7 +43,7 @@ def found(folder):
     logs = [folder / "0.txt", folder / "1.txt"]
     started = processes.start_job(command, 2, lambda index: str(logs[index]))
     try:
-        codes = [started[1].wait(180), started[0].wait(_BOUND_SECONDS)]
+        codes = [started[1].wait(400), started[0].wait(_BOUND_SECONDS)]
     finally:
         for process in started:
             process.kill()
@@ -86,6 +86,11 @@ def test_another_command_on_one_machine_is_refused(found):
         assert each["equal"] is None
         assert "differ in: the source's images." in each["differ"]
         assert "seed" not in each["differ"]
+
+
+def test_a_signal_to_one_stops_all_after_the_same_step(found):
+    for each in found:
+        assert each["told"] == [[1, False], [2, False], [3, False], [4, False], [5, True]]
 
 
 def test_statistics_become_their_mean_and_what_is_equal_stays(found):

@@ -12,6 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data_pipelines import interleave
+from data_pipelines.augment import Augmenter
+from data_pipelines.domain import Pair
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.errors import UserError
 from drsl_tf import compat
@@ -19,6 +22,7 @@ from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.replicated import Evener
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training.checkpoints import CheckpointStore
+from drsl_tf.training.loop import TrainingLoop
 from drsl_tf.training.strategy import create_strategy
 from drsl_tf.workers import Workers
 from tests.drsl_tf import toys
@@ -112,6 +116,54 @@ def _keep(strategy, workers, folder):
     }
 
 
+class _Stop(Exception):  # noqa: N818
+    """Ends a stage."""
+
+
+class _Idle:
+    """Takes steps that change nothing and count the images of the global batch."""
+
+    metrics = ()
+    optimizer = None
+
+    def train_step(self, data):
+        count = tf.cast(tf.shape(data["source"]["image"])[0], tf.float32)
+        context = tf.distribute.get_replica_context()
+        return {"loss": context.all_reduce(tf.distribute.ReduceOp.SUM, count)}
+
+
+def _stop_together(strategy, workers):
+    """One process is asked to stop after its third step; gives what `after_step` is told."""
+    pairs = [Pair(str(index), "image", "label") for index in range(4)]
+    stream = interleave.Stream(
+        pairs=pairs,
+        read_image=lambda path: np.zeros((8, 8, 3), np.uint8),
+        read_label=lambda path: np.zeros((8, 8), np.uint8),
+        augmenter=Augmenter(size=(8, 8)),
+        batch_size=2,
+    )
+    told = []
+
+    def after_step(done, stop):
+        told.append([done, stop])
+        if stop:
+            raise _Stop
+
+    try:
+        TrainingLoop(_Idle(), strategy, [], seed=0).run_stage(
+            stream,
+            None,
+            round_index=0,
+            steps=9,
+            start_step=0,
+            wants_stop=lambda: workers.index == workers.count - 1 and len(told) >= 3,
+            after_step=after_step,
+        )
+    except _Stop:
+        pass
+    return told
+
+
 def main(folder):
     """Writes what this process found; at last the chief alone is left."""
     strategy = create_strategy()
@@ -119,6 +171,7 @@ def main(folder):
     with workers.noticing_loss():
         found = {
             **_agree(workers),
+            "told": _stop_together(strategy, workers),
             "evened": _even_out(strategy, workers),
             "checkpoint": _keep(strategy, workers, folder),
             **label_and_score(
