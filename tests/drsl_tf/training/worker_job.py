@@ -19,6 +19,7 @@ import keras
 from data_pipelines import adaptation
 from drsl_tf import builder
 from drsl_tf import model
+from drsl_tf.self_training import rounds
 from drsl_tf.training import schedule
 from drsl_tf.training import trainer
 from tests.drsl_tf import toys
@@ -30,6 +31,7 @@ trainer.run.inference_batch = 1
 keras.optimizers.Adam.epsilon = 1.0
 builder.build_model.base = @toys.make_frozen_base
 model.DrslModel.sma_weight = 0.0
+rounds.PseudoLabeler.confidence_floor = 0.0
 schedule.Schedule.checkpoint_every = 4
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
