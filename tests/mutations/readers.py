@@ -21,6 +21,7 @@ from data_pipelines import audit_stamp
 from data_pipelines import class_statistics
 from data_pipelines import domains
 from data_pipelines import label_spaces
+from data_pipelines import record_writer
 from data_pipelines.adaptation import read_id_map
 from data_pipelines.domain import Pair
 from tests.data_pipelines import fixtures
@@ -78,6 +79,24 @@ def _read_pictures(name, folder, role):
         return True
 
     return Reader(seeds, read)
+
+
+def read_records(folder: str) -> Reader:
+    """A split in TFRecord files: its shards and its index."""
+    loose, written = os.path.join(folder, "loose"), os.path.join(folder, "records")
+    fixtures.write_camvid(loose)
+    camvid = domains.find_reader("camvid")(root=loose)
+    record_writer.write_split(camvid, "train", written, num_shards=2)
+    reader = domains.find_reader("records")
+
+    def read(_):
+        domain = reader(root=written, max_pixels=MAX_PIXELS)
+        for pair in domain.list_pairs("train"):
+            image, label = domain.read_image(pair.image_path), domain.read_label(pair.label_path)
+            assert image.shape[:2] == label.shape
+        return True
+
+    return Reader([(file, _read(file)) for file in _list_files(written)], read)
 
 
 def read_class_list(folder: str) -> Reader:
@@ -342,9 +361,12 @@ def _read(path):
         return file.read()
 
 
+_LOOSE = [name for name in domains.READERS if name != "records"]
+
 READERS: Dict[str, Callable[[str], Reader]] = {
-    **{f"{name} images": functools.partial(read_images, name) for name in domains.READERS},
-    **{f"{name} labels": functools.partial(read_labels, name) for name in domains.READERS},
+    **{f"{name} images": functools.partial(read_images, name) for name in _LOOSE},
+    **{f"{name} labels": functools.partial(read_labels, name) for name in _LOOSE},
+    "records": read_records,
     "mapillary class list": read_class_list,
     "folder split list": read_split_list,
     "prediction inputs": read_prediction_inputs,
