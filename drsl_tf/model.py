@@ -226,6 +226,10 @@ class DrslModel(keras.Model):
         """Called once the optimizer has moved the variables; a subclass may follow them."""
         return
 
+    def adopt_weights(self):
+        """Called once weights came from elsewhere; a subclass may start from them anew."""
+        return
+
     def test_step(self, data):
         """Computes the cross-entropy on labelled images.
 

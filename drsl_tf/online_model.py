@@ -92,6 +92,10 @@ class OnlineDrslModel(DrslModel):
         step = tf.maximum(tf.cast(self.optimizer.iterations, tf.float32), 1.0)
         self._teacher.follow(tf.minimum(1.0 - 1.0 / step, self._online_settings["teacher_decay"]))
 
+    def adopt_weights(self):
+        """Lets the teacher start as the equal of what the model was given."""
+        self._teacher.restart()
+
     def _label_target(self, target):
         logits = self._teacher.predict_logits(target[common.IMAGE])
         confidence, prediction = pseudo_labels.confidence_and_prediction(logits)

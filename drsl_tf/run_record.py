@@ -10,6 +10,8 @@ import math
 import os
 from typing import Any
 from typing import Dict
+from typing import Optional
+from typing import Sequence
 
 from data_pipelines.errors import UserError
 from drsl_tf import files
@@ -84,6 +86,19 @@ def read_label_report(path: str) -> Dict[str, Any]:
             f"{error} is missing or no such value as a run writes. {mend}"
         ) from error
     return content
+
+
+def find_best_round(stages: Sequence[Dict[str, Any]]) -> Optional[int]:
+    """Finds the round of highest mIoU, which is chosen with target labels.
+
+    Args:
+        stages: those of `results.json`.
+
+    Returns:
+        The first such round; None where none was scored.
+    """
+    scored = [stage for stage in stages if stage["miou"] is not None]
+    return max(scored, key=lambda stage: stage["miou"])["round"] if scored else None
 
 
 class _EntryError(ValueError):

@@ -31,21 +31,24 @@ class Teacher:
         head = model.segmentation_head
         self._head = type(head).from_config(head.get_config())
         self._head(self._base(tf.zeros((1, 64, 64, 3))))
-        students = [model.base, head]
-        copies = [self._base, self._head]
-        self._pairs = []
-        for student, copy in zip(students, copies):
-            copy.set_weights(student.get_weights())
-            self._pairs += [
-                (compat.as_tf_variable(own), compat.as_tf_variable(followed))
-                for own, followed in zip(copy.weights, student.weights)
-                if compat.as_tf_variable(own).dtype.is_floating
-            ]
+        self._copies = [(self._base, model.base), (self._head, head)]
+        self._pairs = [
+            (compat.as_tf_variable(own), compat.as_tf_variable(followed))
+            for copy, student in self._copies
+            for own, followed in zip(copy.weights, student.weights)
+            if compat.as_tf_variable(own).dtype.is_floating
+        ]
+        self.restart()
 
     @property
     def variables(self) -> List[tf.Variable]:
         """The averaged variables, always in the same order."""
         return [own for own, _ in self._pairs]
+
+    def restart(self) -> None:
+        """Makes the copy equal to the network as it is now."""
+        for copy, student in self._copies:
+            copy.set_weights(student.get_weights())
 
     def predict_logits(self, images):
         """Predicts images with the averaged network.

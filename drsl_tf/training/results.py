@@ -31,11 +31,19 @@ class ResultsFile:
         experiment: the experiment's name.
         seed: the experiment's seed.
         class_names: names of the classes, in the order of their ids.
+        initial_run: directory of the run whose weights this one started from, if any.
         is_chief: whether this process is the one of its job that writes files.
     """
 
     def __init__(
-        self, run_dir: str, *, experiment: str, seed: int, class_names, is_chief: bool = True
+        self,
+        run_dir: str,
+        *,
+        experiment: str,
+        seed: int,
+        class_names,
+        initial_run: Optional[str] = None,
+        is_chief: bool = True,
     ):
         self.path = os.path.join(run_dir, "results.json")
         self._run_dir = run_dir
@@ -45,6 +53,7 @@ class ResultsFile:
             "schema": run_record.SCHEMA,
             "experiment": experiment,
             "seed": seed,
+            "initial_run": initial_run,
             "versions": _list_versions(),
         }
         self.stages: List[Dict[str, Any]] = []
@@ -106,8 +115,7 @@ class ResultsFile:
     @property
     def best_round(self) -> Optional[int]:
         """The round of highest mIoU, chosen with target labels; None without them."""
-        scored = [stage for stage in self.stages if stage["miou"] is not None]
-        return max(scored, key=lambda s: s["miou"])["round"] if scored else None
+        return run_record.find_best_round(self.stages)
 
     def as_dict(self) -> Dict[str, Any]:
         """Gives the content of the file.

@@ -20,6 +20,7 @@ from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.training import stored_weights
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
 from drsl_tf.training.monitoring import make_callbacks
@@ -41,6 +42,7 @@ def run(
     schedule: Schedule,
     build_model: Callable,
     optimizer: Callable,
+    initial_run: Optional[str] = None,
     gradient_update: Optional[GradientUpdate] = None,
     pseudo_labeler: Optional[PseudoLabeler] = None,
     inference_size: Optional[Tuple[int, int]] = None,
@@ -66,6 +68,10 @@ def run(
         schedule: steps and rounds.
         build_model: callable(label_space) that builds a `DrslModel`.
         optimizer: callable without arguments that builds a Keras optimizer.
+        initial_run: directory of another run, of the same base, segmentation head and classes,
+            whose last weights this one starts from, those of its multi-modal head where that is
+            the same. With no source steps the rounds alone are run. None starts from
+            `build_model`'s weights.
         gradient_update: what happens to gradients before the optimizer gets them; None is
             `GradientUpdate()`, which leaves them as they are.
         pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
@@ -134,9 +140,11 @@ def run(
             seed=seed,
             class_names=data.label_space.class_names,
             is_chief=workers.is_chief,
+            initial_run=initial_run,
         ),
         figure=ComparisonFigure(run_dir, data.target, data.eval_pairs[:figure_images]),
         loop=TrainingLoop(model, strategy, [*watchers, *callbacks], seed=seed),
+        initial_run=initial_run,
         max_retries=max_retries,
     )
     return trainer.train()
@@ -181,6 +189,7 @@ class Trainer:
         results: the run's record.
         figure: the run's figure.
         loop: runs the steps of a stage.
+        initial_run: directory of the run whose weights this one starts from, or None.
         max_retries: how often a stage goes back to a checkpoint after numbers that are not finite.
     """
 
@@ -198,6 +207,7 @@ class Trainer:
         results: ResultsFile,
         figure: ComparisonFigure,
         loop: TrainingLoop,
+        initial_run: Optional[str],
         max_retries: int,
     ):
         self._run_dir = run_dir
@@ -210,6 +220,7 @@ class Trainer:
         self._results = results
         self._figure = figure
         self._loop = loop
+        self._initial_run = initial_run
         self._max_retries = max_retries
         self._evaluator = Evaluator(model, strategy, **self._inference)
         self._workers = Workers(strategy)
@@ -259,6 +270,8 @@ class Trainer:
     def _start(self):
         path = self._restore()
         if path is None:
+            if self._initial_run is not None:
+                stored_weights.start_from(self._model, self._initial_run)
             self._checkpoints.save()
             return
         logging.info(

@@ -300,17 +300,17 @@ def read_exported_model(format_name: str, folder: str) -> Reader:
 
 def read_checkpoints(folder: str) -> Reader:
     """Checkpoints of a run."""
-    from drsl_tf import runs
     from drsl_tf.experiments import Experiment
+    from drsl_tf.training import stored_weights
     from tests.drsl_tf import run_dirs
 
     run_dir, _ = run_dirs.make_run(folder)
     model = Experiment([os.path.join(run_dir, "config.gin")]).build_model()
-    checkpoint = runs.find_checkpoint(run_dir, "last")
+    checkpoint = stored_weights.find_checkpoint(run_dir, "last")
     files = [path for path in _list_files(os.path.dirname(checkpoint)) if "ckpt-" in path]
 
     def read(_):
-        runs.restore_weights(model, checkpoint)
+        stored_weights.restore_weights(model, checkpoint)
         return True
 
     return Reader([(file, _read(file)) for file in files], read)

@@ -1,0 +1,149 @@
+"""Runs that start from the weights of another run."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from data_pipelines.errors import UserError
+from data_pipelines.label_spaces import cityscapes19
+from drsl_tf.model import DrslModel
+from drsl_tf.networks import backbones
+from drsl_tf.networks import multimodal_head
+from drsl_tf.networks import segmentation_heads
+from drsl_tf.online_model import OnlineDrslModel
+from drsl_tf.training import stored_weights
+from drsl_tf.training import trainer
+from drsl_tf.training.checkpoints import CheckpointStore
+from drsl_tf.training.schedule import Schedule
+from tests.drsl_tf import toys
+from tests.drsl_tf.training import streets
+
+
+class _Watch(keras.callbacks.Callback):
+    """Keeps the network's weights before the first step, and breaks the run off at a step."""
+
+    def __init__(self, stop=None):
+        super().__init__()
+        self._stop = stop
+        self.first = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.first is None:
+            self.first = _list_weights(self.model)
+        if self._stop == batch:
+            raise KeyboardInterrupt
+
+
+def _list_weights(model):
+    return model.base.get_weights() + model.segmentation_head.get_weights()
+
+
+def _are_equal(weights, others):
+    return all(np.array_equal(array, other) for array, other in zip(weights, others))
+
+
+def _build_model(label_space, with_modes=True, width=8):
+    num_classes = label_space.num_classes
+    head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
+    base = backbones.small_cnn(width=width)
+    linear = segmentation_heads.LinearHead(num_classes)
+    return DrslModel(base, linear, head if with_modes else None)
+
+
+def _run(roots, run_dir, watch, *, source_steps=0, rounds=1, model=_build_model, **options):
+    return trainer.run(
+        run_dir=str(run_dir),
+        experiment="test",
+        data=streets.make_data(roots),
+        schedule=Schedule(
+            source_steps=source_steps, rounds=rounds, steps_per_round=4, checkpoint_every=2
+        ),
+        build_model=model,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        callbacks=[watch],
+        tensorboard=False,
+        **options,
+    )
+
+
+def _build_plain(label_space):
+    return _build_model(label_space, with_modes=False)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """Renders a source of 4 scenes and a target of 4 + 2."""
+    return streets.render_roots(tmp_path_factory.mktemp("streets"), num_source=4)
+
+
+@pytest.fixture(scope="module")
+def source_run(roots, tmp_path_factory):
+    """A source-only run without a multi-modal head: its directory, weights and score."""
+    run_dir = tmp_path_factory.mktemp("source")
+    watch = _Watch()
+    results = _run(roots, run_dir, watch, source_steps=6, rounds=0, model=_build_plain)
+    return str(run_dir), watch.model, results.stages[0]["miou"]
+
+
+def test_the_rounds_alone_start_from_a_source_only_run(source_run, roots, tmp_path):
+    run_dir, source, score = source_run
+    watch = _Watch(stop=3)
+    with pytest.raises(KeyboardInterrupt):
+        _run(roots, tmp_path, watch, initial_run=run_dir)
+    assert _are_equal(watch.first, _list_weights(source))
+    assert not _are_equal(_list_weights(watch.model), _list_weights(source))
+
+    # It resumes from its own checkpoint, not from the other run's.
+    watch = _Watch()
+    results = _run(roots, tmp_path, watch, initial_run=run_dir)
+    assert not _are_equal(watch.first, _list_weights(source))
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["initial_run"] == run_dir
+    assert results.stages[0]["miou"] == pytest.approx(score, abs=0.01)
+    assert [stage["round"] for stage in results.stages] == [0, 1]
+
+
+def test_a_run_with_the_same_heads_gives_the_modes_too(tmp_path):
+    optimizer = keras.optimizers.SGD(0.1)
+    source = _build_model(cityscapes19())
+    toys.compile_model(source, optimizer)
+    CheckpointStore(str(tmp_path), source, optimizer, {}).save()
+    model = _build_model(cityscapes19())
+    head = model.multimodal_head
+    head.set_weights([-array for array in head.get_weights()])
+    # Other loss terms are no other model.
+    model = DrslModel(model.base, model.segmentation_head, head, sma_weight=0.0)
+    stored_weights.start_from(model, str(tmp_path))
+    assert _are_equal(_list_weights(model), _list_weights(source))
+    assert _are_equal(head.get_weights(), source.multimodal_head.get_weights())
+
+
+def test_a_teacher_starts_as_the_equal_of_the_weights(source_run):
+    run_dir, source, _ = source_run
+    keras.utils.set_random_seed(1)
+    model = OnlineDrslModel(
+        backbones.small_cnn(width=8), segmentation_heads.LinearHead(source.num_classes)
+    )
+    images = np.asarray(toys.make_batch(size=(32, 64))["source"]["image"])
+    before = model.teacher.predict_logits(images)
+    stored_weights.start_from(model, run_dir)
+    after = model.teacher.predict_logits(images)
+    assert np.abs(after - before).max() > 1e-3
+    teacher = OnlineDrslModel(source.base, source.segmentation_head).teacher
+    np.testing.assert_allclose(after, teacher.predict_logits(images), atol=1e-6)
+
+
+def test_what_cannot_be_started_from_is_refused(source_run, roots, tmp_path):
+    run_dir, _, _ = source_run
+    with pytest.raises(UserError, match="no checkpoint"):
+        _run(roots, tmp_path / "a", _Watch(), initial_run=str(tmp_path / "nowhere"))
+    assert not os.path.exists(tmp_path / "a" / "checkpoints")
+
+    def build_wide(label_space):
+        return _build_model(label_space, width=16)
+
+    with pytest.raises(UserError, match="another model.*networks and the classes"):
+        _run(roots, tmp_path / "b", _Watch(), initial_run=run_dir, model=build_wide)
