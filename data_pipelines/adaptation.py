@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Dict
 from typing import List
 from typing import Optional
 from typing import Sequence
+from typing import Tuple
 
 import numpy as np
 
@@ -148,6 +150,37 @@ class AdaptationData:
         )
         return report.pairs
 
+    def list_splits(self) -> Dict[str, Tuple[Domain, str, List[Pair]]]:
+        """Lists what the experiment reads; called after the audit.
+
+        Returns:
+            Domain, split and pairs of "source", "target" and "eval"; the last only where its
+            split has labels.
+        """
+        splits = {
+            "source": (self.source, self._splits["source"], self.source_pairs),
+            "target": (self.target, self._splits["target"], self.target_pairs),
+        }
+        if self.eval_pairs:
+            splits["eval"] = (self.target, self._splits["eval"], self.eval_pairs)
+        return splits
+
+    def count_classes(self, role: str) -> Optional[np.ndarray]:
+        """Counts the pixels of every class in a split's own labels.
+
+        Args:
+            role: a key of `list_splits`.
+
+        Returns:
+            (pairs, C) int64; None for a split without labels.
+        """
+        domain, split, pairs = self.list_splits()[role]
+        if not domain.has_labels(split):
+            return None
+        # What is kept of the target are its pseudo-labels.
+        kept_as = "target_truth" if role == "target" else role
+        return self._count(kept_as, pairs, domain.read_label, domain.id_table())
+
     def make_source_stream(self) -> interleave.Stream:
         """Makes the labelled half of every batch."""
         return interleave.Stream(
@@ -156,7 +189,9 @@ class AdaptationData:
             read_label=self.source.read_label,
             augmenter=self._augmenters["source"],
             batch_size=self._batches["source"],
-            weights=self._weigh("source", self.source_pairs, self.source.read_label),
+            weights=self._weigh(
+                "source", self.source_pairs, self.source.read_label, self.source.id_table()
+            ),
         )
 
     def make_target_stream(self, labelled: Sequence[Pair]) -> interleave.Stream:
@@ -175,6 +210,21 @@ class AdaptationData:
             augmenter=self._augmenters["target"],
             batch_size=self._batches["target"],
             weights=self._weigh("target", labelled, self._read_pseudo_label),
+        )
+
+    def make_true_target_stream(self) -> interleave.Stream:
+        """Makes the target half with the target's own labels, to look at and never to train on.
+
+        Returns:
+            The stream; its labels are 0 where the target has none.
+        """
+        is_labelled = self.target.has_labels(self._splits["target"])
+        return interleave.Stream(
+            pairs=self.target_pairs,
+            read_image=self.target.read_image,
+            read_label=self.target.read_label if is_labelled else None,
+            augmenter=self._augmenters["target"],
+            batch_size=self._batches["target"],
         )
 
     def make_unlabelled_target_stream(self) -> interleave.Stream:
@@ -202,22 +252,25 @@ class AdaptationData:
     def _read_pseudo_label(self, path):
         return read_id_map(path, self.target.max_pixels)
 
-    def _weigh(self, role, pairs, read_label):
+    def _weigh(self, role, pairs, read_label, table=None):
         """Weighs the images of a stream, None where they are drawn alike."""
         sampler = self._samplers[role]
         if sampler is None:
             return None
+        return sampler.weigh(self._count(role, pairs, read_label, table))
+
+    def _count(self, name, pairs, read_label, table):
         path = None
         if self._stamp_dir is not None:
-            path = os.path.join(self._stamp_dir, f"classes-{role}.json")
-        counts = class_statistics.count_pixels(
+            path = os.path.join(self._stamp_dir, f"classes-{name}.json")
+        return class_statistics.count_pixels(
             pairs,
             read_label,
             self.label_space.class_names,
+            table=table,
             path=path,
-            description=f"counting the {role}'s classes",
+            description=f"counting classes, {name.replace('_', ' ')}",
         )
-        return sampler.weigh(counts)
 
 
 def read_id_map(path: str, max_pixels: int = decoding.MAX_PIXELS) -> np.ndarray:

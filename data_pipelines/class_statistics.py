@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from typing import Callable
+from typing import Mapping
 from typing import Optional
 from typing import Sequence
 
@@ -18,7 +19,7 @@ from data_pipelines import whole_files
 from data_pipelines.domain import Pair
 
 # Higher whenever the counts mean something else, so that older files no longer count.
-_SCHEMA = 1
+_SCHEMA = 2
 _MAX_WORKERS = 32
 
 
@@ -27,6 +28,7 @@ def count_pixels(
     read_label: Callable[[str], np.ndarray],
     class_names: Sequence[str],
     *,
+    table: Optional[Mapping[int, int]] = None,
     path: Optional[str] = None,
     description: str = "counting classes",
 ) -> np.ndarray:
@@ -36,15 +38,16 @@ def count_pixels(
         pairs: images with label maps.
         read_label: path -> (H, W) uint8, classes 0..C-1 or 255.
         class_names: names of the C classes.
+        table: stored id -> class, where `read_label` goes by one; other tables, other counts.
         path: JSON file that keeps the counts; read instead of the labels as long as it was made of
-            these very files (by path, size and time of change), written otherwise. None keeps
-            nothing.
+            these very files (by path, size and time of change) and this table, written otherwise.
+            None keeps nothing.
         description: what the progress bar says.
 
     Returns:
         (len(pairs), C) int64.
     """
-    fingerprint = _take_fingerprint(pairs, class_names)
+    fingerprint = _take_fingerprint(pairs, class_names, table)
     kept = None if path is None else _read(path, fingerprint, (len(pairs), len(class_names)))
     if kept is not None:
         return kept
@@ -68,9 +71,9 @@ def count_pixels(
     return counts
 
 
-def _take_fingerprint(pairs, class_names):
+def _take_fingerprint(pairs, class_names, table):
     labels = [[pair.label_path, files.read_status(pair.label_path)] for pair in pairs]
-    content = [_SCHEMA, list(class_names), labels]
+    content = [_SCHEMA, list(class_names), sorted((table or {}).items()), labels]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -11,7 +11,9 @@ import os
 import sys
 from typing import Callable
 from typing import List
+from typing import NoReturn
 from typing import Optional
+from typing import Sequence
 
 from absl import app
 from absl import flags
@@ -57,7 +59,7 @@ def run_command(main: Callable[..., Optional[int]], *, takes_arguments: bool = F
             sys.exit(EXIT_INTERRUPTED)
         sys.exit(code)
 
-    app.run(run, flags_parser=_parse_flags)
+    app.run(run, flags_parser=lambda argv: _parse_flags(argv, main.__module__))
 
 
 def require_flags(*names: str) -> None:
@@ -74,9 +76,26 @@ def require_flags(*names: str) -> None:
             raise UserError(f"The flag --{name} is missing: {flags.FLAGS[name].help}")
 
 
-def _parse_flags(argv: List[str]) -> List[str]:
+def name_run_dir(gin_files: Sequence[str]) -> str:
+    """Names the run directory of configurations, where no flag names another.
+
+    Args:
+        gin_files: paths or names.
+
+    Returns:
+        runs/NAME for NAME.gin, runs/NAME-OTHER for two files.
+    """
+    names = [os.path.splitext(os.path.basename(path))[0] for path in gin_files]
+    return os.path.join("runs", "-".join(names))
+
+
+def _parse_flags(argv: List[str], module: str) -> List[str]:
     if any(argument in _HELP_FLAGS for argument in argv[1:]):
         flags.FLAGS(argv[:1])
+        if module != "__main__":
+            # An installed script: the module that runs says nothing of the command.
+            print(f"{sys.modules[module].__doc__}\nflags:\n{flags.FLAGS.module_help(module)}")
+            sys.exit(0)
         app.usage(shorthelp=True, exitcode=0)
     try:
         return flags.FLAGS(argv)
@@ -84,7 +103,7 @@ def _parse_flags(argv: List[str]) -> List[str]:
         _fail(f"{error} See --help.")
 
 
-def _fail(message):
+def _fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(EXIT_BAD_INPUT)
 

@@ -11,8 +11,6 @@ The same command, run again, goes on where it stopped; --fresh starts over inste
 
 from __future__ import annotations
 
-import os
-
 from absl import flags
 
 from data_pipelines import cli
@@ -39,8 +37,7 @@ _FRESH = flags.DEFINE_bool(
 def main() -> None:
     """Reads the configuration and runs the experiment."""
     cli.require_flags("gin_file")
-    names = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
-    run_dir = _RUN_DIR.value or os.path.join("runs", "-".join(names))
+    run_dir = _RUN_DIR.value or cli.name_run_dir(_GIN_FILE.value)
     with Preemption():
         from drsl_tf.training import launcher  # TensorFlow takes seconds, --help must not.
 

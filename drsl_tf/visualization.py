@@ -7,6 +7,7 @@ from typing import Callable
 from typing import List
 from typing import Optional
 from typing import Sequence
+from typing import Union
 
 import numpy as np
 from PIL import Image
@@ -79,6 +80,34 @@ def make_mode_palette(label_space: LabelSpace, modes_per_class: int) -> np.ndarr
     return np.rint(shades).astype(np.uint8)
 
 
+def draw_legend(label_space: LabelSpace, width: int) -> Image.Image:
+    """Draws the classes' names beside their colours.
+
+    Args:
+        label_space: the classes.
+        width: pixels from left to right; as many lines as needed.
+
+    Returns:
+        The picture.
+    """
+    font = load_font()
+    swatch = _FONT_SIZE
+    places, left, top = [], 0, 0
+    for name in (*label_space.class_names, "ignored"):
+        needed = swatch + 4 + round(font.getlength(name)) + 14
+        if left + needed > width:
+            left, top = 0, top + _TEXT_HEIGHT + 2
+        places.append((name, left, top))
+        left += needed
+    legend = Image.new("RGB", (width, top + _TEXT_HEIGHT + 2), "white")
+    draw = ImageDraw.Draw(legend)
+    for (name, left, top), color in zip(places, (*label_space.palette, _IGNORE_COLOR)):
+        box = (left, top + 2, left + swatch, top + 2 + swatch)
+        draw.rectangle(box, fill=tuple(color), outline="black")
+        draw.text((left + swatch + 4, top + 1), name, "black", font)
+    return legend
+
+
 class ComparisonFigure:
     """Draws image, truth, source-only and adapted prediction side by side.
 
@@ -130,12 +159,12 @@ class ComparisonFigure:
         if last_round:
             titles.append(f"adapted, round {last_round}")
         rows = [self._make_row(pair, last_round) for pair in self._pairs]
-        legend = self._draw_legend(len(titles) * (_PANEL_WIDTH + _GAP) - _GAP)
+        legend = draw_legend(self._domain.label_space, len(titles) * (_PANEL_WIDTH + _GAP) - _GAP)
         height = sum(row[0].height + _GAP for row in rows) + _TEXT_HEIGHT + legend.height
         sheet = Image.new("RGB", (legend.width, height), "white")
         draw = ImageDraw.Draw(sheet)
         for column, title in enumerate(titles):
-            draw.text((column * (_PANEL_WIDTH + _GAP), 0), title, "black", _load_font())
+            draw.text((column * (_PANEL_WIDTH + _GAP), 0), title, "black", load_font())
         top = _TEXT_HEIGHT
         for row in rows:
             for column, panel in enumerate(row):
@@ -159,28 +188,10 @@ class ComparisonFigure:
             panels.append(painted.resize(size, Image.Resampling.NEAREST))
         return panels
 
-    def _draw_legend(self, width) -> Image.Image:
-        space = self._domain.label_space
-        font = _load_font()
-        swatch = _FONT_SIZE
-        places, left, top = [], 0, 0
-        for name in (*space.class_names, "ignored"):
-            needed = swatch + 4 + round(font.getlength(name)) + 14
-            if left + needed > width:
-                left, top = 0, top + _TEXT_HEIGHT + 2
-            places.append((name, left, top))
-            left += needed
-        legend = Image.new("RGB", (width, top + _TEXT_HEIGHT + 2), "white")
-        draw = ImageDraw.Draw(legend)
-        for (name, left, top), color in zip(places, (*space.palette, _IGNORE_COLOR)):
-            box = (left, top + 2, left + swatch, top + 2 + swatch)
-            draw.rectangle(box, fill=tuple(color), outline="black")
-            draw.text((left + swatch + 4, top + 1), name, "black", font)
-        return legend
-
     def _find(self, round_index, pair):
         return os.path.join(self._directory, f"round_{round_index}", pair.name + ".png")
 
 
-def _load_font():
+def load_font() -> Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]:
+    """Loads the font of all pictures."""
     return ImageFont.load_default(_FONT_SIZE)

@@ -159,3 +159,17 @@ def test_both_streams_are_weighed_and_their_statistics_kept(tmp_path):
     assert {"classes-source.json", "classes-target.json"} <= set(os.listdir(tmp_path / "audit"))
     with pytest.raises(UserError, match="target_sampler"):
         data.make_unlabelled_target_stream()
+
+
+def test_another_table_is_counted_anew(tmp_path):
+    pairs = _write_labels(tmp_path, [[[0, 1]]])
+    path = str(tmp_path / "classes.json")
+
+    def count(table):
+        def read(label_path):
+            return np.vectorize(table.get)(read_id_map(label_path)).astype(np.uint8)
+
+        return class_statistics.count_pixels(pairs, read, _NAMES, table=table, path=path).tolist()
+
+    assert count({0: 0, 1: 1}) == [[1, 1, 0]]
+    assert count({0: 2, 1: 255}) == [[0, 0, 1]]

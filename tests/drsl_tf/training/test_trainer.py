@@ -17,7 +17,6 @@ from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import cityscapes13
 from drsl_tf import compat
-from drsl_tf import runs
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.model import DrslModel
 from drsl_tf.networks import backbones
@@ -25,6 +24,7 @@ from drsl_tf.networks import multimodal_head
 from drsl_tf.networks import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training import checkpoint_files
+from drsl_tf.training import stored_weights
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.strategy import create_strategy
@@ -93,7 +93,7 @@ def _assert_best_is_kept(run_dir, results, stages):
     if results.best_round is None:
         assert not os.path.exists(os.path.join(run_dir, checkpoint_files.BEST))
         return
-    path = runs.find_checkpoint(str(run_dir), "best")
+    path = stored_weights.find_checkpoint(str(run_dir), "best")
     assert os.path.dirname(path) == os.path.join(run_dir, checkpoint_files.BEST)
     reader = tf.train.load_checkpoint(path)
     for index, array in enumerate(stages.get(results.best_round, [])):
@@ -229,10 +229,10 @@ def test_a_best_checkpoint_of_another_round_than_the_record_says_is_refused(fini
     record["best"]["round"] += 1
     (run_dir / "results.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="is of round"):
-        runs.find_checkpoint(str(run_dir), "best")
+        stored_weights.find_checkpoint(str(run_dir), "best")
     shutil.rmtree(run_dir / checkpoint_files.BEST)
     with pytest.raises(UserError, match="holds no best checkpoint"):
-        runs.find_checkpoint(str(run_dir), "best")
+        stored_weights.find_checkpoint(str(run_dir), "best")
 
 
 def test_labels_of_the_target_teach_nothing(finished, roots, tmp_path):

@@ -1,0 +1,151 @@
+"""From two folders of images and binary masks to label maps, by the commands that the docs show."""
+
+import json
+import os
+import subprocess
+import sys
+
+import gin
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines import label_spaces
+from drsl_tf.experiments import Experiment
+
+_CONFIG = """
+SOURCE = "photos/drawn"
+TARGET = "photos/real"
+CLASS_NAMES = ["background", "road"]
+ID_TABLE = {0: 0, 255: 1}
+"""
+_NETWORK = """
+include "folder.gin"
+"""
+_SMALL_NETWORK = """
+from drsl_tf.networks import backbones
+
+include "folder.gin"
+include "models/small_cnn.gin"
+
+backbones.small_cnn.width = 8
+"""
+_DECLARED = """
+from __gin__ import dynamic_registration
+from data_pipelines import label_spaces
+from data_pipelines.domains import folder
+
+CLASS_NAMES = None
+folder.Folder.label_space = @label_spaces.cityscapes19()
+source/folder.Folder.id_table = {10: 0, 11: 1, 40: 10, 0: 255}
+"""
+_SHORT = """
+SIZE = (40, 56)
+CROP = (32, 32)
+SOURCE_STEPS = 2
+ROUNDS = 1
+STEPS_PER_ROUND = 2
+"""
+
+
+def _call(*arguments, cwd):
+    environment = dict(os.environ, PYTHONPATH=os.getcwd())
+    result = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=400,
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def _write_photos(folder):
+    """Draws a bright square on a dark ground; masks hold 0 and 255."""
+    rng = np.random.default_rng(0)
+    for domain, count, suffix in (("drawn", 5, "png"), ("real", 3, "jpg")):
+        images = folder / "photos" / domain / "images" / "day one"
+        masks = folder / "photos" / domain / "masks" / "day one"
+        images.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for index in range(count):
+            height, width = (45, 60) if index else (60, 45)
+            mask = np.zeros((height, width), np.uint8)
+            top, left = rng.integers(0, 20, 2)
+            mask[top : top + 20, left : left + 20] = 255
+            image = np.clip(rng.normal(60, 20, (height, width, 3)), 0, 255)
+            image[mask == 255] += 100
+            Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(
+                images / f"{index}.{suffix}"
+            )
+            if domain == "drawn":
+                Image.fromarray(mask).save(masks / f"{index}.png")
+    (folder / "photos" / "real" / "masks" / "day one").rmdir()
+    (folder / "photos" / "real" / "masks").rmdir()
+
+
+def test_declared_classes_go_through_the_reader_too(tmp_path):
+    path = tmp_path / "declared.gin"
+    path.write_text(_NETWORK + _CONFIG + _DECLARED)
+    target = Experiment([str(path)])
+    assert target.label_space == label_spaces.cityscapes19()
+    data = gin.get_bindings("source/folder.Folder")
+    assert data["id_table"] == {10: 0, 11: 1, 40: 10, 0: 255}
+    assert gin.get_bindings("target/folder.Folder")["id_table"] == {0: 0, 255: 1}
+    gin.clear_config()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with photos, the configuration of the docs, and a shorter one."""
+    folder = tmp_path_factory.mktemp("own")
+    _write_photos(folder)
+    (folder / "mine.gin").write_text(_NETWORK + _CONFIG)
+    (folder / "short.gin").write_text(_SMALL_NETWORK + _CONFIG + _SHORT)
+    return folder
+
+
+def test_the_inspection_says_what_the_model_will_see(workplace):
+    text = _call("data_pipelines.inspect", "mine.gin", cwd=workplace)
+    assert "source: folder, split 'train': 5 images with labels" in text
+    assert "target: folder, split 'train': 3 images without labels" in text
+    assert "45 x 60 (4), 60 x 45 (1)" in text
+    rows = [line.split() for line in text.splitlines()]
+    shares = {row[0]: float(row[1]) for row in rows if row[:1] in (["background"], ["road"])}
+    assert shares["road"] == pytest.approx(100 * 400 / 2700, abs=0.01)
+    assert shares["background"] == pytest.approx(100 - shares["road"], abs=0.01)
+    assert "warning" not in text and "scores will be null" in text
+    with Image.open(workplace / "runs" / "mine" / "inspection.png") as sheet:
+        colors = {color for _, color in sheet.convert("RGB").getcolors(1 << 20)}
+    assert {(128, 0, 0), (0, 128, 0)} <= colors
+
+    # Without the table, 255 is the ignored id, and the inspection says what is missing.
+    text = _call("data_pipelines.inspect", "mine.gin", "--gin_param=ID_TABLE = None", cwd=workplace)
+    assert "warning: no label here holds road" in text
+
+
+def test_from_folders_to_label_maps(workplace):
+    _call("drsl_tf.train", "--gin_file=short.gin", "--run_dir=runs/short", cwd=workplace)
+    results = json.loads((workplace / "runs" / "short" / "results.json").read_text())
+    assert [stage["miou"] for stage in results["stages"]] == [None, None]
+    assert set(results["stages"][1]["pseudo_label"]["pixels"]) == {"background", "road"}
+    labels = workplace / "runs" / "short" / "pseudo_labels" / "round_1" / "day one"
+    assert sorted(os.listdir(labels)) == ["0.png", "1.png", "2.png"]
+
+    _call("drsl_tf.export", "--run_dir=runs/short", "--output=models/mine", cwd=workplace)
+    _call(
+        "drsl_tf.predict",
+        "--model=models/mine",
+        "--input=photos/real/images",
+        "--output=labelled",
+        "--what=ids,overlay",
+        cwd=workplace,
+    )
+    for index, size in enumerate([(45, 60), (60, 45), (60, 45)]):
+        with Image.open(workplace / "labelled" / "ids" / "day one" / f"{index}.png") as ids:
+            assert ids.size == size
+            assert set(np.unique(np.asarray(ids))) <= {0, 1}
+        with Image.open(workplace / "labelled" / "overlay" / "day one" / f"{index}.png") as image:
+            assert image.size == size and image.mode == "RGB"
