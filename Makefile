@@ -4,12 +4,14 @@ PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -q -n 2
 DEMO_FLAGS ?=
+BUILDIFIER ?= @bazel/buildifier@8.2.1
+PACKAGES = benchmarks data_pipelines drsl_tf gin_configs tests
 
 OLD_LINE = constraints/tensorflow-2.15.txt
 NEW_LINE = constraints/tensorflow-2.21.txt
 LINE = $(shell $(PYTHON) -c 'import sys; print("$(OLD_LINE)" if sys.version_info < (3, 12) else "$(NEW_LINE)")')
 
-.PHONY: demo test test-next
+.PHONY: demo test test-next coverage lint types build-files wheel
 
 demo: .venv/installed
 	.venv/bin/python -m drsl_tf.train --gin_file=gin_configs/demo.gin $(DEMO_FLAGS)
@@ -21,9 +23,29 @@ test: .venv/installed
 test-next: .venv-next/installed
 	.venv-next/bin/python -m pytest $(PYTEST_FLAGS)
 
+# The test suite, and which lines of the two packages it ran. What runs in processes of their own,
+# or is compiled by TensorFlow, is not counted.
+coverage: .venv/installed
+	.venv/bin/python -m pytest $(PYTEST_FLAGS) --cov --cov-report=term
+
+lint: .venv/installed
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+
+types: .venv/installed
+	.venv/bin/python -m mypy
+
+# Bazel's BUILD files: formatted and linted by buildifier, where npm can fetch it. That they name
+# what the Python files import is a test; `python -m tests.build_files --fix` writes it.
+build-files:
+	npx --yes $(BUILDIFIER) -mode=check -lint=warn -r BUILD $(PACKAGES)
+
+wheel: .venv/installed
+	.venv/bin/python -m build --outdir dist
+
 .venv/installed: pyproject.toml $(OLD_LINE) $(NEW_LINE)
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install $(PIP_FLAGS) --constraint $(LINE) --editable '.[test]'
+	.venv/bin/python -m pip install $(PIP_FLAGS) --constraint $(LINE) --editable '.[dev]'
 	touch $@
 
 .venv-next/installed: pyproject.toml $(NEW_LINE)

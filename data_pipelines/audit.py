@@ -187,7 +187,8 @@ def _judge(report, domain, split, pairs, bad_files):
     logging.warning("%s and are left out:\n%s", head, listed)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command from an installed script."""
     from absl import flags
 
     from data_pipelines import audit_command
@@ -197,4 +198,8 @@ if __name__ == "__main__":
     domain_flags.define_flags()
     flags.adopt_module_key_flags(domain_flags)
     flags.DEFINE_string("stamp_dir", None, "Folder of the stamp that saves a second audit.")
-    cli.run_command(audit_command.audit_by_flags)
+    cli.run_command(lambda: audit_command.audit_by_flags(audit_split))
+
+
+if __name__ == "__main__":
+    run()

@@ -180,7 +180,8 @@ def custom(
         raise UserError(f"class_names is the text {class_names!r}; give a list of names.")
     if palette is None:
         palette = [_draw_color(index + 1) for index in range(len(class_names))]
-    return LabelSpace(name, tuple(class_names), tuple(palette))
+    # LabelSpace itself checks that a colour is three numbers.
+    return LabelSpace(name, tuple(class_names), tuple(palette))  # type: ignore[arg-type]
 
 
 def convert(from_space: LabelSpace, to_space: LabelSpace) -> Dict[int, int]:

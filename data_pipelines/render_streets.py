@@ -69,5 +69,10 @@ def main():
     rendered.render_set(_OUT.value, stamp)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command from an installed script."""
     cli.run_command(main)
+
+
+if __name__ == "__main__":
+    run()

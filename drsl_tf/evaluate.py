@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
+from typing import Dict
 
 from absl import flags
 
@@ -74,7 +76,11 @@ def main() -> None:
         stride=parse_size(_STRIDE.value, otherwise="none"),
     )
     target = (_GIN_FILE.value, _GIN_PARAM.value)
-    options = {"split": _SPLIT.value, "protocol": protocol, "batch_size": _BATCH_SIZE.value}
+    options: Dict[str, Any] = {
+        "split": _SPLIT.value,
+        "protocol": protocol,
+        "batch_size": _BATCH_SIZE.value,
+    }
     if _RUN_DIR.value:
         report = evaluation.evaluate_run(
             _RUN_DIR.value, *target, checkpoint=_CHECKPOINT.value, **options

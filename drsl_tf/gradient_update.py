@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 from typing import Dict
+from typing import FrozenSet
 from typing import List
 from typing import Optional
 
@@ -60,7 +61,7 @@ class GradientUpdate:
         self._head_rate_factor = head_rate_factor
         self._optimizer = None
         self._head_optimizer = None
-        self._head_ids = frozenset()
+        self._head_ids: FrozenSet[int] = frozenset()
 
     @property
     def head_optimizer(self):

@@ -53,7 +53,8 @@ class Predictor:
         """
         if self.is_lite:
             parts = [self._run_lite(image[np.newaxis]) for image in images]
-            return tuple(np.concatenate(part) for part in zip(*parts))
+            labels, confidences = zip(*parts)
+            return np.concatenate(labels), np.concatenate(confidences)
         outputs = self._model.signatures[_SIGNATURE](images=tf.constant(images))
         return outputs[common.LABEL].numpy(), outputs[_CONFIDENCE].numpy()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Optional
+from typing import Tuple
 
 from data_pipelines import decoding
 from data_pipelines.domain import Domain
@@ -23,7 +24,7 @@ class UnsplitDomain(Domain):
         UserError: `val_count` is negative.
     """
 
-    splits = ("train",)
+    splits: Optional[Tuple[str, ...]] = ("train",)
     split_hint = " Bind val_count to hold the last images by name out as val."
 
     def __init__(

@@ -24,12 +24,12 @@ class Spread(NamedTuple):
     Attributes:
         mean: their mean.
         deviation: the sample's standard deviation; None for a single seed.
-        count: how many they are.
+        seeds: how many they are.
     """
 
     mean: float
     deviation: Optional[float]
-    count: int
+    seeds: int
 
     def format(self, digits: int = 2) -> str:
         """Formats it as "mean ± deviation"."""

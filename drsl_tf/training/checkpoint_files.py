@@ -90,7 +90,7 @@ def find_newest(folder: str) -> Newest:
     Returns:
         What was found.
     """
-    unreadable = []
+    unreadable: List[str] = []
     for path in list_checkpoints(folder):
         try:
             return Newest(path, read_shapes(path), unreadable)

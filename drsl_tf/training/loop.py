@@ -6,6 +6,7 @@ import dataclasses
 import time
 from typing import Callable
 from typing import Dict
+from typing import List
 from typing import Optional
 from typing import Sequence
 
@@ -49,12 +50,12 @@ class TrainingLoop:
         self._workers = Workers(strategy)
         self._seed = seed
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
-        self._names = []
+        self._names: List[str] = []
         self._train = tf.function(self._run_step)
         self._vote = tf.function(self._count_votes)
         self._guard = NumberGuard()
-        self._stage = {}
-        self._streams = {}
+        self._stage: Dict[str, int] = {}
+        self._streams: Dict[str, Optional[interleave.Stream]] = {}
 
     def run_stage(
         self,

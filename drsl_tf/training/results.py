@@ -167,9 +167,9 @@ def flatten_numbers(entry: Any, prefix: str = "") -> Dict[str, float]:
         Path, such as "iou/road" or "mode_usage/road/0", -> number. What is no number is left out.
     """
     if isinstance(entry, dict):
-        items = entry.items()
+        items = list(entry.items())
     elif isinstance(entry, list):
-        items = enumerate(entry)
+        items = list(enumerate(entry))
     else:
         is_number = isinstance(entry, (int, float)) and not isinstance(entry, bool)
         return {prefix: float(entry)} if is_number else {}

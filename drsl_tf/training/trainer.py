@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from typing import Any
 from typing import Callable
+from typing import Dict
 from typing import Optional
 from typing import Sequence
 from typing import Tuple
@@ -216,7 +218,7 @@ class Trainer:
         self._model = model
         self._strategy = strategy
         self._pseudo_labeler = pseudo_labeler
-        self._inference = {"size": inference_size, "batch_size": inference_batch}
+        self._inference: Dict[str, Any] = {"size": inference_size, "batch_size": inference_batch}
         self._results = results
         self._figure = figure
         self._loop = loop
