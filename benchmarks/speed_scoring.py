@@ -22,10 +22,11 @@ _COMMANDS = (
     "drsl_tf.evaluate",
     "drsl_tf.predict",
     "drsl_tf.export",
+    "drsl_tf.report",
     "data_pipelines.audit",
+    "data_pipelines.inspect",
     "data_pipelines.render_streets",
     "benchmarks.adaptation",
-    "benchmarks.speed",
 )
 
 

@@ -1,21 +1,9 @@
 """Several logical CPU devices, in a process of their own: devices are set up only once."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import tensorflow as tf
 
 from drsl_tf.training.strategy import create_strategy
-
-
-def run_checks(count):
-    """Runs the checks on so many devices; gives the finished process."""
-    code = f"from tests.drsl_tf import replica_check; replica_check.main({count})"
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
-    )
 
 
 def make_strategies(count):
