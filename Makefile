@@ -11,7 +11,7 @@ OLD_LINE = constraints/tensorflow-2.15.txt
 NEW_LINE = constraints/tensorflow-2.21.txt
 LINE = $(shell $(PYTHON) -c 'import sys; print("$(OLD_LINE)" if sys.version_info < (3, 12) else "$(NEW_LINE)")')
 
-.PHONY: demo test test-next coverage lint types build-files wheel
+.PHONY: demo test test-next lint types build-files wheel
 
 demo: .venv/installed
 	.venv/bin/python -m drsl_tf.train --gin_file=gin_configs/demo.gin $(DEMO_FLAGS)
@@ -22,11 +22,6 @@ test: .venv/installed
 # The newer dependency line on the same Python: its packages first, then the project alone.
 test-next: .venv-next/installed
 	.venv-next/bin/python -m pytest $(PYTEST_FLAGS)
-
-# The test suite, and which lines of the two packages it ran. What runs in processes of their own,
-# or is compiled by TensorFlow, is not counted.
-coverage: .venv/installed
-	.venv/bin/python -m pytest $(PYTEST_FLAGS) --cov --cov-report=term
 
 lint: .venv/installed
 	.venv/bin/python -m ruff check .

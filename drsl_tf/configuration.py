@@ -103,6 +103,10 @@ class Configuration:
         """Every binding by its key, values as text."""
         return {key: repr(binding.value) for key, binding in self._bindings.items()}
 
+    def list_bindings(self) -> List[Binding]:
+        """Lists every binding, with the file or parameter that it comes from."""
+        return list(self._bindings.values())
+
     def format_text(self) -> str:
         """Formats the configuration as one gin file that gives the same run."""
         lines = [_HEADER]

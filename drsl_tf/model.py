@@ -35,8 +35,8 @@ class DrslModel(keras.Model):
         L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
             + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
 
-    The form is the paper's; weights, margin, sigma and sampling are this project's choices
-    (`docs/method.md`).
+    The terms are the paper's, margin and sigma RepMet's; their sum, weights and sampling are this
+    project's choices (`docs/method.md`).
 
     Args:
         base: keras.Model from images to a dict of feature maps with the key "features".

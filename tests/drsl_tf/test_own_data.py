@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -11,35 +12,18 @@ import pytest
 from PIL import Image
 
 from data_pipelines import label_spaces
+from drsl_tf import inspection
 from drsl_tf.experiments import Experiment
+from tests import python_imports
 
-_CONFIG = """
-SOURCE = "photos/drawn"
-TARGET = "photos/real"
-CLASS_NAMES = ["background", "road"]
-ID_TABLE = {0: 0, 255: 1}
-"""
-_NETWORK = """
-include "folder.gin"
-"""
-_SMALL_NETWORK = """
+with open(os.path.join(python_imports.ROOT, "docs", "own_data.md"), encoding="utf-8") as _file:
+    _BLOCKS = re.findall(r"```\n(.*?)```", _file.read(), flags=re.DOTALL)
+# The configuration of the docs, and what they add to it for other purposes.
+_CONFIG, _OTHER_NETWORK, _WARM_START, _DECLARED = _BLOCKS
+_SHORT = """
 from drsl_tf.networks import backbones
 
-include "folder.gin"
-include "models/small_cnn.gin"
-
 backbones.small_cnn.width = 8
-"""
-_DECLARED = """
-from __gin__ import dynamic_registration
-from data_pipelines import label_spaces
-from data_pipelines.domains import folder
-
-CLASS_NAMES = None
-folder.Folder.label_space = @label_spaces.cityscapes19()
-source/folder.Folder.id_table = {10: 0, 11: 1, 40: 10, 0: 255}
-"""
-_SHORT = """
 SIZE = (40, 56)
 CROP = (32, 32)
 SOURCE_STEPS = 2
@@ -69,7 +53,8 @@ def _write_photos(folder):
         images = folder / "photos" / domain / "images" / "day one"
         masks = folder / "photos" / domain / "masks" / "day one"
         images.mkdir(parents=True)
-        masks.mkdir(parents=True)
+        if domain == "drawn":
+            masks.mkdir(parents=True)
         for index in range(count):
             height, width = (45, 60) if index else (60, 45)
             mask = np.zeros((height, width), np.uint8)
@@ -82,18 +67,23 @@ def _write_photos(folder):
             )
             if domain == "drawn":
                 Image.fromarray(mask).save(masks / f"{index}.png")
-    (folder / "photos" / "real" / "masks" / "day one").rmdir()
-    (folder / "photos" / "real" / "masks").rmdir()
 
 
 def test_declared_classes_go_through_the_reader_too(tmp_path):
     path = tmp_path / "declared.gin"
-    path.write_text(_NETWORK + _CONFIG + _DECLARED)
-    target = Experiment([str(path)])
-    assert target.label_space == label_spaces.cityscapes19()
-    data = gin.get_bindings("source/folder.Folder")
-    assert data["id_table"] == {10: 0, 11: 1, 40: 10, 0: 255}
+    path.write_text(_CONFIG + _DECLARED)
+    assert Experiment([str(path)]).label_space == label_spaces.cityscapes19()
+    assert gin.get_bindings("source/folder.Folder")["id_table"] == {10: 0, 11: 1, 40: 10, 0: 255}
     assert gin.get_bindings("target/folder.Folder")["id_table"] == {0: 0, 255: 1}
+    gin.clear_config()
+
+
+def test_a_warm_start_trains_the_rounds_alone(tmp_path):
+    path = tmp_path / "warm.gin"
+    path.write_text(_CONFIG + _WARM_START)
+    experiment = Experiment([str(path)])
+    assert experiment.get("initial_run") == "runs/source"
+    assert experiment.get("schedule").count_steps(0, 10, 4) == 0
     gin.clear_config()
 
 
@@ -102,8 +92,9 @@ def workplace(tmp_path_factory):
     """A folder with photos, the configuration of the docs, and a shorter one."""
     folder = tmp_path_factory.mktemp("own")
     _write_photos(folder)
-    (folder / "mine.gin").write_text(_NETWORK + _CONFIG)
-    (folder / "short.gin").write_text(_SMALL_NETWORK + _CONFIG + _SHORT)
+    (folder / "mine.gin").write_text(_CONFIG)
+    description = _CONFIG.replace('include "folder.gin"', "")
+    (folder / "short.gin").write_text(_OTHER_NETWORK + description + _SHORT)
     return folder
 
 
@@ -121,9 +112,18 @@ def test_the_inspection_says_what_the_model_will_see(workplace):
         colors = {color for _, color in sheet.convert("RGB").getcolors(1 << 20)}
     assert {(128, 0, 0), (0, 128, 0)} <= colors
 
-    # Without the table, 255 is the ignored id, and the inspection says what is missing.
-    text = _call("data_pipelines.inspect", "mine.gin", "--gin_param=ID_TABLE = None", cwd=workplace)
+
+def test_the_inspection_warns_where_the_table_is_missing(workplace, monkeypatch):
+    """Without it, 255 is the ignored id."""
+    monkeypatch.chdir(workplace)
+    try:
+        text = inspection.inspect_experiment(
+            ["mine.gin"], ["ID_TABLE = None"], "runs/mine", "sheet.png", count=1
+        )
+    finally:
+        gin.clear_config()
     assert "warning: no label here holds road" in text
+    assert os.path.isfile(workplace / "sheet.png")
 
 
 def test_from_folders_to_label_maps(workplace):
