@@ -52,5 +52,10 @@ def main() -> int:
     return cli.EXIT_SKIPPED if report.skipped else 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command from an installed script."""
     cli.run_command(main)
+
+
+if __name__ == "__main__":
+    run()
