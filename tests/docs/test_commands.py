@@ -129,13 +129,19 @@ def _list_flags(module):
     assert os.path.isfile(path), f"there is no module {module}"
     with open(path, encoding="utf-8") as file:
         tree = ast.parse(file.read())
-    return {
+    names = {
         node.args[0].value
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr.startswith("DEFINE_")
     }
+    shared = "data_pipelines.domain_flags"
+    defines_shared = any(
+        isinstance(node, ast.Attribute) and ast.unparse(node) == "domain_flags.define_flags"
+        for node in ast.walk(tree)
+    )
+    return names | (_list_flags(shared) if defines_shared and module != shared else set())
 
 
 def _check_call(words):

@@ -325,6 +325,7 @@ def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
     with pytest.raises(UserError, match="another model"):
         runs.load_run(run_dir)
     with open(os.path.join(run_dir, "results.json"), "w", encoding="utf-8") as file:
-        json.dump({"versions": {"keras": "1.0"}}, file)
+        record = {"schema": 1, "experiment": "test", "seed": 0, "stages": []}
+        json.dump({**record, "versions": {"keras": "1.0"}}, file)
     with pytest.raises(UserError, match="do not cross"):
         runs.load_run(run_dir)

@@ -320,10 +320,7 @@ def test_commands_of_the_documentation_are_complete():
 
 _TWO = ["SOURCE_BATCH = 2", "TARGET_BATCH = 2"]
 _RUNS = {
-    "fcn8s": (
-        ["gta2cs.gin", *_NETWORKS["fcn8s"], *_MEMORY[1], *_SAMPLING[2]],
-        [*_TWO, *_MODELS["fcn8s"][2]],
-    ),
+    "rounds": (["gta2cs.gin", *_NETWORKS["segformer_b0"], *_MEMORY[1], *_SAMPLING[2]], _TWO),
     "beyond": (["beyond_gta2cs.gin", "models/segformer_mit_b0.gin", *_MEMORY[2]], _TWO),
 }
 

@@ -226,7 +226,9 @@ def test_a_best_checkpoint_of_another_round_than_the_record_says_is_refused(fini
     run_dir = tmp_path / "run"
     shutil.copytree(finished[0], run_dir)
     record = json.loads((run_dir / "results.json").read_text())
-    record["best"]["round"] += 1
+    best = record["best"]["round"]
+    other = next(stage for stage in record["stages"] if stage["round"] != best)
+    other["miou"] = 99.0
     (run_dir / "results.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="is of round"):
         stored_weights.find_checkpoint(str(run_dir), "best")
