@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -55,6 +58,10 @@ slow_deeplab_v2, slow_deeplab_v3plus = (
 @pytest.fixture(scope="module")
 def bases():
     """Gives a function (name, policy) -> base; the same weights under every policy."""
+    return _keep_bases()
+
+
+def _keep_bases():
     built = {}
 
     def get_base(name, policy):
@@ -104,7 +111,23 @@ def _train_once(model, weights, size):
 
 
 @pytest.mark.parametrize("network", [slow_deeplab_v2, slow_deeplab_v3plus, "fcn8s", "segformer"])
-def test_mixed_precision_trains_with_losses_in_float32(bases, precision, network):
+def test_mixed_precision_trains_with_losses_in_float32(network):
+    # oneDNN's bfloat16 gives NaN gradients now and then on TensorFlow 2.21's CPU: in 8 of 25 equal
+    # steps of FCN-8s, in none without it. It is switched off before TensorFlow is imported only.
+    call = f"from {__name__} import check_mixed_precision as check; check({network!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", call],
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def check_mixed_precision(network):
+    """Compares a step of each half precision with one in float32."""
+    bases = _keep_bases()
     # Half precision is slow on a CPU, and trained batch norm needs some pixels at stride 32.
     size = (16, 32) if network.startswith("deeplab") else (32, 64)
     exact = _build_model(bases, network)
@@ -113,7 +136,7 @@ def test_mixed_precision_trains_with_losses_in_float32(bases, precision, network
     exact.set_weights(weights)
     assert np.isfinite(float(expected["gradient_norm"]))
     for policy in ("mixed_bfloat16", "mixed_float16"):
-        precision(policy)
+        keras.mixed_precision.set_global_policy(policy)
         model = _build_model(bases, network, policy=policy)
         results, moved = _train_once(model, weights, size)
         assert set(results) == set(expected)
