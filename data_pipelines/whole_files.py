@@ -69,10 +69,12 @@ def explain_failures(path: str, through: str = "") -> Iterator[None]:
         import tensorflow as tf
 
         # TensorFlow's own writers name the file; its other errors are none of writing.
-        spoilt = isinstance(error, tf.errors.OpError) and (through or path) in error.message
-        if not spoilt and not isinstance(error, OSError):
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+        elif isinstance(error, tf.errors.OpError) and (through or path) in str(error):
+            reason = getattr(error, "message", error)
+        else:
             raise
-        reason = error.message if spoilt else error.strerror or error
         place = path if "://" in path else os.path.abspath(path)
         raise UserError(
             f"{place} cannot be written: {' '.join(str(reason).split())}. Free some disk, or make "
