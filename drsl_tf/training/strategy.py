@@ -32,7 +32,7 @@ def create_strategy() -> tf.distribute.Strategy:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
             raise UserError(
-                f"TF_CONFIG names {cluster.addresses[cluster.task_index]} as this worker's address, "
+                f"TF_CONFIG names {cluster.addresses[cluster.task_index]} as this worker's address "
                 f"and it cannot serve there: {error.message} Choose a free port of this machine."
             ) from error
         if threading.current_thread() is threading.main_thread():
