@@ -14,13 +14,10 @@ import importlib
 import importlib.util
 import inspect
 import os
-from tokenize import TokenError
 from typing import Any
 from typing import Callable
 from typing import Dict
-from typing import Iterator
 from typing import List
-from typing import NamedTuple
 from typing import Sequence
 from typing import Tuple
 
@@ -28,54 +25,16 @@ import gin
 from gin import config_parser
 
 from data_pipelines.errors import UserError
+from drsl_tf.gin_statements import Binding
+from drsl_tf.gin_statements import Macro
+from drsl_tf.gin_statements import Reference
+from drsl_tf.gin_statements import iterate_references
+from drsl_tf.gin_statements import join_lines
+from drsl_tf.gin_statements import parse_statements
 
 _HEADER = "from __gin__ import dynamic_registration"
 _CONFIG_PACKAGE = "gin_configs"
 _MOST_CHARACTERS = 1_000_000
-
-
-class Reference(NamedTuple):
-    """`@scope/name` or, evaluated, `@scope/name()`."""
-
-    name: str
-    evaluate: bool
-
-    def __repr__(self):
-        return f"@{self.name}()" if self.evaluate else f"@{self.name}"
-
-
-class Macro(NamedTuple):
-    """`%name`."""
-
-    name: str
-
-    def __repr__(self):
-        return f"%{self.name}"
-
-
-class Binding(NamedTuple):
-    """One line of a configuration; a macro's definition has no argument."""
-
-    scope: str
-    selector: str
-    argument: str
-    value: Any
-    origin: str
-    position: int
-
-    @property
-    def key(self) -> str:
-        """What stands left of the equals sign."""
-        scope = f"{self.scope}/" if self.scope else ""
-        return f"{scope}{self.selector}" + (f".{self.argument}" if self.argument else "")
-
-
-class _Delegate(config_parser.ParserDelegate):
-    def configurable_reference(self, scoped_configurable_name, evaluate):
-        return Reference(scoped_configurable_name, evaluate)
-
-    def macro(self, macro_name):
-        return Macro(macro_name)
 
 
 class Configuration:
@@ -158,7 +117,7 @@ class Configuration:
         try:
             gin.parse_config(self.format_text())
         except (ValueError, TypeError, AttributeError, ImportError, SyntaxError) as error:
-            raise UserError(f"The configuration cannot be used: {_first_line(error)}") from error
+            raise UserError(f"The configuration cannot be used: {join_lines(error)}") from error
         return gin.get_configurable(root)
 
     def _read_file(self, gin_file, including, folder):
@@ -175,12 +134,7 @@ class Configuration:
         self._read_text(text, path, [*including, path], os.path.dirname(path))
 
     def _read_text(self, text, origin, including, folder):
-        try:
-            statements = list(config_parser.ConfigParser(text, _Delegate()))
-        except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
-            # Python's parser reports an expression nested too deep as a lack of memory.
-            raise UserError(f"{origin} is not valid gin: {_first_line(error)}") from error
-        for statement in statements:
+        for statement in parse_statements(text, origin):
             if isinstance(statement, config_parser.ImportStatement):
                 self._imports[statement.format()] = statement
             elif isinstance(statement, config_parser.IncludeStatement):
@@ -233,7 +187,7 @@ class Configuration:
         scopes, used_macros, waiting = set(), set(), list(by_object.get(root, []))
         while waiting:
             binding = waiting.pop()
-            for value in _iterate_values(binding.value):
+            for value in iterate_references(binding.value):
                 if isinstance(value, Macro):
                     if value.name not in macros:
                         raise UserError(
@@ -268,7 +222,7 @@ class Configuration:
         replaced = [
             self._bindings[binding.key].position
             for binding in self._overridden
-            if any(isinstance(value, Reference) for value in _iterate_values(binding.value))
+            if any(isinstance(value, Reference) for value in iterate_references(binding.value))
         ]
         if not replaced:
             return
@@ -354,18 +308,6 @@ def _find_file(gin_file, folder, including):
     )
 
 
-def _iterate_values(value) -> Iterator[Any]:
-    if isinstance(value, (Reference, Macro)):
-        yield value
-    elif isinstance(value, dict):
-        for pair in value.items():
-            for item in pair:
-                yield from _iterate_values(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _iterate_values(item)
-
-
 def _list_parameters(target):
     try:
         parameters = inspect.signature(target).parameters.values()
@@ -382,7 +324,3 @@ def _takes_any(target):
 def _suggest(name, names):
     close = difflib.get_close_matches(name, list(names), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _first_line(error):
-    return " ".join(str(error).split())

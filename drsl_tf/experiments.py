@@ -13,6 +13,7 @@ import gin
 from data_pipelines.domain import Domain
 from data_pipelines.errors import UserError
 from data_pipelines.label_spaces import LabelSpace
+from drsl_tf.bad_values import explain_bad_values
 from drsl_tf.configuration import Configuration
 from drsl_tf.training import trainer
 
@@ -49,31 +50,31 @@ class Experiment:
         Returns:
             The value bound to it, or its default.
         """
-        return copy.deepcopy(self._run[parameter])
+        return _follow(self._run[parameter])
 
     @property
     def eval_split(self) -> str:
         """The target's split that the experiment is scored on."""
-        return copy.deepcopy(self._data["eval_split"])
+        return _follow(self._data["eval_split"])
 
     @property
     def bad_files(self) -> str:
         """What the experiment does with files that the audit refuses: "error" or "skip"."""
-        return copy.deepcopy(self._data["bad_files"])
+        return _follow(self._data["bad_files"])
 
     @property
     def label_space(self) -> LabelSpace:
         """The classes of the experiment; no file is needed to know them."""
         target = self._data["target"]
         if not _is_reference(target) or "root" not in _list_names(target.configurable.wrapped):
-            return copy.deepcopy(target).label_space
+            return _follow(target).label_space
         # The classes do not depend on where the files lie, and a root may be a reference that
         # renders a whole data set.
         key = f"{target.scoped_selector}.root"
         roots = gin.get_bindings(_make_key(target), resolve_references=False)
         gin.bind_parameter(key, _NO_ROOT)
         try:
-            return copy.deepcopy(target).label_space
+            return _follow(target).label_space
         finally:
             gin.bind_parameter(key, roots.get("root", _NO_ROOT))
 
@@ -83,7 +84,7 @@ class Experiment:
         Returns:
             The domain; where its root is a rendered one, that is rendered if it is absent.
         """
-        return copy.deepcopy(self._data["target"])
+        return _follow(self._data["target"])
 
     def build_model(self):
         """Builds the experiment's model, with weights as before training.
@@ -91,7 +92,8 @@ class Experiment:
         Returns:
             A `DrslModel`.
         """
-        return self.get("build_model")(self.label_space)
+        with explain_bad_values():
+            return self.get("build_model")(self.label_space)
 
     @property
     def _data(self) -> Dict[str, Any]:
@@ -103,6 +105,12 @@ class Experiment:
             )
         bindings = gin.get_bindings(_make_key(data), resolve_references=False)
         return _bind(data.configurable.wrapped, bindings)
+
+
+def _follow(value):
+    """Gives what a bound value stands for; gin calls references when they are copied."""
+    with explain_bad_values():
+        return copy.deepcopy(value)
 
 
 def _is_reference(value):

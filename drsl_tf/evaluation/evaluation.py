@@ -106,6 +106,8 @@ def evaluate_run(
 ) -> EvaluationReport:
     """Evaluates a run as its training would, or by another test protocol.
 
+    One machine does it all, one of a job of several too.
+
     Args:
         run_dir: the run's directory.
         experiment_files: gin files that name another target; none is the run's own.
@@ -121,7 +123,7 @@ def evaluate_run(
     Raises:
         UserError: run, target or arguments cannot be used.
     """
-    strategy = strategies.create_strategy()
+    strategy = strategies.create_local_strategy()
     with strategy.scope():
         loaded = runs.load_run(run_dir, checkpoint)
     model, experiment = loaded.model, loaded.experiment

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging as std_logging
 import os
-import re
 from typing import Dict
 from typing import Sequence
 
@@ -13,6 +11,7 @@ from absl import logging
 
 from data_pipelines import whole_files
 from data_pipelines.errors import UserError
+from drsl_tf import bad_values
 from drsl_tf import files
 from drsl_tf.configuration import Configuration
 from drsl_tf.training import checkpoint_files
@@ -20,7 +19,6 @@ from drsl_tf.training import strategy as strategies
 from drsl_tf.training import trainer
 
 _CONFIG = "config.gin"
-_CALL = re.compile(r"In call to configurable '([^']+)'")
 
 
 def launch(
@@ -51,27 +49,10 @@ def launch(
             with whole_files.explain_failures(run_dir):
                 _move_aside(run_dir)
         files.write_text(os.path.join(run_dir, _CONFIG), configuration.format_record(trainer.run))
-    with _explain_values():
+    with bad_values.explain_bad_values():
         results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)
-
-
-@contextlib.contextmanager
-def _explain_values():
-    """Makes an error that a user can mend of a value that a configurable cannot take."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        # gin adds a line for each call that the error came through, the innermost first.
-        calls = _CALL.findall(str(error))
-        if isinstance(error, UserError) or not calls or calls[0] == trainer.run.__name__:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"The configuration gives {calls[0]} a value that it cannot take: {reason}. Mend its "
-            "binding; --debug shows the traceback."
-        ) from error
 
 
 def _is_worth_showing(record) -> bool:

@@ -17,8 +17,8 @@ from data_pipelines.errors import UserError
 def create_strategy() -> tf.distribute.Strategy:
     """Creates the strategy that fits this process.
 
-    `TF_CONFIG` with several workers gives a `MultiWorkerMirroredStrategy`; otherwise a
-    `MirroredStrategy` over all GPUs or, without any, over all logical CPU devices.
+    `TF_CONFIG` with several workers gives a `MultiWorkerMirroredStrategy`; otherwise it is that
+    of `create_local_strategy`.
 
     Returns:
         The strategy.
@@ -39,6 +39,15 @@ def create_strategy() -> tf.distribute.Strategy:
             # TensorFlow has begun to catch SIGTERM, for a service that is not used here.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return strategy
+    return create_local_strategy()
+
+
+def create_local_strategy() -> tf.distribute.Strategy:
+    """Creates the strategy of this process's own devices, whatever `TF_CONFIG` says.
+
+    Returns:
+        A `MirroredStrategy` over all GPUs or, without any, over all logical CPU devices.
+    """
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
         return tf.distribute.MirroredStrategy([device.name for device in gpus])

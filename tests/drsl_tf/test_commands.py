@@ -31,10 +31,12 @@ def folder(tmp_path_factory):
     (folder / "deep.gin").write_text("SOURCE_STEPS = " + "[" * 5000)
     (folder / "types.gin").write_text('include "demo.gin"\nSOURCE_STEPS = "many"\n')
     (folder / "empty").mkdir()
+    config = (folder / "run" / "config.gin").read_bytes()
     for name, path, data in (
         ("spoilt_config", "config.gin", b"\xff\x00"),
         ("spoilt_results", "results.json", b'{"versions": 3}'),
         ("torn_results", "results.json", b'{"versions": '),
+        ("typed_config", "config.gin", config.replace(b"width = 8", b"width = 'wide'")),
     ):
         shutil.copytree(folder / "run", folder / name)
         (folder / name / path).write_bytes(data)
@@ -92,6 +94,9 @@ _CALLS = {
         (["--run_dir=run", "--split=../val"], "no split"),
         (["--run_dir=spoilt_config"], "cannot be read"),
         (["--run_dir=torn_results"], "cannot be read"),
+        (["--run_dir=typed_config"], "small_cnn a value that it cannot take"),
+        ([*_EVALUATE, "--gin_param=cityscapes.Cityscapes.max_pixels = 'few'"],
+          "max_pixels"),
         (["--run_dir=spoilt_weights"], "None of the checkpoints"),
         (["--run_dir=spoilt_weights", "--checkpoint=ckpt-1"], "cannot be read"),
         (["--run_dir=spoilt_index"], "None of the checkpoints"),
@@ -135,6 +140,7 @@ _CALLS = {
         (["--run_dir=run", "--output=n.tflite", "--format=tflite",
           "--precision=mixed_float16"], "float32"),
         (["--run_dir=spoilt_weights", "--output=new"], "None of the checkpoints"),
+        (["--run_dir=typed_config", "--output=new"], "small_cnn a value that it cannot take"),
     ],
     "report": [
         ([], "Name one run directory"),
