@@ -88,6 +88,34 @@ def read_label_report(path: str) -> Dict[str, Any]:
     return content
 
 
+def read_evaluation(path: str) -> Dict[str, Any]:
+    """Reads and checks what `drsl_tf.evaluate` found.
+
+    Args:
+        path: the file `evaluation.json`.
+
+    Returns:
+        Its content, as `EvaluationReport.as_dict` gives it.
+
+    Raises:
+        UserError: it cannot be read, or holds a value that no evaluation gives.
+    """
+    content = files.read_json(path)
+    try:
+        _check(all(isinstance(content.get(key), str) for key in ("target", "split")), "target")
+        weights, testing = content.get("weights"), content.get("testing")
+        _check(weights is None or isinstance(weights, str), "weights")
+        _check(weights is None or isinstance(testing, dict), "testing")
+        _check(weights is None or isinstance(testing.get("name"), str), "testing.name")
+        _check_scores(content, "evaluation")
+    except _EntryError as error:
+        raise UserError(
+            f"{os.path.abspath(path)} is no evaluation: its entry {error} is missing or no such "
+            "value as drsl_tf.evaluate writes. Run it again, or delete the file."
+        ) from error
+    return content
+
+
 def find_best_round(stages: Sequence[Dict[str, Any]]) -> Optional[int]:
     """Finds the round of highest mIoU, which is chosen with target labels.
 
@@ -109,22 +137,27 @@ def _check_stage(stage, name):
     _check(isinstance(stage, dict), name)
     round_index = stage.get("round")
     _check(_is_whole(round_index) and 0 <= round_index < _MOST_ROUNDS, f"{name}.round")
-    _check("miou" in stage and _is_number(stage["miou"], optional=True), f"{name}.miou")
-    _check("iou" in stage, f"{name}.iou")
-    names = _check_classes(stage, "iou", name, None)
+    names = _check_scores(stage, name)
     _check(_is_number(stage.get("seconds")), f"{name}.seconds")
     warnings = stage.get("warnings", [])
     _check(isinstance(warnings, list), f"{name}.warnings")
     _check(all(isinstance(warning, str) for warning in warnings), f"{name}.warnings")
-    protocols = stage.get("protocols", {})
-    _check(isinstance(protocols, dict), f"{name}.protocols")
-    for key, scores in protocols.items():
-        found = isinstance(scores, dict) and _is_number(scores.get("miou"), optional=True)
-        _check(found, f"{name}.protocols.{key}")
     _check("pseudo_label" in stage, f"{name}.pseudo_label")
     report = stage["pseudo_label"]
     if report is not None:
         _check_report(report, f"{name}.pseudo_label", names)
+
+
+def _check_scores(entry, name):
+    """Checks IoUs and their means; gives the classes' names."""
+    _check("miou" in entry and _is_number(entry["miou"], optional=True), f"{name}.miou")
+    _check("iou" in entry, f"{name}.iou")
+    protocols = entry.get("protocols", {})
+    _check(isinstance(protocols, dict), f"{name}.protocols")
+    for key, scores in protocols.items():
+        found = isinstance(scores, dict) and _is_number(scores.get("miou"), optional=True)
+        _check(found, f"{name}.protocols.{key}")
+    return _check_classes(entry, "iou", name, None)
 
 
 def _check_report(report, name, names):

@@ -11,8 +11,7 @@ from typing import Optional
 from typing import Sequence
 from typing import Tuple
 
-from data_pipelines.errors import UserError
-from drsl_tf import files
+from drsl_tf import run_record
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation import reports
 from drsl_tf.reporting.groups import RunGroup
@@ -73,16 +72,10 @@ def list_rows(groups: Sequence[RunGroup]) -> List[Row]:
 
 def _read_evaluations(run_dir):
     for path in sorted(glob.glob(os.path.join(run_dir, "evaluation", "*", reports.JSON_NAME))):
-        try:
-            content = files.read_json(path)
+        content = run_record.read_evaluation(path)
+        if content["weights"] is not None:
             split = f"{content['target']} {content['split']}"
-            if content["weights"] is not None:
-                yield (split, content["weights"], content["testing"]["name"]), content
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{os.path.abspath(path)} is no evaluation of a run ({error!r}). Run "
-                "drsl_tf.evaluate again, or delete it."
-            ) from error
+            yield (split, content["weights"], content["testing"]["name"]), content
 
 
 def _select(values):
