@@ -100,18 +100,24 @@ def read_evaluation(path: str) -> Dict[str, Any]:
     Raises:
         UserError: it cannot be read, or holds a value that no evaluation gives.
     """
-    content = files.read_json(path)
+    mend = "Run drsl_tf.evaluate again, or delete the file."
     try:
-        _check(all(isinstance(content.get(key), str) for key in ("target", "split")), "target")
-        weights, testing = content.get("weights"), content.get("testing")
+        content = files.read_json(path)
+        for key in ("target", "split"):
+            _check(isinstance(content.get(key), str), key)
+        for key in ("weights", "testing", "protocols"):
+            _check(key in content, key)
+        weights, testing = content["weights"], content["testing"]
         _check(weights is None or isinstance(weights, str), "weights")
         _check(weights is None or isinstance(testing, dict), "testing")
         _check(weights is None or isinstance(testing.get("name"), str), "testing.name")
         _check_scores(content, "evaluation")
+    except UserError as error:
+        raise UserError(f"{error} {mend}") from error
     except _EntryError as error:
         raise UserError(
             f"{os.path.abspath(path)} is no evaluation: its entry {error} is missing or no such "
-            "value as drsl_tf.evaluate writes. Run it again, or delete the file."
+            f"value as an evaluation gives. {mend}"
         ) from error
     return content
 

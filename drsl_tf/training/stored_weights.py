@@ -91,8 +91,10 @@ def _find_best(run_dir):
             "since its target has no labels or it has not come so far. Use the last one."
         )
     try:
+        if checkpoint_files.read_shapes(found[0]).get(_ROUND) != []:
+            raise ValueError("it does not say which round it is of")
         kept = int(tf.train.load_checkpoint(found[0]).get_tensor(_ROUND))
-    except (tf.errors.OpError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"The checkpoint {found[0]} cannot be read: {error}") from error
     if kept != best:
         raise UserError(

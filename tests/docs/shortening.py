@@ -71,6 +71,20 @@ for name in ('acdc', 'bdd100k', 'dark_zurich', 'idd'):
 _INSTANCES = """for file in data/cityscapes/gtFine/val/*/*_labelIds.png; do
 cp $file ${file/labelIds/instanceIds}
 done"""
+# Two folders as in own_data.md: binary masks, no masks for the second.
+_PHOTO_FOLDERS = """python -c "
+import os
+import numpy as np
+from PIL import Image
+rng = np.random.default_rng(0)
+for number in range(3):
+    for place in ('drawn/images/day one', 'drawn/masks/day one', 'real/images'):
+        os.makedirs('photos/' + place, exist_ok=True)
+        image = rng.integers(0, 255, (48, 96, 3), dtype=np.uint8)
+        mask = 255 * (image[..., 0] > 99).astype(np.uint8)
+        saved, ending = (mask, 'png') if 'masks' in place else (image, 'jpg')
+        Image.fromarray(saved).save(f'photos/{place}/{number}.{ending}')
+" """
 _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
 
 TABLE: Dict[str, Shortening] = {
@@ -82,6 +96,9 @@ TABLE: Dict[str, Shortening] = {
             "^python -m data_pipelines.render_streets": "its data set is there already",
         },
     ),
+    "docs/bad_input.md": Shortening(
+        impossible={"^DRSL_TF_MUTATIONS": "the suite runs it with fewer inputs"},
+    ),
     "docs/domains.md": Shortening(
         prepare=[
             *_STAND_INS,
@@ -90,6 +107,10 @@ TABLE: Dict[str, Shortening] = {
         ],
         extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
     ),
+    "docs/memory.md": Shortening(
+        prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/memory.md" docs'],
+        extra=[("benchmarks.memory", ["--quick"])],
+    ),
     "docs/monitoring.md": Shortening(
         prepare=[
             f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
@@ -97,6 +118,15 @@ TABLE: Dict[str, Shortening] = {
         ],
         extra=[("drsl_tf.train", _TINY_DEMO)],
         impossible={"^tensorboard": "serves until it is stopped"},
+    ),
+    "docs/own_data.md": Shortening(
+        prepare=[_PHOTO_FOLDERS],
+        extra=[
+            (
+                r"(inspect|--gin_file=) ?mine.gin",
+                _params(*_STEPS, "SIZE = (32, 64)", "CROP = (32, 64)", "WEIGHTS = None"),
+            ),
+        ],
     ),
     "docs/recipes.md": Shortening(
         prepare=_STAND_INS,
@@ -121,8 +151,24 @@ TABLE: Dict[str, Shortening] = {
             "^pip": "the environment is there already",
         },
     ),
+    "docs/reliability.md": Shortening(
+        impossible={"^DRSL_TF_KILLS": "the suite runs it with fewer kills"},
+    ),
+    "docs/security.md": Shortening(
+        impossible={"^pip install": "needs a network"},
+    ),
     "docs/serving.md": Shortening(
         prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
         extra=[("drsl_tf.train", _TINY_DEMO)],
+    ),
+    "docs/several_machines.md": Shortening(
+        prepare=_STAND_INS,
+        extra=[
+            ("drsl_tf.train", _TINY_RECIPE),
+            _TINY_RENDERING,
+            ("write_records", ["--shards=2"]),
+        ],
+        # The job's one process that runs here, and a folder that can be made here.
+        replace=[("/shared", "shared")],
     ),
 }

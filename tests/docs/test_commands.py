@@ -205,6 +205,7 @@ def _make_environment(folder, shortening):
         os.environ,
         PATH=os.pathsep.join(paths),
         PYTHONPATH=os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        DRSL_TF_ROOT=_ROOT,
         DRSL_TF_DOCS_RULES=json.dumps(list(shortening.extra)),
     )
 

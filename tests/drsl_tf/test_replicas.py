@@ -10,6 +10,7 @@ from data_pipelines.errors import UserError
 from tests.drsl_tf.training import streets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_devices_do_what_one_does(count):
     """Gradients, split batches, half precision, the teacher, and a run with labels and scores."""

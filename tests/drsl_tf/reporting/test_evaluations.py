@@ -68,11 +68,26 @@ def test_runs_without_evaluations_have_no_such_section(tmp_path):
     assert "Other tests" not in page.format_report([RunRecord(_make_run(tmp_path, 0))])
 
 
-def test_a_spoilt_evaluation_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("[]", "evaluation.json cannot be read.*drsl_tf.evaluate again"),
+        ('{"target": "a", "split": "b", "weights": "c"}', "its entry testing"),
+        (
+            '{"target": "a", "split": "b", "weights": "c", "testing": 3, "protocols": {}}',
+            "its entry testing",
+        ),
+        (
+            '{"target": "a", "split": "b", "weights": null, "testing": null, "protocols": {}}',
+            "its entry evaluation.miou",
+        ),
+    ],
+)
+def test_a_spoilt_evaluation_is_named(tmp_path, content, words):
     run_dir = _make_run(tmp_path, 0)
     _evaluate(run_dir, "a", 0)
     path = os.path.join(run_dir, "evaluation", "a", reports.JSON_NAME)
     with open(path, "w") as file:
-        file.write("[]")
-    with pytest.raises(UserError, match="evaluation.json is no evaluation"):
+        file.write(content)
+    with pytest.raises(UserError, match=words):
         evaluations.list_rows(group_runs([RunRecord(run_dir)]))

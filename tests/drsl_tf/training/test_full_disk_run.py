@@ -1,6 +1,6 @@
 """A disk that fills up under a run, once for everything that training writes.
 
-DRSL_TF_FAULTS says how many of the files are tried, all of them by default in CI's slow tests.
+DRSL_TF_FAULTS=all tries every file that a run writes; by default it is three.
 """
 
 import os
