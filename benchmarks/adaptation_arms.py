@@ -65,7 +65,9 @@ CORE_ARMS = ("source_only", "cbst", "drsl", "oracle")
 """The arms that run first: together they say whether adaptation pays."""
 
 _ADDONS = "tensorflow_addons"
-_TRIPLET = "gin_configs/bench/triplet.gin"
+_TRIPLET = "benchmarks/triplet.gin"
+_TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")
+_TEACHER_MODES = "models/mean_teacher_modes.gin"
 _MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"
 
 ARMS: Dict[str, Arm] = {
@@ -87,8 +89,8 @@ ARMS: Dict[str, Arm] = {
         gin_params=('triplet_model.TripletModel.mining = "hard"',),
         module=_ADDONS,
     ),
-    "ema": Arm("mean teacher", "cbst", gin_files=("gin_configs/bench/ema.gin",)),
-    "ema_drsl": Arm("mean teacher + DRSL", "cbst", gin_files=("gin_configs/bench/ema_drsl.gin",)),
+    "ema": Arm("mean teacher", "cbst", gin_files=_TEACHER),
+    "ema_drsl": Arm("mean teacher + DRSL", "cbst", gin_files=(*_TEACHER, _TEACHER_MODES)),
 }
 
 

@@ -5,7 +5,7 @@ for the rest. A target depends on what its file imports, within functions too, a
 
 - modules that a test or benchmark names in text: as `python -m` does, or in an import of a
   configuration or of code for another process;
-- the modules of `_LOADED_BY_NAME`;
+- the module, or the modules of the folder, in `_LOADED_BY_NAME`;
 - the gin configurations, for binaries and tests that read them by name;
 - `conftest.py` of its own folder and of those above, for tests.
 """
@@ -34,7 +34,11 @@ _DISTRIBUTIONS = {
     "keras_cv": "keras-cv",
     "tensorflow_addons": "tensorflow-addons",
 }
-_LOADED_BY_NAME = {"data_pipelines/domains/__init__.py": "data_pipelines/domains"}
+_LOADED_BY_NAME = {
+    "data_pipelines/domains/__init__.py": "data_pipelines/domains",
+    # By the configuration of the arms with triplets.
+    "benchmarks/adaptation_arms.py": "benchmarks/triplet_model.py",
+}
 
 
 class Target(NamedTuple):
@@ -142,7 +146,7 @@ def _find_deps(path, labels) -> Set[str]:
             deps.add(f'requirement("{_DISTRIBUTIONS.get(top, top)}")')
     folder = path.rpartition("/")[0]
     if path in _LOADED_BY_NAME:
-        below = [p for p in labels if p.rpartition("/")[0] == _LOADED_BY_NAME[path]]
+        below = [p for p in labels if _LOADED_BY_NAME[path] in (p, p.rpartition("/")[0])]
         deps |= {labels[p] for p in below}
     if path == "gin_configs/__init__.py":
         deps |= {
