@@ -8,9 +8,8 @@ from typing import Sequence
 
 from drsl_tf import files
 from drsl_tf.reporting import charts
-from drsl_tf.reporting import evaluations
 from drsl_tf.reporting import gallery
-from drsl_tf.reporting.groups import RunGroup
+from drsl_tf.reporting import tables
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.groups import measure_spread
 from drsl_tf.reporting.records import RunRecord
@@ -77,12 +76,12 @@ def format_report(runs: Sequence[RunRecord]) -> str:
     groups = group_runs(runs)
     title = "Runs: " + ", ".join(group.experiment for group in groups)
     sections = [
-        ("Scores", _make_scores(groups)),
-        ("Runs", _make_run_table(runs)),
-        ("Other tests", _make_evaluations(groups)),
+        ("Scores", tables.make_scores(groups)),
+        ("Runs", tables.make_run_table(runs)),
+        ("Other tests", tables.make_evaluations(groups)),
         ("Over the rounds", _make_curves(groups)),
         ("IoU by class, before and after adaptation", _make_bars(groups)),
-        ("Pseudo-labels by class", _make_label_tables(groups)),
+        ("Pseudo-labels by class", tables.make_label_tables(groups)),
         ("Confusion on the target", _make_confusions(groups)),
         ("Use of the modes", _make_mode_bars(groups)),
         ("Frames of the target", _make_galleries(groups)),
@@ -94,98 +93,6 @@ def format_report(runs: Sequence[RunRecord]) -> str:
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
     )
-
-
-def _make_scores(groups):
-    rows = []
-    for group in groups:
-        last = group.find_last_round()
-        before, after = group.spread_at(0, "miou"), group.spread_at(last, "miou")
-        cells = [_key(group), str(len(group.runs)), str(last), *map(_format, (before, after))]
-        rows.append(cells + [_format(group.spread_gain())])
-        for subset in ("16", "13"):
-            value = group.spread_at(last, "protocols", subset, "miou")
-            rows[-1].append(_format(value))
-    head = [
-        "experiment",
-        "seeds",
-        "rounds",
-        "source only",
-        "last round",
-        "gain",
-        "16 classes",
-        "13 classes",
-    ]
-    keep = [i for i in range(len(head)) if i < 6 or any(row[i] != "–" for row in rows)]
-    note = (
-        "Mean IoU on the target's evaluation split in percent, single scale; mean ± standard "
-        "deviation over the runs of an experiment where there are several. The last round is the "
-        "last one that all of them have finished."
-    )
-    table = _make_table([head[i] for i in keep], [[row[i] for i in keep] for row in rows], 1)
-    return f"<p>{note}</p>{table}"
-
-
-def _make_run_table(runs):
-    rows = []
-    for run in runs:
-        scores = dict(run.get_curve("miou"))
-        best = max(scores.items(), key=lambda item: item[1]) if scores else None
-        last = scores.get(run.rounds[-1])
-        minutes = sum(seconds for _, seconds in run.get_curve("seconds")) / 60
-        packages = ("tensorflow", "keras")
-        rows.append([
-            html.escape(run.name), html.escape(run.experiment), str(run.seed),
-            "–" if 0 not in scores else f"{scores[0]:.2f}",
-            "–" if last is None else f"{last:.2f}",
-            "–" if best is None else f"{best[1]:.2f} (round {best[0]})",
-            f"{minutes:.1f}",
-            ", ".join(f"{p} {run.versions[p]}" for p in packages if p in run.versions),
-        ])  # fmt: skip
-    head = [
-        "run",
-        "experiment",
-        "seed",
-        "source only",
-        "last round",
-        "best stage",
-        "minutes",
-        "versions",
-    ]
-    note = (
-        "Mean IoU in percent. The best stage is chosen with target labels, so it is no result that "
-        "an adapted model could claim."
-    )
-    warnings = [
-        f"<li>{html.escape(run.name)}, round {stage['round']}: {html.escape(warning)}</li>"
-        for run in runs
-        for stage in run.stages
-        for warning in stage.get("warnings", ())
-    ]
-    listed = f"<h3>Warnings</h3><ul>{''.join(warnings)}</ul>" if warnings else ""
-    return f"<p>{note}</p>{_make_table(head, rows, 2, last_text=True)}{listed}"
-
-
-def _make_evaluations(groups):
-    rows = evaluations.list_rows(groups)
-    if not rows:
-        return ""
-    cells = [
-        [
-            _key(row.group),
-            *map(html.escape, (row.split, row.weights, row.testing)),
-            str(row.seeds),
-            *map(_format, row.means.values()),
-        ]
-        for row in rows
-    ]
-    head = ["experiment", "split", "weights", "testing", "seeds", "all classes"]
-    head += [f"{subset} classes" for subset in list(rows[0].means)[1:]]
-    note = (
-        "Mean IoU in percent, as drsl_tf.evaluate measured it; mean ± standard deviation over "
-        "seeds. Weights chosen with target labels are no result that an adapted model could claim."
-    )
-    return f"<p>{note}</p>{_make_table(head, cells, 4)}"
 
 
 def _make_curves(groups):
@@ -244,34 +151,6 @@ def _make_bars(groups):
     return f'<p>{note}</p><div class="row">{"".join(drawn)}</div>' if drawn else ""
 
 
-def _make_label_tables(groups):
-    tables = []
-    head = ["class", "threshold", "selected (%)", "right (%)"]
-    for group in groups:
-        last = group.find_last_round()
-        if not last or group.spread_at(last, "pseudo_label", "fraction") is None:
-            continue
-        rows = [
-            [
-                html.escape(name),
-                _format(group.spread_at(last, "pseudo_label", "thresholds", name), 3),
-                _format_share(group.spread_at(last, "pseudo_label", "fractions", name)),
-                _format_share(group.spread_at(last, "pseudo_label", "accuracies", name)),
-            ]
-            for name in group.class_names
-        ]
-        total = [_format_share(group.spread_at(last, "pseudo_label", key))
-                 for key in ("fraction", "accuracy")]  # fmt: skip
-        table = _make_table(head, [*rows, ["<b>all</b>", "", *total]], 1)
-        tables.append(f"<div><h3>{_key(group)}, round {last}</h3>{table}</div>")
-    note = (
-        "Selected is the share of the pixels predicted as a class that were given it as their "
-        "pseudo-label (of all pixels in the last row); right is how many of those agree with the "
-        "truth, where it is known."
-    )
-    return f'<p>{note}</p><div class="row">{"".join(tables)}</div>' if tables else ""
-
-
 def _make_confusions(groups):
     drawn = []
     for group in groups:
@@ -321,38 +200,3 @@ def _make_galleries(groups):
         pictures = gallery.make_gallery(run)
         parts.append(f"<details{is_open}><summary>{summary}</summary>{pictures}</details>")
     return "".join(parts)
-
-
-def _make_table(head, rows, texts, last_text=False):
-    """Makes a table whose first `texts` columns, and the last if asked, are text."""
-
-    def kind(column):
-        is_text = column < texts or (last_text and column == len(head) - 1)
-        return "" if is_text else ' class="n"'
-
-    top = "".join(f"<th{kind(i)}>{html.escape(name)}</th>" for i, name in enumerate(head))
-    lines = [
-        "<tr>" + "".join(f"<td{kind(i)}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    ]
-    return (
-        f'<div class="scroll"><table class="numbers"><thead><tr>{top}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _key(group: RunGroup):
-    name = html.escape(group.experiment)
-    return f'<span class="key" style="background: {group.color}"></span>{name}'
-
-
-def _format(spread, digits=2):
-    return "–" if spread is None else spread.format(digits)
-
-
-def _format_share(spread):
-    """Formats a fraction as a percentage."""
-    if spread is None:
-        return "–"
-    deviation = None if spread.deviation is None else 100 * spread.deviation
-    return spread._replace(mean=100 * spread.mean, deviation=deviation).format(1)

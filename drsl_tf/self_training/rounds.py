@@ -29,6 +29,7 @@ from drsl_tf import run_record
 from drsl_tf.losses import metric_learning
 from drsl_tf.replicated import ReplicatedFunction
 from drsl_tf.self_training import pseudo_labels
+from drsl_tf.self_training.label_tally import LabelTally
 from drsl_tf.self_training.thresholds import ConfidenceHistogram
 from drsl_tf.workers import Workers
 
@@ -153,10 +154,10 @@ class PseudoLabeler:
         thresholds = np.maximum(histogram.thresholds(portion), self._confidence_floor)
         # NumPy's logarithms differ in their last bit from one kind of processor to the next.
         thresholds = np.array(workers.ask_chief(thresholds.tolist))
-        tally = _Tally(model.num_classes)
+        tally = LabelTally(model.num_classes)
         self._select(model, domain, pairs, thresholds, partial, logits_path, tally, round_index)
         os.remove(logits_path)
-        tally = _Tally.from_counts(workers.sum(tally.counts))
+        tally = LabelTally.from_counts(workers.sum(tally.counts))
         class_names = domain.label_space.class_names
         if usage is not None:
             usage = dict(zip(class_names, workers.sum(usage).tolist()))
@@ -287,56 +288,3 @@ def _read_report_or_clear(directory, partial):
     with whole_files.explain_failures(partial):
         whole_files.make_folder(partial)
     return None
-
-
-class _Tally:
-    """Counts selected and right pixels, by the pseudo-label's class."""
-
-    def __init__(self, num_classes):
-        self._selected = np.zeros(num_classes, np.int64)
-        self._known = np.zeros(num_classes, np.int64)
-        self._right = np.zeros(num_classes, np.int64)
-        self._pixels = 0
-
-    @classmethod
-    def from_counts(cls, counts):
-        """Makes a tally from `counts` of another one, or from a sum of several."""
-        tally = cls((len(counts) - 1) // 3)
-        tally._pixels = int(counts[0])
-        tally._selected, tally._known, tally._right = np.split(counts[1:], 3)
-        return tally
-
-    @property
-    def counts(self):
-        """(1 + 3 C,) int64: all pixels, then by class those selected, known and right."""
-        return np.concatenate([[self._pixels], self._selected, self._known, self._right])
-
-    def add(self, label, truth):
-        self._pixels += label.size
-        self._selected += self._count(label)
-        if truth is not None:
-            known = np.where(truth == common.IGNORE_ID, common.IGNORE_ID, label)
-            self._known += self._count(known)
-            self._right += self._count(np.where(truth == label, known, common.IGNORE_ID))
-
-    def _count(self, label):
-        return np.bincount(label.reshape(-1), minlength=256)[: len(self._selected)]
-
-    def as_dict(self, class_names, histogram):
-        predicted = histogram.counts.sum(axis=1)
-        scored = self._known.sum() > 0
-        return {
-            "fraction": float(self._selected.sum() / self._pixels),
-            "accuracy": float(self._right.sum() / self._known.sum()) if scored else None,
-            "fractions": _divide(self._selected, predicted, class_names),
-            "accuracies": _divide(self._right, self._known, class_names) if scored else None,
-            "pixels": dict(zip(class_names, self._selected.tolist())),
-        }
-
-
-def _divide(parts, wholes, class_names):
-    """Gives part / whole by class name, None for an empty whole."""
-    return {
-        name: float(part / whole) if whole else None
-        for name, part, whole in zip(class_names, parts, wholes)
-    }

@@ -23,6 +23,7 @@ from drsl_tf.networks import segmentation_heads
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.training import checkpoint_files
+from drsl_tf.training import stages
 from drsl_tf.training import trainer
 from drsl_tf.training.schedule import Schedule
 from tests.drsl_tf.training.events import read_events
@@ -122,7 +123,7 @@ def recovered(roots, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("recovered")
     with pytest.MonkeyPatch.context() as patch:
         said = []
-        patch.setattr(trainer.logging, "warning", lambda text, *args: said.append(text % args))
+        patch.setattr(stages.logging, "warning", lambda text, *args: said.append(text % args))
         results = _run(roots, run_dir, [_spoil_round_1()], pseudo_labeler=_LABELER)
     return run_dir, results, "\n".join(said)
 
