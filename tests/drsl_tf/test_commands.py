@@ -96,7 +96,7 @@ _CALLS = {
         (["--run_dir=torn_results"], "cannot be read"),
         (["--run_dir=typed_config"], "small_cnn a value that it cannot take"),
         ([*_EVALUATE, "--gin_param=cityscapes.Cityscapes.max_pixels = 'few'"],
-          "max_pixels"),
+          "Cityscapes a value that it cannot take"),
         (["--run_dir=spoilt_weights"], "None of the checkpoints"),
         (["--run_dir=spoilt_weights", "--checkpoint=ckpt-1"], "cannot be read"),
         (["--run_dir=spoilt_index"], "None of the checkpoints"),
