@@ -50,8 +50,8 @@ class Arm:
 
 SETUPS: Dict[str, Setup] = {
     "streets": Setup(
-        "gin_configs/demo.gin",
-        "gin_configs/demo_cbst.gin",
+        "benchmarks/streets.gin",
+        "benchmarks/streets_cbst.gin",
         ("gta5.Gta5", "game/rendered.rendered_root"),
     ),
     "streets2camvid": Setup(

@@ -14,6 +14,7 @@ _TINY = [
     "camera/rendered.rendered_root.val_count = 1",
     "camera/rendered.rendered_root.size = (32, 64)",
     "CROP = (32, 64)",
+    "WEIGHTS = None",
     "SOURCE_STEPS = 2",
     "ROUNDS = 1",
     "STEPS_PER_ROUND = 1",
@@ -69,7 +70,7 @@ def test_runs_arms_and_does_nothing_twice(tmp_path):
     assert len(records.splitlines()) == 2
     assert os.path.getsize(stem.with_suffix(".png")) > 0
     # The command that is kept is the one that was run.
-    assert "python -m drsl_tf.train --gin_file=gin_configs/demo_cbst.gin" in records
+    assert "python -m drsl_tf.train --gin_file=benchmarks/streets_cbst.gin" in records
 
     again = _call(*arguments)
     assert again.returncode == 0, again.stderr[-3000:]
