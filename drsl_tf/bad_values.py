@@ -7,9 +7,9 @@ import re
 from typing import Iterator
 
 from data_pipelines.errors import UserError
+from drsl_tf.training import trainer
 
 _CALL = re.compile(r"In call to configurable '([^']+)'")
-_ROOT = "run"  # What comes from the training itself, rather than from a part, is a defect of ours.
 
 
 @contextlib.contextmanager
@@ -24,7 +24,8 @@ def explain_bad_values() -> Iterator[None]:
     except (TypeError, ValueError) as error:
         # gin adds a line for each call that the error came through, the innermost first.
         calls = _CALL.findall(str(error))
-        if isinstance(error, UserError) or not calls or calls[0] == _ROOT:
+        # What comes from the training itself, rather than from a part, is a defect of ours.
+        if isinstance(error, UserError) or not calls or calls[0] == trainer.run.__name__:
             raise
         reason = str(error).strip().splitlines()[0]
         raise UserError(

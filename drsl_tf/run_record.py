@@ -6,10 +6,12 @@ and reported on.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from typing import Any
 from typing import Dict
+from typing import Iterator
 from typing import Optional
 from typing import Sequence
 
@@ -40,7 +42,8 @@ def read_results(path: str) -> Dict[str, Any]:
             f"{os.path.abspath(path)} has the schema {content.get('schema')!r}, and this program "
             f"reads {SCHEMA}. Use the version that wrote it."
         )
-    try:
+    mend = "Put a copy of it back."
+    with _explaining(path, "not the record of a run", "a run writes", mend):
         _check(isinstance(content.get("experiment"), str), "experiment")
         _check(_is_whole(content.get("seed")), "seed")
         versions = content.get("versions")
@@ -51,11 +54,6 @@ def read_results(path: str) -> Dict[str, Any]:
             _check_stage(stage, f"stages[{place}]")
         rounds = [stage["round"] for stage in content["stages"]]
         _check(rounds == sorted(set(rounds)), "stages[].round")
-    except _EntryError as error:
-        raise UserError(
-            f"{os.path.abspath(path)} is not the record of a run: its entry {error} is missing or "
-            "no such value as a run writes. Put a copy of it back."
-        ) from error
     return content
 
 
@@ -72,19 +70,13 @@ def read_label_report(path: str) -> Dict[str, Any]:
         UserError: it cannot be read, or holds a value that no run writes.
     """
     mend = "Put a copy of it back, or start over with --fresh."
-    try:
+    what = "not the report of a round's pseudo-labels"
+    with _explaining(path, what, "a run writes", mend):
         content = files.read_json(path)
         _check(_is_whole(content.get("round")), "round")
         _check(_is_number(content.get("portion")), "portion")
         _check(isinstance(content.get("pixels"), dict), "pixels")
         _check_report(content, "report", None)
-    except UserError as error:
-        raise UserError(f"{error} {mend}") from error
-    except _EntryError as error:
-        raise UserError(
-            f"{os.path.abspath(path)} is not the report of a round's pseudo-labels: its entry "
-            f"{error} is missing or no such value as a run writes. {mend}"
-        ) from error
     return content
 
 
@@ -101,24 +93,18 @@ def read_evaluation(path: str) -> Dict[str, Any]:
         UserError: it cannot be read, or holds a value that no evaluation gives.
     """
     mend = "Run drsl_tf.evaluate again, or delete the file."
-    try:
+    with _explaining(path, "no evaluation", "an evaluation gives", mend):
         content = files.read_json(path)
         for key in ("target", "split"):
             _check(isinstance(content.get(key), str), key)
         for key in ("weights", "testing", "protocols"):
             _check(key in content, key)
         weights, testing = content["weights"], content["testing"]
-        _check(weights is None or isinstance(weights, str), "weights")
-        _check(weights is None or isinstance(testing, dict), "testing")
-        _check(weights is None or isinstance(testing.get("name"), str), "testing.name")
+        if weights is not None:
+            _check(isinstance(weights, str), "weights")
+            _check(isinstance(testing, dict), "testing")
+            _check(isinstance(testing.get("name"), str), "testing.name")
         _check_scores(content, "evaluation")
-    except UserError as error:
-        raise UserError(f"{error} {mend}") from error
-    except _EntryError as error:
-        raise UserError(
-            f"{os.path.abspath(path)} is no evaluation: its entry {error} is missing or no such "
-            f"value as an evaluation gives. {mend}"
-        ) from error
     return content
 
 
@@ -137,6 +123,20 @@ def find_best_round(stages: Sequence[Dict[str, Any]]) -> Optional[int]:
 
 class _EntryError(ValueError):
     """Names the entry that cannot be."""
+
+
+@contextlib.contextmanager
+def _explaining(path: str, what: str, writer: str, mend: str) -> Iterator[None]:
+    """Adds the mend to what is said of a file, and says which entry of it cannot be."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error} {mend}") from error
+    except _EntryError as error:
+        raise UserError(
+            f"{os.path.abspath(path)} is {what}: its entry {error} is missing or no such value as "
+            f"{writer}. {mend}"
+        ) from error
 
 
 def _check_stage(stage, name):

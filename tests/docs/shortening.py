@@ -71,19 +71,10 @@ for name in ('acdc', 'bdd100k', 'dark_zurich', 'idd'):
 _INSTANCES = """for file in data/cityscapes/gtFine/val/*/*_labelIds.png; do
 cp $file ${file/labelIds/instanceIds}
 done"""
-# Two folders as in own_data.md: binary masks, no masks for the second.
 _PHOTO_FOLDERS = """python -c "
-import os
-import numpy as np
-from PIL import Image
-rng = np.random.default_rng(0)
-for number in range(3):
-    for place in ('drawn/images/day one', 'drawn/masks/day one', 'real/images'):
-        os.makedirs('photos/' + place, exist_ok=True)
-        image = rng.integers(0, 255, (48, 96, 3), dtype=np.uint8)
-        mask = 255 * (image[..., 0] > 99).astype(np.uint8)
-        saved, ending = (mask, 'png') if 'masks' in place else (image, 'jpg')
-        Image.fromarray(saved).save(f'photos/{place}/{number}.{ending}')
+import pathlib
+from tests import photo_folders
+photo_folders.write_photos(pathlib.Path('photos'))
 " """
 _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
 

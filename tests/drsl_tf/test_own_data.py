@@ -14,6 +14,7 @@ from PIL import Image
 from data_pipelines import label_spaces
 from drsl_tf import inspection
 from drsl_tf.experiments import Experiment
+from tests import photo_folders
 from tests import python_imports
 
 with open(os.path.join(python_imports.ROOT, "docs", "own_data.md"), encoding="utf-8") as _file:
@@ -46,29 +47,6 @@ def _call(*arguments, cwd):
     return result.stdout
 
 
-def _write_photos(folder):
-    """Draws a bright square on a dark ground; masks hold 0 and 255."""
-    rng = np.random.default_rng(0)
-    for domain, count, suffix in (("drawn", 5, "png"), ("real", 3, "jpg")):
-        images = folder / "photos" / domain / "images" / "day one"
-        masks = folder / "photos" / domain / "masks" / "day one"
-        images.mkdir(parents=True)
-        if domain == "drawn":
-            masks.mkdir(parents=True)
-        for index in range(count):
-            height, width = (45, 60) if index else (60, 45)
-            mask = np.zeros((height, width), np.uint8)
-            top, left = rng.integers(0, 20, 2)
-            mask[top : top + 20, left : left + 20] = 255
-            image = np.clip(rng.normal(60, 20, (height, width, 3)), 0, 255)
-            image[mask == 255] += 100
-            Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(
-                images / f"{index}.{suffix}"
-            )
-            if domain == "drawn":
-                Image.fromarray(mask).save(masks / f"{index}.png")
-
-
 def test_declared_classes_go_through_the_reader_too(tmp_path):
     path = tmp_path / "declared.gin"
     path.write_text(_CONFIG + _DECLARED)
@@ -91,7 +69,7 @@ def test_a_warm_start_trains_the_rounds_alone(tmp_path):
 def workplace(tmp_path_factory):
     """A folder with photos, the configuration of the docs, and a shorter one."""
     folder = tmp_path_factory.mktemp("own")
-    _write_photos(folder)
+    photo_folders.write_photos(folder / "photos")
     (folder / "mine.gin").write_text(_CONFIG)
     description = _CONFIG.replace('include "folder.gin"', "")
     (folder / "short.gin").write_text(_OTHER_NETWORK + description + _SHORT)

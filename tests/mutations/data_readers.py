@@ -19,7 +19,7 @@ from tests.mutations import pictures
 from tests.mutations.reader import MAX_PIXELS
 from tests.mutations.reader import Reader
 from tests.mutations.reader import list_files
-from tests.mutations.reader import read_bytes
+from tests.mutations.reader import read_seeds
 
 
 def read_images(name: str, folder: str) -> Reader:
@@ -75,15 +75,14 @@ def read_records(folder: str) -> Reader:
             assert image.shape[:2] == label.shape
         return True
 
-    return Reader([(file, read_bytes(file)) for file in list_files(written)], read)
+    return Reader(read_seeds(list_files(written)), read)
 
 
 def read_class_list(folder: str) -> Reader:
     """Mapillary's own list of classes."""
     fixtures.write_mapillary(folder)
     path = os.path.join(folder, "config_v1.2.json")
-    with open(path, "rb") as file:
-        data = file.read()
+    seeds = read_seeds([path])
     reader = domains.find_reader("mapillary")
 
     def read(_):
@@ -91,7 +90,7 @@ def read_class_list(folder: str) -> Reader:
         assert len(table) == 66
         return True
 
-    return Reader([(path, data)], read)
+    return Reader(seeds, read)
 
 
 def read_split_list(folder: str) -> Reader:
@@ -131,13 +130,12 @@ def read_stamps(folder: str) -> Reader:
     domain = domains.find_reader("camvid")(root=folder)
     audit_stamp.write_stamp(folder, domain, "train", "0" * 64, [("a", "is empty")])
     path = next(entry.path for entry in os.scandir(folder) if entry.name.endswith(".json"))
-    with open(path, "rb") as file:
-        data = file.read()
+    seeds = read_seeds([path])
 
     def read(_):
         return audit_stamp.read_stamp(folder, domain, "train", "0" * 64) is not None
 
-    return Reader([(path, data)], read)
+    return Reader(seeds, read)
 
 
 def read_statistics(folder: str) -> Reader:
@@ -155,12 +153,11 @@ def read_statistics(folder: str) -> Reader:
         )
 
     count()
-    with open(path, "rb") as file:
-        data = file.read()
+    seeds = read_seeds([path])
 
     def read(_):
         calls.clear()
         assert count().shape == (1, 2)
         return not calls
 
-    return Reader([(path, data)], read)
+    return Reader(seeds, read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Callable
+from typing import Iterable
 from typing import List
 from typing import NamedTuple
 from typing import Tuple
@@ -29,7 +30,10 @@ def list_files(folder: str) -> List[str]:
     return sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
 
 
-def read_bytes(path: str) -> bytes:
-    """Reads a whole file."""
-    with open(path, "rb") as file:
-        return file.read()
+def read_seeds(paths: Iterable[str]) -> List[Tuple[str, bytes]]:
+    """Reads sound files whole, for `Reader.seeds`."""
+    seeds = []
+    for path in paths:
+        with open(path, "rb") as file:
+            seeds.append((path, file.read()))
+    return seeds

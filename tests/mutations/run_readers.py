@@ -35,7 +35,7 @@ from tests.mutations import pictures
 from tests.mutations.reader import MAX_PIXELS
 from tests.mutations.reader import Reader
 from tests.mutations.reader import list_files
-from tests.mutations.reader import read_bytes
+from tests.mutations.reader import read_seeds
 
 
 def read_prediction_inputs(folder: str) -> Reader:
@@ -81,7 +81,7 @@ def read_weight_files(folder: str) -> Reader:
     seeds = []
     for write in (lambda path: weight_files.save_weights(model, path), model.save_weights):
         write(path)
-        seeds.append((path, read_bytes(path)))
+        seeds += read_seeds([path])
 
     def read(path):
         weight_files.load_weights(model, path)
@@ -106,7 +106,7 @@ def read_npz_weights(folder: str) -> Reader:
     seeds = []
     for write in (np.savez, np.savez_compressed):
         write(path, **{name: array.astype(np.float32) for name, array in arrays.items()})
-        seeds.append((path, read_bytes(path)))
+        seeds += read_seeds([path])
 
     def read(path):
         mit_weights.load_published_mit(trunk, path)
@@ -127,7 +127,7 @@ def read_exported_model(format_name: str, folder: str) -> Reader:
         assert label.shape == (1, 32, 32)
         return True
 
-    return Reader([(file, read_bytes(file)) for file in files], read)
+    return Reader(read_seeds(files), read)
 
 
 def read_checkpoints(folder: str) -> Reader:
@@ -141,7 +141,7 @@ def read_checkpoints(folder: str) -> Reader:
         stored_weights.restore_weights(model, checkpoint)
         return True
 
-    return Reader([(file, read_bytes(file)) for file in files], read)
+    return Reader(read_seeds(files), read)
 
 
 def read_best_checkpoint(folder: str) -> Reader:
@@ -163,7 +163,7 @@ def read_best_checkpoint(folder: str) -> Reader:
         stored_weights.restore_weights(model, checkpoint)
         return True
 
-    return Reader([(path, read_bytes(path)) for path in [*paths, results.path]], read)
+    return Reader(read_seeds([*paths, results.path]), read)
 
 
 def read_evaluations(folder: str) -> Reader:
@@ -177,25 +177,21 @@ def read_evaluations(folder: str) -> Reader:
     }  # fmt: skip
     report = EvaluationReport(confusion, conftest.NAMES, header)
     path = report.write(os.path.join(run_dir, "evaluation", "last"))[0]
-
-    def read(_):
-        return "<html" in page.format_report([RunRecord(run_dir)])
-
-    return Reader([(path, read_bytes(path))], read)
+    return _read_by_report(run_dir, [path])
 
 
 def read_run_records(folder: str) -> Reader:
     """What the report reads of a run."""
     run_dir = conftest.make_run(folder, "run")
     names = ("results.json", "panels/index.json", "confusion/round_0.csv")
-    seeds = [
-        (os.path.join(run_dir, name), read_bytes(os.path.join(run_dir, name))) for name in names
-    ]
+    return _read_by_report(run_dir, [os.path.join(run_dir, name) for name in names])
 
+
+def _read_by_report(run_dir, paths):
     def read(_):
         return "<html" in page.format_report([RunRecord(run_dir)])
 
-    return Reader(seeds, read)
+    return Reader(read_seeds(paths), read)
 
 
 def read_label_reports(folder: str) -> Reader:
