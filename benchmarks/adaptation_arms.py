@@ -35,6 +35,7 @@ class Arm:
         gin_files: further configuration files.
         gin_params: further bindings.
         adapts: whether there are rounds; without, all steps go into the source stage.
+        takes_statistics: without rounds, whether it takes the target's batch statistics at the end.
         on_target: whether it trains on the target's labels in the source's place.
         module: a package that it needs, or "".
     """
@@ -44,6 +45,7 @@ class Arm:
     gin_files: Tuple[str, ...] = ()
     gin_params: Tuple[str, ...] = ()
     adapts: bool = True
+    takes_statistics: bool = False
     on_target: bool = False
     module: str = ""
 
@@ -69,6 +71,7 @@ _TRIPLET = "benchmarks/triplet.gin"
 _TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")
 _TEACHER_MODES = "models/mean_teacher_modes.gin"
 _MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"
+_TRAINING_STATISTICS = "trainer.run.target_statistics = None"
 
 ARMS: Dict[str, Arm] = {
     "source_only": Arm("source only", "cbst", adapts=False),
@@ -76,6 +79,23 @@ ARMS: Dict[str, Arm] = {
     "drsl": Arm("CBST + DML + SMA (DRSL, K = 3)", "drsl"),
     "oracle": Arm("trained on target labels", "cbst", adapts=False, on_target=True),
     "dml": Arm("CBST + DML", "drsl", gin_params=("model.DrslModel.sma_weight = 0.0",)),
+    "margin": Arm(
+        "CBST + margin over all pixels + SMA",
+        "drsl",
+        gin_params=(
+            "model.DrslModel.posterior_weight = 0.0",
+            "model.DrslModel.class_balance = False",
+        ),
+    ),
+    "adabn": Arm(
+        "source only, the target's batch statistics", "cbst", adapts=False, takes_statistics=True
+    ),
+    "cbst_source_bn": Arm(
+        "CBST, batch statistics of training", "cbst", gin_params=(_TRAINING_STATISTICS,)
+    ),
+    "drsl_source_bn": Arm(
+        "DRSL, batch statistics of training", "drsl", gin_params=(_TRAINING_STATISTICS,)
+    ),
     "drsl_k1": Arm("DRSL, K = 1", "drsl", gin_params=(_MODES.format(1),)),
     "drsl_k2": Arm("DRSL, K = 2", "drsl", gin_params=(_MODES.format(2),)),
     "drsl_k5": Arm("DRSL, K = 5", "drsl", gin_params=(_MODES.format(5),)),

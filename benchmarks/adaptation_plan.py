@@ -20,7 +20,7 @@ _SEED = "trainer.run.seed"
 # What a source stage does not read: it has no target, no round and no pseudo-labels.
 _AFTER_SOURCE = re.compile(
     r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|trainer\.run\.pseudo_labeler"
-    r"|rounds\.PseudoLabeler\..*|.*\.samples_per_mode"
+    r"|trainer\.run\.target_statistics|rounds\.PseudoLabeler\..*|.*\.samples_per_mode"
 )
 # Of these a source stage reads only whether they are 0: then the loss has one term less.
 _WEIGHTS_AFTER_SOURCE = re.compile(r".*\.(sma_weight|target_weight)")
@@ -63,6 +63,8 @@ class Plan:
         if not arm.adapts:
             scaled["SOURCE_STEPS"] += macros["ROUNDS"] * scaled["STEPS_PER_ROUND"]
             scaled["ROUNDS"] = 0
+            if arm.takes_statistics:  # A round without a step.
+                scaled.update(ROUNDS=1, STEPS_PER_ROUND=0)
         self.gin_params += [
             f"{name} = {value}" for name, value in scaled.items() if value != macros[name]
         ]

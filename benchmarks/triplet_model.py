@@ -23,7 +23,8 @@ class TripletModel(DrslModel):
         mining: "semihard" (F. Schroff et al., FaceNet, CVPR 2015) or "hard" (A. Hermans et al.,
             2017): which of TensorFlow Addons' two losses.
         pixels: pixels drawn in a domain, a step and a replica.
-        **settings: further arguments of `DrslModel`; `sma_weight` is 0.
+        **settings: further arguments of `DrslModel`; `sma_weight` and
+            `posterior_weight` are 0, and means are over pixels.
 
     Raises:
         UserError: `mining` is neither.
@@ -41,7 +42,15 @@ class TripletModel(DrslModel):
     ):
         if mining not in ("semihard", "hard"):
             raise UserError(f"TripletModel.mining is {mining!r}; choose 'semihard' or 'hard'.")
-        super().__init__(base, segmentation_head, multimodal_head, sma_weight=0.0, **settings)
+        super().__init__(
+            base,
+            segmentation_head,
+            multimodal_head,
+            sma_weight=0.0,
+            posterior_weight=0.0,
+            class_balance=False,
+            **settings,
+        )
         self._mining = mining
         self._pixels = pixels
 

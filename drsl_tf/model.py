@@ -12,11 +12,13 @@ from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf import inference
 from drsl_tf.gradient_update import GradientUpdate
-from drsl_tf.losses import metric_learning
-from drsl_tf.losses import mode_alignment
 from drsl_tf.losses import segmentation
+from drsl_tf.losses.mode_terms import ModeTerms
+from drsl_tf.losses.term_means import TermMeans
 
 _PROBE_SIZE = 64
+_BY_CLASS = ("dml_", "posterior_")
+"""How the terms begin whose means may be over classes."""
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -35,8 +37,8 @@ class DrslModel(keras.Model):
         L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
             + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
 
-    The terms are the paper's, margin and sigma RepMet's; their sum, weights and sampling are this
-    project's choices (`docs/method.md`).
+    The terms are the paper's, L_mce, margin and sigma RepMet's; their sum, weights, sampling and the
+    mean over classes are this project's choices (`docs/method.md`).
 
     Args:
         base: keras.Model from images to a dict of feature maps with the key "features".
@@ -44,11 +46,15 @@ class DrslModel(keras.Model):
         multimodal_head: a `MultimodalHead` from that dict to embeddings, or None.
         target_weight: weight of the cross-entropy on pseudo-labels.
         dml_weight: weight of the margin loss on distances to modes.
-        posterior_weight: weight of the cross-entropy on mode posteriors.
+        posterior_weight: weight of the cross-entropy on mode posteriors. It draws every mode of a
+            class to its pixels, the margin loss the nearest one alone, and so keeps modes in use.
         sma_weight: weight of stochastic mode alignment.
         margin: the margin alpha on squared distances, of unit-length vectors.
         sigma: width of the mode posteriors.
         samples_per_mode: most pixels that one mode aligns in one domain, a step and a replica.
+        class_balance: whether L_dml and L_mce are means over the classes present, of the mean over
+            each one's pixels; otherwise they are means over all pixels, most of which are road,
+            building and sky.
         seed: seed of the mode alignment's draws, together with the optimizer's step.
         name: the model's name.
     """
@@ -64,11 +70,12 @@ class DrslModel(keras.Model):
         *,
         target_weight: float = 1.0,
         dml_weight: float = 1.0,
-        posterior_weight: float = 0.0,
+        posterior_weight: float = 0.5,
         sma_weight: float = 0.1,
         margin: float = 0.5,
         sigma: float = 0.5,
         samples_per_mode: int = 64,
+        class_balance: bool = True,
         seed: int = 0,
         name: Optional[str] = "drsl_model",
     ):
@@ -84,6 +91,7 @@ class DrslModel(keras.Model):
             "margin": margin,
             "sigma": sigma,
             "samples_per_mode": samples_per_mode,
+            "class_balance": class_balance,
             "seed": seed,
         }
         self._term_weights = {
@@ -115,6 +123,13 @@ class DrslModel(keras.Model):
             outputs.get(common.EMBEDDING, outputs[common.LOGITS]).shape[1]
         )
         self.num_classes = int(outputs[common.LOGITS].shape[-1])
+        self._mode_terms = ModeTerms(
+            frozenset(self._term_weights), margin, sigma, samples_per_mode, class_balance
+        )
+        self._term_means = TermMeans([
+            self.num_classes if class_balance and name.startswith(_BY_CLASS) else 1
+            for name in self._term_weights
+        ])
         self.gradient_update = GradientUpdate()
 
     def call(self, inputs, training=None):
@@ -182,7 +197,7 @@ class DrslModel(keras.Model):
                 if len(parts) > 1:
                     divisors = tf.where(pixels >= 0, pixels, part_counts * len(parts))
                 # The one place where a loss is divided and weighted.
-                part_means = sums / tf.maximum(divisors, 1.0)
+                part_means = self._term_means.compute(sums, divisors)
                 part_loss = tf.reduce_sum(part_means * list(self._term_weights.values()))
                 scaled_loss = compat.scale_loss(self.optimizer, part_loss)
             part_gradients = tape.gradient(
@@ -202,7 +217,7 @@ class DrslModel(keras.Model):
 
         loss = tf.reduce_sum(means * list(self._term_weights.values()))
         values = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0))
-        present = tf.concat([[1.0], tf.cast(counts > 0, tf.float32)], axis=0)
+        present = tf.concat([[1.0], self._term_means.find_present(counts)], axis=0)
         results = {"gradient_norm": norm}
         for index, (name, metric) in enumerate(self._loss_metrics.items()):
             metric.update_state(values[index], sample_weight=present[index])
@@ -248,7 +263,7 @@ class DrslModel(keras.Model):
         return {"loss": loss}
 
     def _compute_part(self, part):
-        """Computes the sums and counts of every term, (terms,) float32 each."""
+        """Computes the sums and counts of every group of every term, (G,) float32 each."""
         source, target = part[common.SOURCE], part[common.TARGET]
 
         def join(get):
@@ -268,7 +283,7 @@ class DrslModel(keras.Model):
             weights=weights,
             mode_labels=join(lambda half: half.get(common.MODE_LABEL, half[common.LABEL])),
         )
-        return tf.stack(sums), tf.stack(counts)
+        return self._term_means.join(sums), self._term_means.join(counts)
 
     def _count_pixels(self, batch):
         """Counts the pixels that each term is a mean over; -1 for mode alignment: it has none."""
@@ -276,10 +291,18 @@ class DrslModel(keras.Model):
         for domain, half in batch.items():
             labels = half.get(common.MODE_LABEL, half[common.LABEL])
             size = -(-tf.shape(labels)[1:3] // self.embedding_stride)
-            sampled = _count_valid(segmentation.sample_labels(labels, size))
+            sampled = segmentation.sample_labels(labels, size)
+            if self._settings["class_balance"]:
+                classes = tf.range(self.num_classes)
+                sampled = tf.cast(
+                    tf.math.count_nonzero(tf.reshape(sampled, (-1, 1)) == classes, axis=0),
+                    tf.float32,
+                )
+            else:
+                sampled = _count_valid(sampled)
             counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
             counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = sampled
-        return tf.stack([counts.get(name, -1.0) for name in self._term_weights])
+        return self._term_means.join([counts.get(name, -1.0) for name in self._term_weights])
 
     def compute_loss_terms(
         self, outputs, labels, num_source, has_target=True, weights=None, mode_labels=None
@@ -296,7 +319,8 @@ class DrslModel(keras.Model):
             mode_labels: (B, H, W) int32, labels for the losses on the embedding; None is `labels`.
 
         Returns:
-            Two lists of float32 scalars, sums and counts, in the order of the terms.
+            Two lists, sums and counts, in the order of the terms: float32 scalars, or (C,) float32
+            for the terms whose mean is over classes.
         """
         logits = inference.upsample_logits(
             outputs[common.LOGITS], self.logits_stride, tf.shape(labels)[1:3]
@@ -326,27 +350,10 @@ class DrslModel(keras.Model):
             domain: (tf.reshape(embedding[part], (-1, dimension)), tf.reshape(labels[part], (-1,)))
             for domain, part in domains.items()
         }
-        terms = {}
-        for domain, (vectors, ids) in pixels.items():
-            distances = metric_learning.squared_distances(vectors, modes)
-            if f"dml_{domain}" in self._term_weights:
-                terms[f"dml_{domain}"] = metric_learning.mode_margin_loss(
-                    distances, ids, margin=self._settings["margin"]
-                )
-            if f"posterior_{domain}" in self._term_weights:
-                terms[f"posterior_{domain}"] = metric_learning.mode_posterior_loss(
-                    distances, ids, sigma=self._settings["sigma"]
-                )
-        if "sma" in self._term_weights and common.TARGET in domains:
-            step = tf.cast(self.optimizer.iterations, tf.int32)
-            terms["sma"] = mode_alignment.stochastic_mode_alignment_loss(
-                *pixels[common.SOURCE],
-                *pixels[common.TARGET],
-                modes,
-                samples_per_mode=self._settings["samples_per_mode"],
-                seed=tf.stack([self._settings["seed"], step]),
-            )
-        return terms
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        return self._mode_terms.compute(
+            pixels, modes, seed=tf.stack([self._settings["seed"], step])
+        )
 
     def get_config(self):
         """Gives what `from_config` rebuilds the model from, weights apart."""

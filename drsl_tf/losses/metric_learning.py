@@ -42,7 +42,7 @@ def squared_distances(embedding, modes):
     return tf.ensure_shape(distances, [None, modes.shape[0], modes.shape[1]])
 
 
-def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID):
+def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID, by_class=False):
     """Sums the hinge between a pixel's own class and the nearest other class (L_dml).
 
     L[p] = max(0, min_k D2[p, y_p, k] - min_{c != y_p, k} D2[p, c, k] + margin). The margin is in
@@ -55,9 +55,11 @@ def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID):
         labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
         margin: the hinge's margin alpha in squared distance; RepMet uses 0.5.
         ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        by_class: whether to sum and count the pixels of each class apart.
 
     Returns:
-        Two float32 scalars: the sum over the valid pixels and their number.
+        The sum over the valid pixels and their number: two float32 scalars, or two (C,) float32
+        tensors by class.
     """
     distances = tf.cast(distances, tf.float32)
     valid, labels = _split_labels(labels, ignore_id)
@@ -69,10 +71,10 @@ def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID):
     own = tf.reduce_min(tf.where(is_own, class_distances, largest), axis=1)
     others = tf.reduce_min(tf.where(is_own, largest, class_distances), axis=1)
     hinge = tf.nn.relu(own - others + margin)
-    return tf.reduce_sum(tf.where(valid, hinge, 0.0)), _count(valid)
+    return _sum_pixels(hinge, valid, is_own if by_class else None)
 
 
-def mode_posterior_loss(distances, labels, sigma=0.5, ignore_id=IGNORE_ID):
+def mode_posterior_loss(distances, labels, sigma=0.5, ignore_id=IGNORE_ID, by_class=False):
     """Sums the negative log posterior of the pixels' own classes (L_mce).
 
     L[p] = -log q[p, y_p], with q[p, c] = sum_k p[p, c, k] normalised over all (c, k), and
@@ -84,16 +86,17 @@ def mode_posterior_loss(distances, labels, sigma=0.5, ignore_id=IGNORE_ID):
         labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
         sigma: the standard deviation of a mode; RepMet uses 0.5.
         ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        by_class: whether to sum and count the pixels of each class apart.
 
     Returns:
-        Two float32 scalars: the sum over the valid pixels and their number.
+        The sum over the valid pixels and their number: two float32 scalars, or two (C,) float32
+        tensors by class.
     """
     valid, labels = _split_labels(labels, ignore_id)
     # q is the softmax over the classes of log sum_k p, so the fused kernel serves.
-    pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=labels, logits=_class_log_sums(distances, sigma)
-    )
-    return tf.reduce_sum(tf.where(valid, pixel_loss, 0.0)), _count(valid)
+    scores = _class_log_sums(distances, sigma)
+    pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=scores)
+    return _sum_pixels(pixel_loss, valid, _own_class_mask(scores, labels) if by_class else None)
 
 
 def class_scores(distances, sigma=0.5, reduce="max"):
@@ -147,9 +150,20 @@ def _split_labels(labels, ignore_id):
     return valid, tf.where(valid, labels, 0)
 
 
-def _count(valid):
-    """Counts in integers, as float32 sums of ones stall at 2**24; returns float32."""
-    return tf.cast(tf.math.count_nonzero(valid), tf.float32)
+def _sum_pixels(pixel_loss, valid, is_own):
+    """Sums and counts the valid pixels: altogether, or by class where `is_own` (N, C) says which.
+
+    Counts in integers, as float32 sums of ones stall at 2**24.
+    """
+    pixel_loss = tf.where(valid, pixel_loss, 0.0)
+    if is_own is None:
+        return tf.reduce_sum(pixel_loss), tf.cast(tf.math.count_nonzero(valid), tf.float32)
+    sums = tf.linalg.matvec(tf.cast(is_own, tf.float32), pixel_loss, transpose_a=True)
+    # A label that is no class at all belongs to no sum: its loss goes to every class, loudly.
+    has_class = tf.reduce_any(is_own, axis=1)
+    sums += tf.reduce_sum(tf.where(has_class, 0.0, pixel_loss))
+    counts = tf.math.count_nonzero(tf.logical_and(is_own, valid[:, tf.newaxis]), axis=0)
+    return sums, tf.cast(counts, tf.float32)
 
 
 def _own_class_mask(class_values, labels):

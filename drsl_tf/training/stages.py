@@ -18,6 +18,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.target_statistics import TargetStatistics
 from drsl_tf.training import stored_weights
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
@@ -43,6 +44,7 @@ class Trainer:
         model: a compiled `DrslModel`, slots of its optimizer created.
         strategy: where to run.
         pseudo_labeler: selects the pseudo-labels.
+        target_statistics: takes the target's batch statistics around every round, or None.
         inference_size: (height, width) of whole target images, or None.
         inference_batch: images at once in inference.
         results: the run's record.
@@ -61,6 +63,7 @@ class Trainer:
         model,
         strategy: tf.distribute.Strategy,
         pseudo_labeler: PseudoLabeler,
+        target_statistics: Optional[TargetStatistics],
         inference_size: Optional[Tuple[int, int]],
         inference_batch: int,
         results: ResultsFile,
@@ -75,6 +78,7 @@ class Trainer:
         self._model = model
         self._strategy = strategy
         self._pseudo_labeler = pseudo_labeler
+        self._target_statistics = target_statistics
         self._inference: Dict[str, Any] = {"size": inference_size, "batch_size": inference_batch}
         self._results = results
         self._figure = figure
@@ -180,6 +184,11 @@ class Trainer:
 
     def _run_stage(self, round_index):
         target, report = None, None
+        if round_index == 1 and int(self._step) == 0 and self._target_statistics is not None:
+            self._take_statistics(round_index)
+            self._model.adopt_weights()
+            with self._preemption.held():
+                self._checkpoints.save()
         if round_index and self._model.labels_online:
             target = self._data.make_unlabelled_target_stream()
         elif round_index:
@@ -249,10 +258,26 @@ class Trainer:
             spoilt = self._checkpoints.list_non_finite()
             if spoilt:
                 raise self._loop.make_error(done - 1, [f"the variable {n}" for n in spoilt[:1]])
+            if done == steps and int(self._round) and self._target_statistics is not None:
+                self._take_statistics(int(self._round))
             self._count_seconds()
             self._checkpoints.save()
         if stop:
             self._preemption.stop()
+
+    def _take_statistics(self, round_index):
+        """Gives batch normalisation the target's statistics.
+
+        They depend on the weights alone, so a run broken off here does it again, and alike.
+        """
+        self._target_statistics.update(
+            self._model,
+            self._strategy,
+            self._data.target,
+            self._data.target_pairs,
+            size=self._inference["size"],
+            title=f"round {round_index}: batch statistics",
+        )
 
     def _count_seconds(self):
         now = time.monotonic()

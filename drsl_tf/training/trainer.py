@@ -14,6 +14,7 @@ import tensorflow as tf
 from data_pipelines.adaptation import AdaptationData
 from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.target_statistics import TargetStatistics
 from drsl_tf.training.loop import TrainingLoop
 from drsl_tf.training.monitoring import make_callbacks
 from drsl_tf.training.results import ResultsFile
@@ -35,6 +36,7 @@ def run(
     initial_run: Optional[str] = None,
     gradient_update: Optional[GradientUpdate] = None,
     pseudo_labeler: Optional[PseudoLabeler] = None,
+    target_statistics: Optional[TargetStatistics] = None,
     inference_size: Optional[Tuple[int, int]] = None,
     inference_batch: int = 4,
     seed: int = 0,
@@ -65,6 +67,8 @@ def run(
         gradient_update: what happens to gradients before the optimizer gets them; None is
             `GradientUpdate()`, which leaves them as they are.
         pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
+        target_statistics: takes batch normalisation's statistics anew over the target, before the
+            first round and after every one; None leaves those of training.
         inference_size: (height, width) at which the network sees whole target images; None is
             each image's own.
         inference_batch: images at once in pseudo-labelling and scoring.
@@ -122,6 +126,7 @@ def run(
         model=model,
         strategy=strategy,
         pseudo_labeler=pseudo_labeler or PseudoLabeler(),
+        target_statistics=target_statistics,
         inference_size=inference_size,
         inference_batch=inference_batch,
         results=ResultsFile(

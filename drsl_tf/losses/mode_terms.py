@@ -1,0 +1,60 @@
+"""The loss terms on the embedding of one batch: margin, posterior, and mode alignment."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from drsl_tf import common
+from drsl_tf.losses import metric_learning
+from drsl_tf.losses import mode_alignment
+
+
+@dataclasses.dataclass(frozen=True)
+class ModeTerms:
+    """Computes the terms that a model asks for.
+
+    Attributes:
+        names: which ones: "dml_" and "posterior_" with "source" or "target", and "sma".
+        margin: the margin alpha on squared distances.
+        sigma: width of the mode posteriors.
+        samples_per_mode: most pixels that one mode aligns in one domain.
+        by_class: whether margin and posterior losses come a class at a time.
+    """
+
+    names: frozenset
+    margin: float
+    sigma: float
+    samples_per_mode: int
+    by_class: bool
+
+    def compute(self, pixels, modes, seed):
+        """Computes the terms.
+
+        Args:
+            pixels: by domain, an embedding (N, d) float32 of unit vectors and its labels (N,) int32.
+            modes: (C, K, d) float32 of unit vectors.
+            seed: (2,) int32, of the alignment's draws.
+
+        Returns:
+            By name, a sum and a count: float32 scalars, or (C,) where they come by class.
+        """
+        terms = {}
+        for domain, (vectors, ids) in pixels.items():
+            distances = metric_learning.squared_distances(vectors, modes)
+            if f"dml_{domain}" in self.names:
+                terms[f"dml_{domain}"] = metric_learning.mode_margin_loss(
+                    distances, ids, margin=self.margin, by_class=self.by_class
+                )
+            if f"posterior_{domain}" in self.names:
+                terms[f"posterior_{domain}"] = metric_learning.mode_posterior_loss(
+                    distances, ids, sigma=self.sigma, by_class=self.by_class
+                )
+        if "sma" in self.names and common.TARGET in pixels:
+            terms["sma"] = mode_alignment.stochastic_mode_alignment_loss(
+                *pixels[common.SOURCE],
+                *pixels[common.TARGET],
+                modes,
+                samples_per_mode=self.samples_per_mode,
+                seed=seed,
+            )
+        return terms

@@ -1,0 +1,69 @@
+"""Means of loss terms: over pixels, or over classes of the mean over each class's pixels."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+class TermMeans:
+    """Turns the sums and counts of several terms into one mean a term.
+
+    A term has one group, all its pixels, or one group a class. Its mean is the mean over its groups
+    of sum / count; groups without a pixel take no part. Sums and counts add up over replicas and
+    over parts of a batch, and so every mean is that of the whole batch.
+
+    Args:
+        groups: how many groups each term has.
+    """
+
+    def __init__(self, groups: Sequence[int]):
+        self._groups = tuple(groups)
+        terms = np.repeat(np.arange(len(self._groups)), self._groups)
+        # A product with a matrix of zeros and ones adds up in the same order on every device.
+        self._members = np.equal.outer(np.arange(len(self._groups)), terms).astype(np.float32)
+
+    def join(self, values):
+        """Puts the groups of all terms in one row.
+
+        Args:
+            values: one float32 tensor a term, a scalar or (groups,); a scalar of a term of several
+                groups stands for each of them.
+
+        Returns:
+            (G,) float32, G groups altogether.
+        """
+        return tf.concat(
+            [
+                tf.broadcast_to(tf.reshape(value, [-1]), [groups])
+                for value, groups in zip(values, self._groups)
+            ],
+            axis=0,
+        )
+
+    def compute(self, sums, counts):
+        """Computes the means.
+
+        Args:
+            sums: (G,) float32, from `join`.
+            counts: (G,) float32, what each sum is divided by: those of the whole batch.
+
+        Returns:
+            (terms,) float32; 0 for a term without a pixel.
+        """
+        present = tf.reduce_sum(self._members * tf.cast(counts > 0, tf.float32), axis=1)
+        means = tf.reduce_sum(self._members * (sums / tf.maximum(counts, 1.0)), axis=1)
+        return means / tf.maximum(present, 1.0)
+
+    def find_present(self, counts):
+        """Tells which terms have a pixel.
+
+        Args:
+            counts: (G,) float32.
+
+        Returns:
+            (terms,) float32: 1 or 0.
+        """
+        return tf.reduce_max(self._members * tf.cast(counts > 0, tf.float32), axis=1)

@@ -1,0 +1,162 @@
+"""Batch normalisation's statistics, taken anew over images of the target."""
+
+from __future__ import annotations
+
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from data_pipelines import images as image_batches
+from data_pipelines import progress
+from data_pipelines.domain import Domain
+from data_pipelines.domain import Pair
+from data_pipelines.errors import UserError
+from drsl_tf import inference
+
+
+class TargetStatistics:
+    """Replaces the running means and variances of batch normalisation by those of the target.
+
+    Training leaves running statistics of source images, or of both domains mixed, while whole
+    target images are what the network labels and is scored on. Taken anew over the target alone
+    they undo much of the shift between the domains (AdaBN: Y. Li et al., "Revisiting Batch
+    Normalization for Practical Domain Adaptation", 2017). To do so after every round, so that each
+    round's labels come from such a network, is this project's choice.
+
+    No label is read and no weight moves. Layers that do not train keep their statistics, so this
+    changes nothing in a network of frozen batch normalisation. What comes out depends on the
+    weights and the images alone: every replica and every machine sees all of them.
+
+    Args:
+        images: how many training images of the target, evenly spaced over its list; 0 is all.
+        batch_size: images whose statistics are taken at once; each layer sees its inputs
+            normalised by those of the batch, as in training.
+    """
+
+    def __init__(self, *, images: int = 200, batch_size: int = 8):
+        if images < 0 or batch_size < 1:
+            raise UserError(
+                f"TargetStatistics.images is {images} and batch_size {batch_size}; they must be "
+                "at least 0 and at least 1."
+            )
+        self._images = images
+        self._batch_size = batch_size
+
+    def choose(self, pairs: Sequence[Pair]) -> List[Pair]:
+        """Chooses the images.
+
+        Args:
+            pairs: the target's training images.
+
+        Returns:
+            Some of them, in their order.
+        """
+        count = min(self._images or len(pairs), len(pairs))
+        return [pairs[place * len(pairs) // count] for place in range(count)]
+
+    def update(
+        self,
+        model,
+        strategy: tf.distribute.Strategy,
+        domain: Domain,
+        pairs: Sequence[Pair],
+        *,
+        size: Optional[Tuple[int, int]] = None,
+        title: str = "batch statistics",
+    ) -> None:
+        """Takes the statistics of the target and stores them in the model.
+
+        With m_i and v_i the mean and variance of batch i, the mean is that of the m_i, and the
+        variance mean(v_i + m_i^2) - mean(m_i)^2, as if all batches were one; a batch counts by its
+        number of images.
+
+        Args:
+            model: a built `DrslModel`.
+            strategy: where its variables live.
+            domain: the target.
+            pairs: its training images.
+            size: (height, width) at which the network sees the images; None keeps each one's own.
+            title: what the progress bar says.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        layers = find_batch_norms(model)
+        if not layers:
+            logging.info("No batch normalisation trains: its statistics stay as they are.")
+            return
+        chosen = self.choose(pairs)
+        measure = tf.function(
+            lambda images: strategy.run(lambda x: _measure(model, layers, x), args=(images,)),
+            reduce_retracing=True,
+        )
+        total, sums = 0, None
+        batches = image_batches.iterate_image_batches(
+            chosen, domain.read_image, size=size, batch_size=self._batch_size
+        )
+        with progress.make_progress_bar(len(chosen), title, "image") as bar:
+            for batch in batches:
+                count = len(batch.pairs)
+                moments = [
+                    np.float64(strategy.experimental_local_results(value)[0])
+                    for value in measure(tf.constant(batch.images))
+                ]
+                moments = [count * value for value in moments]
+                sums = moments if sums is None else [a + b for a, b in zip(sums, moments)]
+                total += count
+                bar.update(count)
+        means, squares = sums[: len(layers)], sums[len(layers) :]
+        means = [value / total for value in means]
+        variances = [value / total - mean**2 for value, mean in zip(squares, means)]
+        store = tf.function(
+            lambda values: strategy.run(lambda x: _store(layers, x), args=(values,))
+        )
+        store([tf.constant(value, tf.float32) for value in (*means, *variances)])
+
+
+def find_batch_norms(model) -> List[keras.layers.BatchNormalization]:
+    """Finds the batch normalisations whose statistics training moves.
+
+    Args:
+        model: any Keras model.
+
+    Returns:
+        The layers, nested ones too.
+    """
+    # pylint: disable-next=protected-access
+    layers = model._flatten_layers(recursive=True, include_self=False)
+    found = {
+        id(layer): layer
+        for layer in layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    }
+    return list(found.values())
+
+
+def _measure(model, layers, images):
+    """Gives every layer's batch means, then the batch means of its inputs' squares."""
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+        # From 0 the step to the batch's statistics is exact: x - (x - y) is not always y.
+        layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
+        layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
+    model(inference.pad_images(images), training=True)
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum
+    means = [tf.convert_to_tensor(layer.moving_mean) for layer in layers]
+    variances = [tf.convert_to_tensor(layer.moving_variance) for layer in layers]
+    return [*means, *(v + tf.square(m) for v, m in zip(variances, means))]
+
+
+def _store(layers, values):
+    """Assigns the means, then the variances."""
+    for layer, mean, variance in zip(layers, values[: len(layers)], values[len(layers) :]):
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
