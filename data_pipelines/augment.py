@@ -107,7 +107,7 @@ class Augmenter:
         image = tf.cond(
             unchanged,
             lambda: tf.cast(image, tf.float32),
-            lambda: tf.image.resize(image, inner, antialias=True),
+            lambda: _resize(image, window, inner),
         )
         label = tf.cond(
             unchanged,
@@ -132,18 +132,62 @@ class Augmenter:
         seeds = tf.unstack(tf.random.split(seed, num=5))
         image = tf.clip_by_value(image / 255.0, 0.0, 1.0)
         if self._gamma != (1.0, 1.0):
-            image = tf.pow(image, tf.random.stateless_uniform((), seeds[0], *self._gamma))
+            # Vectorised, unlike tf.pow; the logarithm of 0 gives 0 again.
+            exponent = tf.random.stateless_uniform((), seeds[0], *self._gamma)
+            image = tf.exp(exponent * tf.math.log(image))
         if self._brightness:
             image = tf.image.stateless_random_brightness(image, self._brightness, seeds[1])
         if self._contrast != (1.0, 1.0):
             # TensorFlow's own draw refuses low == high.
             factor = tf.random.stateless_uniform((), seeds[2], *self._contrast)
             image = tf.image.adjust_contrast(image, factor)
-        if self._saturation != (1.0, 1.0):
-            factor = tf.random.stateless_uniform((), seeds[3], *self._saturation)
-            image = tf.image.adjust_saturation(tf.clip_by_value(image, 0.0, 1.0), factor)
-        if self._hue:
-            image = tf.image.stateless_random_hue(
-                tf.clip_by_value(image, 0.0, 1.0), self._hue, seeds[4]
+        if self._hue or self._saturation != (1.0, 1.0):
+            image = _adjust_hue_and_saturation(
+                tf.clip_by_value(image, 0.0, 1.0),
+                tf.random.stateless_uniform((), seeds[4], -self._hue, self._hue),
+                tf.random.stateless_uniform((), seeds[3], *self._saturation),
             )
         return tf.clip_by_value(image, 0.0, 1.0) * 255.0
+
+
+def _resize(image, window, inner):
+    """Resizes an image (*window, 3) to `inner`, bilinear; pixels that shrink are averaged.
+
+    Averaging costs three times as much, and makes no difference where no side shrinks.
+    """
+    return tf.cond(
+        tf.reduce_any(inner < window),
+        lambda: tf.image.resize(image, inner, antialias=True),
+        lambda: tf.image.resize(image, inner),
+    )
+
+
+def _adjust_hue_and_saturation(image, hue, factor):
+    """Turns the hue and multiplies the saturation in HSV, to 1 at most, as tf.image does.
+
+    Both at once, and in a third of the time of tf.image's two operators, which go pixel by pixel.
+    With V the largest channel, C the spread of the channels and h the hue in sixths of the circle,
+    channel n in (5, 3, 1) is V - C clip(min(k, 4 - k), 0, 1) at k = (n + h) mod 6.
+
+    Args:
+        image: (H, W, 3) float32 in [0, 1].
+        hue: float32 scalar, in circles.
+        factor: float32 scalar, at least 0.
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+    """
+    # Operations on planes are vectorised; on three neighbouring channels they are not.
+    planes = tf.transpose(image, (2, 0, 1))
+    red, green, blue = tf.unstack(planes)
+    value = tf.reduce_max(planes, axis=0)
+    spread = value - tf.reduce_min(planes, axis=0)
+    is_red, is_green = tf.equal(value, red), tf.equal(value, green)
+    angle = tf.where(is_red, green - blue, tf.where(is_green, blue - red, red - green))
+    angle /= tf.maximum(spread, 1e-12)
+    angle += tf.where(is_red, 0.0, tf.where(is_green, 2.0, 4.0)) + 6.0 * hue
+    spread = tf.minimum(spread * factor, value)
+    angle += tf.constant([5.0, 3.0, 1.0])[:, tf.newaxis, tf.newaxis]
+    angle -= 6.0 * tf.floor(angle / 6.0)
+    planes = value - spread * tf.clip_by_value(tf.minimum(angle, 4.0 - angle), 0.0, 1.0)
+    return tf.transpose(planes, (1, 2, 0))

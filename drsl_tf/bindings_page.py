@@ -57,7 +57,13 @@ SECTIONS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
             "drsl_tf.networks.multimodal_head.MultimodalHead",
         ),
     ),
-    ("Pseudo-labels", ("drsl_tf.self_training.rounds.PseudoLabeler",)),
+    (
+        "Pseudo-labels",
+        (
+            "drsl_tf.self_training.rounds.PseudoLabeler",
+            "drsl_tf.self_training.target_statistics.TargetStatistics",
+        ),
+    ),
     (
         "Optimization",
         (

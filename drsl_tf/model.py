@@ -37,8 +37,8 @@ class DrslModel(keras.Model):
         L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
             + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
 
-    The terms are the paper's, L_mce, margin and sigma RepMet's; their sum, weights, sampling and the
-    mean over classes are this project's choices (`docs/method.md`).
+    The terms are the paper's, L_mce, margin and sigma RepMet's; their sum, weights, sampling and
+    the mean over classes are this project's choices (`docs/method.md`).
 
     Args:
         base: keras.Model from images to a dict of feature maps with the key "features".
@@ -126,10 +126,12 @@ class DrslModel(keras.Model):
         self._mode_terms = ModeTerms(
             frozenset(self._term_weights), margin, sigma, samples_per_mode, class_balance
         )
-        self._term_means = TermMeans([
-            self.num_classes if class_balance and name.startswith(_BY_CLASS) else 1
-            for name in self._term_weights
-        ])
+        self._term_means = TermMeans(
+            [
+                self.num_classes if class_balance and name.startswith(_BY_CLASS) else 1
+                for name in self._term_weights
+            ]
+        )
         self.gradient_update = GradientUpdate()
 
     def call(self, inputs, training=None):

@@ -31,7 +31,7 @@ class ModeTerms:
         """Computes the terms.
 
         Args:
-            pixels: by domain, an embedding (N, d) float32 of unit vectors and its labels (N,) int32.
+            pixels: by domain, an embedding (N, d) float32 of unit vectors and labels (N,) int32.
             modes: (C, K, d) float32 of unit vectors.
             seed: (2,) int32, of the alignment's draws.
 

@@ -68,7 +68,7 @@ class TargetStatistics:
         pairs: Sequence[Pair],
         *,
         size: Optional[Tuple[int, int]] = None,
-        title: str = "batch statistics",
+        title: str = "statistics",
     ) -> None:
         """Takes the statistics of the target and stores them in the model.
 

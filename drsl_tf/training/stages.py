@@ -276,7 +276,7 @@ class Trainer:
             self._data.target,
             self._data.target_pairs,
             size=self._inference["size"],
-            title=f"round {round_index}: batch statistics",
+            title=f"round {round_index}: statistics",
         )
 
     def _count_seconds(self):

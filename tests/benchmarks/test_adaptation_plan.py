@@ -30,7 +30,9 @@ def test_every_arm_is_a_valid_configuration_of_equal_steps(setup, arm, tmp_path)
     macros = {name: ast.literal_eval(_read(plan)[name]) for name in names}
     steps = macros["SOURCE_STEPS"] + macros["ROUNDS"] * macros["STEPS_PER_ROUND"]
     assert steps == plan.steps == _make(setup, "drsl", tmp_path).steps
-    assert (macros["ROUNDS"] > 0) == adaptation_arms.ARMS[arm].adapts
+    adapts = adaptation_arms.ARMS[arm].adapts
+    assert (macros["ROUNDS"] * macros["STEPS_PER_ROUND"] > 0) == adapts
+    assert (macros["ROUNDS"] > 0) == (adapts or adaptation_arms.ARMS[arm].takes_statistics)
 
 
 @pytest.mark.parametrize("setup", adaptation_arms.SETUPS)

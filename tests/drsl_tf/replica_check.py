@@ -6,6 +6,7 @@ from tests.drsl_tf import gradient_update_check
 from tests.drsl_tf import online_model_check
 from tests.drsl_tf import replicas
 from tests.drsl_tf import run_check
+from tests.drsl_tf import statistics_check
 from tests.drsl_tf import toys
 
 
@@ -36,6 +37,7 @@ def check(one, many):
 def main(count):
     """Runs every check on so many devices; prints differences, fails where one is too large."""
     one, many = replicas.make_strategies(count)
-    for checks in (check, gradient_update_check.check, online_model_check.check, run_check.check):
-        checks(one, many)
+    modules = (gradient_update_check, online_model_check, statistics_check, run_check)
+    for compare in (check, *(module.check for module in modules)):
+        compare(one, many)
     print(f"done on {count} devices")

@@ -7,8 +7,17 @@ import tensorflow as tf
 
 from drsl_tf import compat
 from tests.drsl_tf import toys
+from tests.drsl_tf.losses import naive
 
-_TERMS = {"ce_source", "ce_target", "dml_source", "dml_target", "sma"}
+_TERMS = {
+    "ce_source",
+    "ce_target",
+    "dml_source",
+    "dml_target",
+    "posterior_source",
+    "posterior_target",
+    "sma",
+}
 
 
 def _train(model, batch):
@@ -53,6 +62,25 @@ def test_cross_entropy_is_a_mean_over_valid_pixels():
     picked = np.take_along_axis(logits, np.minimum(label, 4)[..., np.newaxis], -1)[..., 0]
     expected = -picked[label != 255].mean()
     np.testing.assert_allclose(_train(model, batch)["ce_source"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("class_balance", [False, True])
+def test_mode_losses_are_means_over_pixels_or_over_classes(class_balance):
+    model = toys.make_model(class_balance=class_balance, batch_norm_training=False)
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
+    batch = toys.make_batch()
+    embedding = model(batch["source"]["image"])["embedding"].numpy().reshape(-1, 8)
+    label = batch["source"]["label"].numpy()[:, 4::8, 4::8].reshape(-1)
+    distances = naive.squared_distances(embedding, model.multimodal_head.modes.numpy())
+    classes = [c for c in range(toys.NUM_CLASSES) if (label == c).any()]
+    groups = [[c] for c in classes] if class_balance else [classes]
+    means = []
+    for group in groups:
+        kept = np.where(np.isin(label, group), label, 255)
+        total, count, _ = naive.mode_margin_loss(distances, kept, 0.5)
+        means.append(total / count)
+    logs = _train(model, batch)
+    np.testing.assert_allclose(logs["dml_source"], np.mean(means), rtol=1e-4)
 
 
 def test_the_source_stage_has_no_target_terms():

@@ -189,6 +189,27 @@ LOSSES = [metric_learning.mode_margin_loss, metric_learning.mode_posterior_loss]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("case", CASES)
+def test_sums_by_class_are_the_sums_of_each_class_alone(case, loss):
+    embedding, modes, labels = _draw_case(*case)
+    distances = metric_learning.squared_distances(embedding, modes)
+    sums, counts = loss(distances, labels, by_class=True)
+    assert sums.shape == counts.shape == (modes.shape[0],)
+    for c in range(modes.shape[0]):
+        total, count = loss(distances, np.where(labels == c, c, 255))
+        np.testing.assert_allclose(sums[c], total, rtol=1e-5, atol=1e-6)
+        assert float(counts[c]) == float(count)
+
+
+def test_a_label_beyond_the_classes_is_loud_by_class_too():
+    embedding, modes, labels = _draw_case(4, 3, 8)
+    labels[0] = 200
+    distances = metric_learning.squared_distances(embedding, modes)
+    sums, _ = metric_learning.mode_margin_loss(distances, labels, by_class=True)
+    assert (sums.numpy() > 1e30).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_permuted_modes_of_a_class_change_nothing(loss):
     embedding, modes, labels = _draw_case(4, 3, 8)
     permuted = np.stack([mode[[2, 0, 1]] for mode in modes])

@@ -26,6 +26,7 @@ _MOMENTS = (
     ("source stage: training", "steps", 9),
     ("source stage: training", "checkpoint", 0.0),
     ("round 0: scoring", "begin", 0.4),
+    ("round 1: statistics", "begin", 0.8),
     ("round 1: predicting", "begin", 0.8),
     ("round 1: labelling", "begin", 0.1),
     ("round 1: training", "steps", 9),

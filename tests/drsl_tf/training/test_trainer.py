@@ -23,6 +23,7 @@ from drsl_tf.networks import backbones
 from drsl_tf.networks import multimodal_head
 from drsl_tf.networks import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.target_statistics import TargetStatistics
 from drsl_tf.training import checkpoint_files
 from drsl_tf.training import stored_weights
 from drsl_tf.training import trainer
@@ -72,13 +73,15 @@ def _build_model(label_space):
     return DrslModel(base, segmentation_heads.LinearHead(num_classes), head)
 
 
-def _run(roots, run_dir, callbacks=(), rounds=2, **options):
+def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
     keep = _Keep()
     results = trainer.run(
         run_dir=str(run_dir),
         experiment="test",
         data=streets.make_data(roots, scale=(0.8, 1.2)),
-        schedule=Schedule(source_steps=5, rounds=rounds, steps_per_round=3, checkpoint_every=2),
+        schedule=Schedule(
+            source_steps=5, rounds=rounds, steps_per_round=adaptation_steps, checkpoint_every=2
+        ),
         build_model=_build_model,
         optimizer=lambda: keras.optimizers.Adam(1e-3),
         callbacks=[keep, *callbacks],
@@ -192,6 +195,29 @@ def test_a_broken_run_resumes_to_the_same_end(finished, roots, tmp_path):
         assert stage["iou"] == pytest.approx(other["iou"], abs=0.5)
     for array, other in zip(model.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(array, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("rounds, steps", [(2, 3), (1, 0)])
+def test_the_last_and_best_weights_have_the_targets_statistics(roots, tmp_path, rounds, steps):
+    results, model = _run(
+        roots,
+        tmp_path,
+        rounds=rounds,
+        adaptation_steps=steps,
+        target_statistics=TargetStatistics(),
+    )
+    assert len(results.stages) == rounds + 1
+    reader = tf.train.load_checkpoint(stored_weights.find_checkpoint(str(tmp_path)))
+    for index, variable in enumerate(model.variables):
+        stored = reader.get_tensor(f"model/{index:04d}/.ATTRIBUTES/VARIABLE_VALUE")
+        np.testing.assert_array_equal(stored, compat.as_tf_variable(variable).numpy())
+    target = streets.make_data(roots).target
+    twin = _build_model(target.label_space)
+    twin.set_weights(model.get_weights())
+    strategy = tf.distribute.get_strategy()
+    TargetStatistics().update(twin, strategy, target, target.list_pairs("train"))
+    for array, other in zip(model.get_weights(), twin.get_weights()):
+        np.testing.assert_array_equal(array, other)
 
 
 def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
