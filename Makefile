@@ -11,7 +11,9 @@ OLD_LINE = constraints/tensorflow-2.15.txt
 NEW_LINE = constraints/tensorflow-2.21.txt
 LINE = $(shell $(PYTHON) -c 'import sys; print("$(OLD_LINE)" if sys.version_info < (3, 12) else "$(NEW_LINE)")')
 
-.PHONY: demo test test-next lint types build-files wheel
+REDUCED = runs/benchmark/reduced
+
+.PHONY: demo reduced-benchmarks test test-next lint types build-files wheel
 
 demo: .venv/installed
 	.venv/bin/python -m drsl_tf.train --gin_file=gin_configs/demo.gin $(DEMO_FLAGS)
@@ -29,6 +31,12 @@ lint: .venv/installed
 
 types: .venv/installed
 	.venv/bin/python -m mypy
+
+# Both benchmarks at a size that shows that they run, and nothing else.
+reduced-benchmarks: .venv/installed
+	.venv/bin/python -m benchmarks.adaptation --setup=streets --seeds=1 --steps_scale=0.01 \
+		--arms=source_only,cbst,drsl,oracle --output=$(REDUCED) --work=$(REDUCED)
+	.venv/bin/python -m benchmarks.speed --quick --output=$(REDUCED) --work=$(REDUCED)
 
 # Bazel's BUILD files: formatted and linted by buildifier, where npm can fetch it. That they name
 # what the Python files import is a test; `python -m tests.build_files --fix` writes it.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_pipelines import augment
 from data_pipelines.augment import PAD_VALUE
 from data_pipelines.augment import Augmenter
 from data_pipelines.errors import UserError
@@ -96,6 +97,24 @@ def test_photometry_leaves_labels_and_range_alone():
         crop, crop_label = augmenter(image, label, [seed, 0])
         np.testing.assert_array_equal(crop_label, label)
         assert crop.numpy().min() >= 0 and crop.numpy().max() <= 255
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1, 0.7, 1.0, 1.2, 5.0])
+@pytest.mark.parametrize("hue", [-0.5, -0.05, 0.0, 0.03, 0.4])
+def test_hue_and_saturation_are_those_of_tensorflow(hue, factor):
+    flat = [[0, 0, 0], [1, 1, 1], [0.3, 0.3, 0.3], [1, 0, 0], [0.5, 0.5, 0.2], [0.2, 0.6, 0.6]]
+    drawn = np.random.default_rng(0).random((20, 6, 3))
+    image = np.concatenate([[flat], drawn]).astype(np.float32)
+    expected = tf.image.adjust_hue(tf.image.adjust_saturation(image, factor), hue)
+    actual = augment._adjust_hue_and_saturation(image, hue, factor)
+    np.testing.assert_allclose(actual, expected, atol=2e-6)
+
+
+def test_gamma_is_a_power_and_keeps_black_and_white():
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    augmenter = Augmenter(size=(16, 16), mirror=False, gamma=(2.0, 2.0))
+    crop, _ = augmenter(image, np.zeros((16, 16), np.uint8), [0, 0])
+    np.testing.assert_allclose(crop, (image / 255.0) ** 2 * 255.0, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(
