@@ -87,6 +87,11 @@ ARMS: Dict[str, Arm] = {
             "model.DrslModel.class_balance = False",
         ),
     ),
+    "drsl_no_posterior": Arm(
+        "DRSL without the posterior loss",
+        "drsl",
+        gin_params=("model.DrslModel.posterior_weight = 0.0",),
+    ),
     "adabn": Arm(
         "source only, the target's batch statistics", "cbst", adapts=False, takes_statistics=True
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 
@@ -21,9 +20,6 @@ class TermMeans:
 
     def __init__(self, groups: Sequence[int]):
         self._groups = tuple(groups)
-        terms = np.repeat(np.arange(len(self._groups)), self._groups)
-        # A product with a matrix of zeros and ones adds up in the same order on every device.
-        self._members = np.equal.outer(np.arange(len(self._groups)), terms).astype(np.float32)
 
     def join(self, values):
         """Puts the groups of all terms in one row.
@@ -53,9 +49,8 @@ class TermMeans:
         Returns:
             (terms,) float32; 0 for a term without a pixel.
         """
-        present = tf.reduce_sum(self._members * tf.cast(counts > 0, tf.float32), axis=1)
-        means = tf.reduce_sum(self._members * (sums / tf.maximum(counts, 1.0)), axis=1)
-        return means / tf.maximum(present, 1.0)
+        means = self._add_groups(sums / tf.maximum(counts, 1.0))
+        return means / tf.maximum(self._add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
 
     def find_present(self, counts):
         """Tells which terms have a pixel.
@@ -66,4 +61,8 @@ class TermMeans:
         Returns:
             (terms,) float32: 1 or 0.
         """
-        return tf.reduce_max(self._members * tf.cast(counts > 0, tf.float32), axis=1)
+        return tf.minimum(self._add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
+
+    def _add_groups(self, values):
+        """(G,) to (terms,). A term that is not finite leaves the others as they are."""
+        return tf.stack([tf.reduce_sum(part) for part in tf.split(values, self._groups)])

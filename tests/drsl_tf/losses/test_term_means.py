@@ -26,3 +26,9 @@ def test_parts_add_up_to_the_mean_of_the_whole():
 
 def test_a_scalar_stands_for_each_group_of_a_term():
     np.testing.assert_array_equal(TermMeans([2, 1]).join([0.0, 7.0]), [0.0, 0.0, 7.0])
+
+
+def test_a_term_that_is_not_finite_leaves_the_others_alone():
+    means = TermMeans([2, 1])
+    values = means.compute(means.join([[np.inf, 1.0], 3.0]), means.join([[1.0, 1.0], 2.0]))
+    np.testing.assert_array_equal(values, [np.inf, 1.5])
