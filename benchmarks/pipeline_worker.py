@@ -29,7 +29,7 @@ _NETWORK = flags.DEFINE_string("network", "small_cnn", "Name of a function of `b
 _BATCH = 4
 _WARM_STEPS = 3
 # Passes over the images a repetition, so that the pipeline's start weighs little.
-_PASSES = 4
+_PASSES = 10
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from typing import Callable
 from typing import Optional
 from typing import Sequence
@@ -157,7 +158,12 @@ def make_training_batches(
             "label": tf.zeros((0, height, width), tf.int32),
         }
         datasets[TARGET] = tf.data.Dataset.from_tensors(empty).repeat()
-    return tf.data.Dataset.zip(datasets).prefetch(2)
+    options = tf.data.Options()
+    # A thread a core of its own, and one thread an operator: in the pool that all operators share,
+    # decoding and augmenting sometimes get a single thread, and half the images a second.
+    options.threading.private_threadpool_size = os.cpu_count() or 1
+    options.threading.max_intra_op_parallelism = 1
+    return tf.data.Dataset.zip(datasets).prefetch(2).with_options(options)
 
 
 def list_batch(stream: Stream, name: str, *, step: int, seed: int, round_index: int):
