@@ -119,8 +119,14 @@ class Augmenter:
         before = tf.minimum(before, spare)
         paddings = tf.stack([before, spare - before], axis=1)
         paddings = tf.concat([paddings, [[0, 0]]], axis=0)
-        image = tf.pad(image, paddings, constant_values=PAD_VALUE)
-        label = tf.pad(label, paddings, constant_values=IGNORE_ID)
+        image, label = tf.cond(
+            tf.reduce_any(spare > 0),
+            lambda: (
+                tf.pad(image, paddings, constant_values=PAD_VALUE),
+                tf.pad(label, paddings, constant_values=IGNORE_ID),
+            ),
+            lambda: (image, label),
+        )
         if self._mirror:
             flip = draws[5] < 0.5
             image = tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
