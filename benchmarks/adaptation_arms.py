@@ -82,15 +82,12 @@ ARMS: Dict[str, Arm] = {
     "margin": Arm(
         "CBST + margin over all pixels + SMA",
         "drsl",
-        gin_params=(
-            "model.DrslModel.posterior_weight = 0.0",
-            "model.DrslModel.class_balance = False",
-        ),
+        gin_params=("model.DrslModel.class_balance = False",),
     ),
-    "drsl_no_posterior": Arm(
-        "DRSL without the posterior loss",
+    "drsl_posterior": Arm(
+        "DRSL + posterior loss",
         "drsl",
-        gin_params=("model.DrslModel.posterior_weight = 0.0",),
+        gin_params=("model.DrslModel.posterior_weight = 0.5",),
     ),
     "adabn": Arm(
         "source only, the target's batch statistics", "cbst", adapts=False, takes_statistics=True

@@ -70,7 +70,7 @@ class DrslModel(keras.Model):
         *,
         target_weight: float = 1.0,
         dml_weight: float = 1.0,
-        posterior_weight: float = 0.5,
+        posterior_weight: float = 0.0,
         sma_weight: float = 0.1,
         margin: float = 0.5,
         sigma: float = 0.5,
