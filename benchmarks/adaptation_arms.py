@@ -66,6 +66,9 @@ SETUPS: Dict[str, Setup] = {
 CORE_ARMS = ("source_only", "cbst", "drsl", "oracle")
 """The arms that run first: together they say whether adaptation pays."""
 
+COMPARED_ARMS = ("cbst", "drsl")
+"""The two whose paired difference is the question."""
+
 _ADDONS = "tensorflow_addons"
 _TRIPLET = "benchmarks/triplet.gin"
 _TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")

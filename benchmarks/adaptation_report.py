@@ -18,7 +18,9 @@ _USED_SHARE = 0.01
 
 
 class AdaptationReport:
-    """The scores of all arms over the same seeds.
+    """The scores of all arms over the same seeds: those that CBST and DRSL have both done.
+
+    Where either of the two has not run yet, they are the seeds that all core arms have done.
 
     Args:
         setup_name: name of the setup.
@@ -29,6 +31,8 @@ class AdaptationReport:
         self._setup_name = setup_name
         by_seed = {arm: {r["seed"]: r for r in found} for arm, found in records.items() if found}
         core = [arm for arm in by_seed if arm in adaptation_arms.CORE_ARMS] or list(by_seed)
+        if set(adaptation_arms.COMPARED_ARMS) <= by_seed.keys():
+            core = list(adaptation_arms.COMPARED_ARMS)
         seeds = [set(by_seed[arm]) for arm in core]
         self.seeds = sorted(set.intersection(*seeds)) if seeds else []
         self._arms: Dict[str, List[Dict[str, Any]]] = {}

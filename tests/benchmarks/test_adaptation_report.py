@@ -80,6 +80,13 @@ def test_the_json_file_has_one_number_a_seed(tmp_path):
         assert json.load(file) == content
 
 
+def test_the_seeds_are_those_of_the_two_that_are_compared():
+    records = {arm: [_make_record(arm, seed, 30.0) for seed in (0, 1)] for arm in ("cbst", "drsl")}
+    records["oracle"] = [_make_record("oracle", 0, 40.0)]
+    content = adaptation_report.AdaptationReport("streets", records).as_dict()
+    assert content["seeds"] == [0, 1] and content["incomplete"] == {"oracle": [0]}
+
+
 def test_the_tables_say_what_the_records_say():
     text = adaptation_report.AdaptationReport("streets", _make_records()).format_markdown()
     row = next(line for line in text.splitlines() if "DRSL" in line)
