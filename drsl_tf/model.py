@@ -294,16 +294,12 @@ class DrslModel(keras.Model):
             labels = half.get(common.MODE_LABEL, half[common.LABEL])
             size = -(-tf.shape(labels)[1:3] // self.embedding_stride)
             sampled = segmentation.sample_labels(labels, size)
-            if self._settings["class_balance"]:
-                classes = tf.range(self.num_classes)
-                sampled = tf.cast(
-                    tf.math.count_nonzero(tf.reshape(sampled, (-1, 1)) == classes, axis=0),
-                    tf.float32,
-                )
-            else:
-                sampled = _count_valid(sampled)
+            by_class = self._settings["class_balance"]
+            counted = (
+                _count_classes(sampled, self.num_classes) if by_class else _count_valid(sampled)
+            )
             counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
-            counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = sampled
+            counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = counted
         return self._term_means.join([counts.get(name, -1.0) for name in self._term_weights])
 
     def compute_loss_terms(
@@ -352,10 +348,11 @@ class DrslModel(keras.Model):
             domain: (tf.reshape(embedding[part], (-1, dimension)), tf.reshape(labels[part], (-1,)))
             for domain, part in domains.items()
         }
-        step = tf.cast(self.optimizer.iterations, tf.int32)
-        return self._mode_terms.compute(
-            pixels, modes, seed=tf.stack([self._settings["seed"], step])
-        )
+        seed = None
+        if "sma" in self._term_weights:
+            step = tf.cast(self.optimizer.iterations, tf.int32)
+            seed = tf.stack([self._settings["seed"], step])
+        return self._mode_terms.compute(pixels, modes, seed)
 
     def get_config(self):
         """Gives what `from_config` rebuilds the model from, weights apart."""
@@ -381,3 +378,8 @@ class DrslModel(keras.Model):
 
 def _count_valid(labels):
     return tf.cast(tf.math.count_nonzero(tf.not_equal(labels, common.IGNORE_ID)), tf.float32)
+
+
+def _count_classes(labels, num_classes):
+    is_class = tf.equal(tf.reshape(labels, (-1, 1)), tf.range(num_classes))
+    return tf.cast(tf.math.count_nonzero(is_class, axis=0), tf.float32)

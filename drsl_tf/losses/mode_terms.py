@@ -33,7 +33,7 @@ class ModeTerms:
         Args:
             pixels: by domain, an embedding (N, d) float32 of unit vectors and labels (N,) int32.
             modes: (C, K, d) float32 of unit vectors.
-            seed: (2,) int32, of the alignment's draws.
+            seed: (2,) int32, of the alignment's draws; None where "sma" is not asked for.
 
         Returns:
             By name, a sum and a count: float32 scalars, or (C,) where they come by class.

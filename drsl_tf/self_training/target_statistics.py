@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from typing import List
 from typing import Optional
 from typing import Sequence
@@ -96,24 +97,22 @@ class TargetStatistics:
             lambda images: strategy.run(lambda x: _measure(model, layers, x), args=(images,)),
             reduce_retracing=True,
         )
-        total, sums = 0, None
+        sums: List[Any] = [0.0] * (2 * len(layers))
         batches = image_batches.iterate_image_batches(
             chosen, domain.read_image, size=size, batch_size=self._batch_size
         )
         with progress.make_progress_bar(len(chosen), title, "image") as bar:
             for batch in batches:
                 count = len(batch.pairs)
-                moments = [
-                    np.float64(strategy.experimental_local_results(value)[0])
-                    for value in measure(tf.constant(batch.images))
-                ]
-                moments = [count * value for value in moments]
-                sums = moments if sums is None else [a + b for a, b in zip(sums, moments)]
-                total += count
+                moments = measure(tf.constant(batch.images))
+                for place, value in enumerate(moments):
+                    # All replicas saw the same images.
+                    value = strategy.experimental_local_results(value)[0]
+                    sums[place] += count * np.float64(value)
                 bar.update(count)
-        means, squares = sums[: len(layers)], sums[len(layers) :]
-        means = [value / total for value in means]
-        variances = [value / total - mean**2 for value, mean in zip(squares, means)]
+        averages = [value / len(chosen) for value in sums]
+        means, squares = averages[: len(layers)], averages[len(layers) :]
+        variances = [square - mean**2 for square, mean in zip(squares, means)]
         store = tf.function(
             lambda values: strategy.run(lambda x: _store(layers, x), args=(values,))
         )
@@ -131,12 +130,11 @@ def find_batch_norms(model) -> List[keras.layers.BatchNormalization]:
     """
     # pylint: disable-next=protected-access
     layers = model._flatten_layers(recursive=True, include_self=False)
-    found = {
-        id(layer): layer
+    return [
+        layer
         for layer in layers
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    }
-    return list(found.values())
+    ]
 
 
 def _measure(model, layers, images):

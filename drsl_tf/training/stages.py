@@ -185,7 +185,7 @@ class Trainer:
     def _run_stage(self, round_index):
         target, report = None, None
         if round_index == 1 and int(self._step) == 0 and self._target_statistics is not None:
-            self._take_statistics(round_index)
+            self._take_statistics()
             self._model.adopt_weights()
             with self._preemption.held():
                 self._checkpoints.save()
@@ -259,13 +259,13 @@ class Trainer:
             if spoilt:
                 raise self._loop.make_error(done - 1, [f"the variable {n}" for n in spoilt[:1]])
             if done == steps and int(self._round) and self._target_statistics is not None:
-                self._take_statistics(int(self._round))
+                self._take_statistics()
             self._count_seconds()
             self._checkpoints.save()
         if stop:
             self._preemption.stop()
 
-    def _take_statistics(self, round_index):
+    def _take_statistics(self):
         """Gives batch normalisation the target's statistics.
 
         They depend on the weights alone, so a run broken off here does it again, and alike.
@@ -276,7 +276,7 @@ class Trainer:
             self._data.target,
             self._data.target_pairs,
             size=self._inference["size"],
-            title=f"round {round_index}: statistics",
+            title=f"round {int(self._round)}: statistics",
         )
 
     def _count_seconds(self):

@@ -1,21 +1,22 @@
 """Compares the target's batch statistics on several replicas with those on one."""
 
+import pathlib
 import tempfile
 
 import numpy as np
 
 from data_pipelines.domains.cityscapes import Cityscapes
-from data_pipelines.streets import rendered
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.drsl_tf import replicas
 from tests.drsl_tf import toys
+from tests.drsl_tf.training import streets
 
 
 def _update(strategy, domain):
     with strategy.scope():
         model = toys.make_model()
     before = model.get_weights()
-    statistics = TargetStatistics(batch_size=2)
+    statistics = TargetStatistics(batch_size=3)
     statistics.update(model, strategy, domain, domain.list_pairs("train"))
     return before, model.get_weights()
 
@@ -23,17 +24,9 @@ def _update(strategy, domain):
 def check(one, many):
     """Compares all weights; every replica saw all images, so nothing but rounding differs."""
     with tempfile.TemporaryDirectory() as folder:
-        root = rendered.rendered_root(
-            root=folder,
-            layout="cityscapes",
-            style="camera",
-            count=3,
-            val_count=1,
-            size=(32, 64),
-            seed=5,
-        )
-        before, whole = _update(one, Cityscapes(root=root))
-        _, shared = _update(many, Cityscapes(root=root))
+        _, camera = streets.render_roots(pathlib.Path(folder), num_source=1)
+        before, whole = _update(one, Cityscapes(root=camera))
+        _, shared = _update(many, Cityscapes(root=camera))
     moved = [a for a, b in zip(whole, before) if not np.array_equal(a, b)]
     assert len(moved) == 26, len(moved)  # A mean and a variance of 13 layers.
     for a, b in zip(whole, shared):
