@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf import common
-from drsl_tf.losses import segmentation
 from drsl_tf.model import DrslModel
 
 
@@ -51,35 +52,34 @@ class TripletModel(DrslModel):
             class_balance=False,
             **settings,
         )
-        self._mining = mining
-        self._pixels = pixels
+        self._objective.mode_terms = _TripletTerms(mining, pixels, self._settings["margin"])
 
-    def _compute_mode_terms(self, outputs, labels, domains):
+
+@dataclasses.dataclass(frozen=True)
+class _TripletTerms:
+    mining: str
+    pixels: int
+    margin: float
+
+    def compute(self, pixels, modes, seed):
+        """Computes what `ModeTerms` does, without the modes."""
+        del modes
         import tensorflow_addons as tfa  # On the older dependency line alone.
 
         losses = {
             "semihard": tfa.losses.triplet_semihard_loss,
             "hard": tfa.losses.triplet_hard_loss,
         }
-        embedding = outputs[common.EMBEDDING]
-        labels = segmentation.sample_labels(labels, tf.shape(embedding)[1:3])
         terms = {}
-        for number, (domain, part) in enumerate(domains.items()):
-            valid = tf.where(tf.not_equal(labels[part], common.IGNORE_ID))
+        for number, (domain, (vectors, ids)) in enumerate(pixels.items()):
+            valid = tf.where(tf.not_equal(ids, common.IGNORE_ID))[:, 0]
             count = tf.shape(valid)[0]
-            step = tf.cast(self.optimizer.iterations, tf.int32)
-            order = tf.argsort(
-                tf.random.stateless_uniform(
-                    (count,), tf.stack([self._settings["seed"] + number, step])
-                )
-            )
-            chosen = tf.gather(valid, order[: self._pixels])
+            draws = tf.random.stateless_uniform((count,), seed + tf.constant([number, 0]))
+            chosen = tf.gather(valid, tf.argsort(draws)[: self.pixels])
             loss = tf.cond(
                 count > 1,
-                lambda part=part, chosen=chosen: losses[self._mining](
-                    tf.gather_nd(labels[part], chosen),
-                    tf.gather_nd(embedding[part], chosen),
-                    margin=self._settings["margin"],
+                lambda vectors=vectors, ids=ids, chosen=chosen: losses[self.mining](
+                    tf.gather(ids, chosen), tf.gather(vectors, chosen), margin=self.margin
                 ),
                 lambda: tf.constant(0.0),
             )

@@ -14,11 +14,9 @@ from drsl_tf import inference
 from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.losses import segmentation
 from drsl_tf.losses.mode_terms import ModeTerms
-from drsl_tf.losses.term_means import TermMeans
+from drsl_tf.objective import Objective
 
 _PROBE_SIZE = 64
-_BY_CLASS = ("dml_", "posterior_")
-"""How the terms begin whose means may be over classes."""
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -94,7 +92,7 @@ class DrslModel(keras.Model):
             "class_balance": class_balance,
             "seed": seed,
         }
-        self._term_weights = {
+        weights = {
             "ce_source": 1.0,
             "ce_target": target_weight,
             "dml_source": dml_weight,
@@ -103,18 +101,13 @@ class DrslModel(keras.Model):
             "posterior_target": posterior_weight,
             "sma": sma_weight,
         }
-        if multimodal_head is None:
-            self._term_weights = {
-                name: weight
-                for name, weight in self._term_weights.items()
-                if name.startswith("ce_")
-            }
-        self._term_weights = {
-            name: float(weight) for name, weight in self._term_weights.items() if weight
+        has_modes = multimodal_head is not None
+        weights = {
+            name: float(weight)
+            for name, weight in weights.items()
+            if weight and (has_modes or name.startswith("ce_"))
         }
-        self._loss_metrics = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", *self._term_weights)
-        }
+        self._loss_metrics = {name: keras.metrics.Mean(name=name) for name in ("loss", *weights)}
         # A first call creates every variable: checkpoints, optimizers and Keras 3's `compile`
         # all need them to exist.
         outputs = self(tf.zeros((1, _PROBE_SIZE, _PROBE_SIZE, 3)))
@@ -123,14 +116,16 @@ class DrslModel(keras.Model):
             outputs.get(common.EMBEDDING, outputs[common.LOGITS]).shape[1]
         )
         self.num_classes = int(outputs[common.LOGITS].shape[-1])
-        self._mode_terms = ModeTerms(
-            frozenset(self._term_weights), margin, sigma, samples_per_mode, class_balance
+        mode_terms = ModeTerms(
+            frozenset(weights), margin, sigma, samples_per_mode, by_class=class_balance
         )
-        self._term_means = TermMeans(
-            [
-                self.num_classes if class_balance and name.startswith(_BY_CLASS) else 1
-                for name in self._term_weights
-            ]
+        self._objective = Objective(
+            weights,
+            mode_terms if has_modes else None,
+            num_classes=self.num_classes,
+            class_balance=class_balance,
+            logits_stride=self.logits_stride,
+            embedding_stride=self.embedding_stride,
         )
         self.gradient_update = GradientUpdate()
 
@@ -186,7 +181,8 @@ class DrslModel(keras.Model):
         context = tf.distribute.get_replica_context()
         parts = self.gradient_update.split_batch(batch)
         if len(parts) > 1:
-            pixels = context.all_reduce(tf.distribute.ReduceOp.SUM, self._count_pixels(batch))
+            pixels = self._objective.count_pixels(batch)
+            pixels = context.all_reduce(tf.distribute.ReduceOp.SUM, pixels)
         gradients, means, counts = [], 0.0, 0.0
         for part in parts:
             with tf.control_dependencies(gradients):
@@ -198,9 +194,8 @@ class DrslModel(keras.Model):
                 divisors = part_counts
                 if len(parts) > 1:
                     divisors = tf.where(pixels >= 0, pixels, part_counts * len(parts))
-                # The one place where a loss is divided and weighted.
-                part_means = self._term_means.compute(sums, divisors)
-                part_loss = tf.reduce_sum(part_means * list(self._term_weights.values()))
+                part_means = self._objective.compute_means(sums, divisors)
+                part_loss = self._objective.weigh(part_means)
                 scaled_loss = compat.scale_loss(self.optimizer, part_loss)
             part_gradients = tape.gradient(
                 scaled_loss,
@@ -217,9 +212,9 @@ class DrslModel(keras.Model):
         self.gradient_update.apply(gradients, variables)
         self.finish_step()
 
-        loss = tf.reduce_sum(means * list(self._term_weights.values()))
+        loss = self._objective.weigh(means)
         values = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0))
-        present = tf.concat([[1.0], self._term_means.find_present(counts)], axis=0)
+        present = tf.concat([[1.0], self._objective.find_present(counts)], axis=0)
         results = {"gradient_norm": norm}
         for index, (name, metric) in enumerate(self._loss_metrics.items()):
             metric.update_state(values[index], sample_weight=present[index])
@@ -265,94 +260,15 @@ class DrslModel(keras.Model):
         return {"loss": loss}
 
     def _compute_part(self, part):
-        """Computes the sums and counts of every group of every term, (G,) float32 each."""
-        source, target = part[common.SOURCE], part[common.TARGET]
-
-        def join(get):
-            return tf.concat([get(source), get(target)], axis=0)
-
-        labels = join(lambda half: half[common.LABEL])
-        weights = None
-        if common.WEIGHT in source or common.WEIGHT in target:
-            weights = join(
-                lambda half: half.get(common.WEIGHT, tf.ones(tf.shape(half[common.LABEL])))
-            )
-        sums, counts = self.compute_loss_terms(
-            self(join(lambda half: half[common.IMAGE]), training=True),
-            labels,
-            tf.shape(source[common.IMAGE])[0],
-            has_target=target[common.IMAGE].shape[0] != 0,
-            weights=weights,
-            mode_labels=join(lambda half: half.get(common.MODE_LABEL, half[common.LABEL])),
+        """Computes the sums and counts of the terms, see `Objective`."""
+        images = [part[domain][common.IMAGE] for domain in (common.SOURCE, common.TARGET)]
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        return self._objective.compute_sums(
+            self(tf.concat(images, axis=0), training=True),
+            part,
+            None if self.multimodal_head is None else self.multimodal_head.modes,
+            seed=tf.stack([self._settings["seed"], step]),
         )
-        return self._term_means.join(sums), self._term_means.join(counts)
-
-    def _count_pixels(self, batch):
-        """Counts the pixels that each term is a mean over; -1 for mode alignment: it has none."""
-        counts = {}
-        for domain, half in batch.items():
-            labels = half.get(common.MODE_LABEL, half[common.LABEL])
-            size = -(-tf.shape(labels)[1:3] // self.embedding_stride)
-            sampled = segmentation.sample_labels(labels, size)
-            by_class = self._settings["class_balance"]
-            counted = (
-                _count_classes(sampled, self.num_classes) if by_class else _count_valid(sampled)
-            )
-            counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
-            counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = counted
-        return self._term_means.join([counts.get(name, -1.0) for name in self._term_weights])
-
-    def compute_loss_terms(
-        self, outputs, labels, num_source, has_target=True, weights=None, mode_labels=None
-    ):
-        """Computes every loss term of this replica's batch, unweighted.
-
-        Args:
-            outputs: what the model returns for source images followed by target images.
-            labels: (B, H, W) int32, in the same order.
-            num_source: how many of them are source images, int32.
-            has_target: whether there are target images at all; without, their terms are 0 of 0.
-            weights: (B, H, W) float32, what each pixel's cross-entropy is multiplied by; None is
-                1. Weights change the sums and not the counts.
-            mode_labels: (B, H, W) int32, labels for the losses on the embedding; None is `labels`.
-
-        Returns:
-            Two lists, sums and counts, in the order of the terms: float32 scalars, or (C,) float32
-            for the terms whose mean is over classes.
-        """
-        logits = inference.upsample_logits(
-            outputs[common.LOGITS], self.logits_stride, tf.shape(labels)[1:3]
-        )
-        domains = {common.SOURCE: slice(None, num_source)}
-        if has_target:
-            domains[common.TARGET] = slice(num_source, None)
-        terms = {
-            f"ce_{domain}": segmentation.cross_entropy_loss(
-                logits[part], labels[part], weights=None if weights is None else weights[part]
-            )
-            for domain, part in domains.items()
-        }
-        if self.multimodal_head is not None:
-            mode_labels = labels if mode_labels is None else mode_labels
-            terms.update(self._compute_mode_terms(outputs, mode_labels, domains))
-        nothing = (tf.constant(0.0), tf.constant(0.0))
-        sums, counts = zip(*(terms.get(name, nothing) for name in self._term_weights))
-        return list(sums), list(counts)
-
-    def _compute_mode_terms(self, outputs, labels, domains):
-        embedding = outputs[common.EMBEDDING]
-        dimension = embedding.shape[-1]
-        labels = segmentation.sample_labels(labels, tf.shape(embedding)[1:3])
-        modes = self.multimodal_head.modes
-        pixels = {
-            domain: (tf.reshape(embedding[part], (-1, dimension)), tf.reshape(labels[part], (-1,)))
-            for domain, part in domains.items()
-        }
-        seed = None
-        if "sma" in self._term_weights:
-            step = tf.cast(self.optimizer.iterations, tf.int32)
-            seed = tf.stack([self._settings["seed"], step])
-        return self._mode_terms.compute(pixels, modes, seed)
 
     def get_config(self):
         """Gives what `from_config` rebuilds the model from, weights apart."""
@@ -374,12 +290,3 @@ class DrslModel(keras.Model):
                 config[part], custom_objects=custom_objects
             )
         return cls(**config)
-
-
-def _count_valid(labels):
-    return tf.cast(tf.math.count_nonzero(tf.not_equal(labels, common.IGNORE_ID)), tf.float32)
-
-
-def _count_classes(labels, num_classes):
-    is_class = tf.equal(tf.reshape(labels, (-1, 1)), tf.range(num_classes))
-    return tf.cast(tf.math.count_nonzero(is_class, axis=0), tf.float32)

@@ -32,8 +32,8 @@ def test_all_pixels_give_what_addons_give(mining):
     images = tf.concat([batch["source"]["image"], batch["target"]["image"]], axis=0)
     labels = tf.concat([batch["source"]["label"], batch["target"]["label"]], axis=0)
     outputs = model(images)
-    sums, counts = model.compute_loss_terms(outputs, labels, 2)
-    terms = dict(zip(model._term_weights, zip(sums, counts)))
+    sums, counts = model._objective.compute_sums(outputs, batch, None, tf.constant([0, 0]))
+    terms = dict(zip(model._objective.names, zip(sums, counts)))
     assert set(terms) == {"ce_source", "ce_target", "dml_source", "dml_target"}
     loss = getattr(tfa.losses, f"triplet_{mining}_loss")
     small = segmentation.sample_labels(labels, tf.shape(outputs["embedding"])[1:3])
