@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import inspect
 import os
 from typing import Any
@@ -25,6 +24,8 @@ import gin
 from gin import config_parser
 
 from data_pipelines.errors import UserError
+from drsl_tf.gin_files import find_gin_file
+from drsl_tf.gin_files import read_gin_file
 from drsl_tf.gin_statements import Binding
 from drsl_tf.gin_statements import Macro
 from drsl_tf.gin_statements import Reference
@@ -33,8 +34,6 @@ from drsl_tf.gin_statements import join_lines
 from drsl_tf.gin_statements import parse_statements
 
 _HEADER = "from __gin__ import dynamic_registration"
-_CONFIG_PACKAGE = "gin_configs"
-_MOST_CHARACTERS = 1_000_000
 
 
 class Configuration:
@@ -121,16 +120,10 @@ class Configuration:
         return gin.get_configurable(root)
 
     def _read_file(self, gin_file, including, folder):
-        path = _find_file(gin_file, folder, including)
+        path = find_gin_file(gin_file, folder, including)
         if path in including:
             raise UserError(f"The config files {' -> '.join([*including, path])} form a circle.")
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read(_MOST_CHARACTERS + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"The gin file {path} cannot be read: {error}.") from error
-        if len(text) > _MOST_CHARACTERS:
-            raise UserError(f"{path} is longer than {_MOST_CHARACTERS} characters: no gin file is.")
+        text = read_gin_file(path)
         self._read_text(text, path, [*including, path], os.path.dirname(path))
 
     def _read_text(self, text, origin, including, folder):
@@ -285,27 +278,6 @@ class Configuration:
                     f"The configuration does not bind {module}.{root.__name__}.{parameter.name}. "
                     "Start from one of the files in gin_configs/."
                 )
-
-
-def _find_file(gin_file, folder, including):
-    places = [os.path.join(folder, gin_file)]
-    spec = importlib.util.find_spec(_CONFIG_PACKAGE)
-    if spec is not None:
-        places += [os.path.join(root, gin_file) for root in spec.submodule_search_locations]
-    for place in places:
-        if os.path.isfile(place):
-            return os.path.abspath(place)
-    asked = f", which {including[-1]} includes," if including else ""
-    known = [
-        name
-        for name in sorted(os.listdir(spec.submodule_search_locations[0]))
-        if name.endswith(".gin")
-    ]
-    raise UserError(
-        f"The gin file {gin_file!r}{asked} does not exist; looked for "
-        f"{' and '.join(os.path.abspath(place) for place in places)}. "
-        f"Known by name are {', '.join(known)}."
-    )
 
 
 def _list_parameters(target):
