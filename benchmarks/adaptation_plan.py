@@ -21,6 +21,7 @@ _SEED = "trainer.run.seed"
 _AFTER_SOURCE = re.compile(
     r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|trainer\.run\.pseudo_labeler"
     r"|trainer\.run\.target_statistics|rounds\.PseudoLabeler\..*|.*\.samples_per_mode"
+    r"|.*\.freeze_statistics"
 )
 # Of these a source stage reads only whether they are 0: then the loss has one term less.
 _WEIGHTS_AFTER_SOURCE = re.compile(r".*\.(sma_weight|target_weight)")

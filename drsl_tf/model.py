@@ -28,7 +28,8 @@ class DrslModel(keras.Model):
     missing and training is cross-entropy self-training.
 
     Source and target images pass through the network in ONE forward pass, so in training batch
-    normalisation normalises both with the statistics of both.
+    normalisation normalises both with the statistics of both, or with stored ones, see
+    `freeze_statistics`.
 
     The loss, each term divided by its own count over all replicas:
 
@@ -53,6 +54,9 @@ class DrslModel(keras.Model):
         class_balance: whether L_dml and L_mce are means over the classes present, of the mean over
             each one's pixels; otherwise they are means over all pixels, most of which are road,
             building and sky.
+        freeze_statistics: whether a batch with target images passes through the network in
+            inference mode: batch normalisation uses its stored statistics and leaves them, as
+            labels and scores see them, while its scales and offsets train; dropout, if any, is off.
         seed: seed of the mode alignment's draws, together with the optimizer's step.
         name: the model's name.
     """
@@ -74,6 +78,7 @@ class DrslModel(keras.Model):
         sigma: float = 0.5,
         samples_per_mode: int = 64,
         class_balance: bool = True,
+        freeze_statistics: bool = False,
         seed: int = 0,
         name: Optional[str] = "drsl_model",
     ):
@@ -90,6 +95,7 @@ class DrslModel(keras.Model):
             "sigma": sigma,
             "samples_per_mode": samples_per_mode,
             "class_balance": class_balance,
+            "freeze_statistics": freeze_statistics,
             "seed": seed,
         }
         weights = {
@@ -262,9 +268,10 @@ class DrslModel(keras.Model):
     def _compute_part(self, part):
         """Computes the sums and counts of the terms, see `Objective`."""
         images = [part[domain][common.IMAGE] for domain in (common.SOURCE, common.TARGET)]
+        freezes = self._settings["freeze_statistics"] and images[1].shape[0] != 0
         step = tf.cast(self.optimizer.iterations, tf.int32)
         return self._objective.compute_sums(
-            self(tf.concat(images, axis=0), training=True),
+            self(tf.concat(images, axis=0), training=not freezes),
             part,
             None if self.multimodal_head is None else self.multimodal_head.modes,
             seed=tf.stack([self._settings["seed"], step]),

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf import compat
+from drsl_tf.self_training import target_statistics
 from tests.drsl_tf import toys
 from tests.drsl_tf.losses import naive
 
@@ -81,6 +82,27 @@ def test_the_source_stage_has_no_target_terms():
     logs = _train(model, toys.make_batch(num_target=0))
     assert logs["ce_target"] == logs["dml_target"] == logs["sma"] == 0.0
     assert logs["ce_source"] > 0 and logs["dml_source"] > 0
+
+
+def test_frozen_statistics_serve_batches_with_a_target_and_no_others():
+    model = toys.make_model(freeze_statistics=True)
+    toys.compile_model(model, keras.optimizers.SGD(0.1))
+    layer = target_statistics.find_batch_norms(model)[0]
+    initial = layer.moving_mean.numpy()
+    _train(model, toys.make_batch(num_target=0))
+    after_source = layer.moving_mean.numpy()
+    assert np.abs(after_source - initial).max() > 0
+    batch, gamma = toys.make_batch(), layer.gamma.numpy()
+    shown = model(batch["source"]["image"], training=False)["logits"]
+    logits = tf.image.resize(shown, (32, 64))
+    expected = keras.losses.sparse_categorical_crossentropy(
+        tf.where(batch["source"]["label"] == 255, 0, batch["source"]["label"]),
+        logits,
+        from_logits=True,
+    ).numpy()[batch["source"]["label"].numpy() != 255].mean()
+    np.testing.assert_allclose(_train(model, batch)["ce_source"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), after_source)
+    assert np.abs(layer.gamma.numpy() - gamma).max() > 0
 
 
 @pytest.mark.parametrize("num_target", [0, 4])
