@@ -71,6 +71,7 @@ COMPARED_ARMS = ("cbst", "drsl")
 
 _ADDONS = "tensorflow_addons"
 _TRIPLET = "benchmarks/triplet.gin"
+_FROZEN = "benchmarks/frozen_statistics.gin"
 _TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")
 _TEACHER_MODES = "models/mean_teacher_modes.gin"
 _MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"
@@ -100,6 +101,12 @@ ARMS: Dict[str, Arm] = {
     ),
     "drsl_source_bn": Arm(
         "DRSL, batch statistics of training", "drsl", gin_params=(_TRAINING_STATISTICS,)
+    ),
+    "cbst_frozen": Arm(
+        "CBST, rounds on the target's batch statistics", "cbst", gin_files=(_FROZEN,)
+    ),
+    "drsl_frozen": Arm(
+        "DRSL, rounds on the target's batch statistics", "drsl", gin_files=(_FROZEN,)
     ),
     "drsl_k1": Arm("DRSL, K = 1", "drsl", gin_params=(_MODES.format(1),)),
     "drsl_k2": Arm("DRSL, K = 2", "drsl", gin_params=(_MODES.format(2),)),
