@@ -95,11 +95,15 @@ def test_frozen_statistics_serve_batches_with_a_target_and_no_others():
     batch, gamma = toys.make_batch(), layer.gamma.numpy()
     shown = model(batch["source"]["image"], training=False)["logits"]
     logits = tf.image.resize(shown, (32, 64))
-    expected = keras.losses.sparse_categorical_crossentropy(
-        tf.where(batch["source"]["label"] == 255, 0, batch["source"]["label"]),
-        logits,
-        from_logits=True,
-    ).numpy()[batch["source"]["label"].numpy() != 255].mean()
+    expected = (
+        keras.losses.sparse_categorical_crossentropy(
+            tf.where(batch["source"]["label"] == 255, 0, batch["source"]["label"]),
+            logits,
+            from_logits=True,
+        )
+        .numpy()[batch["source"]["label"].numpy() != 255]
+        .mean()
+    )
     np.testing.assert_allclose(_train(model, batch)["ce_source"], expected, rtol=1e-5)
     np.testing.assert_array_equal(layer.moving_mean.numpy(), after_source)
     assert np.abs(layer.gamma.numpy() - gamma).max() > 0
