@@ -65,6 +65,7 @@ def test_source_stages_are_shared_where_only_the_rounds_differ(tmp_path):
     assert drsl == source("drsl", "model.DrslModel.sma_weight = 0.7")
     assert drsl == source("drsl", "ROUNDS = 5", "ADAPTATION_RATE = 0.1")
     assert drsl == source("drsl", 'rounds.PseudoLabeler.rule = "ratio"')
+    assert drsl == source("drsl_frozen")
     # Without a term of the loss the older Keras has two variables less in its checkpoint.
     assert drsl != source("dml")
     for arm in ("cbst", "drsl_k1", "ema_drsl"):
