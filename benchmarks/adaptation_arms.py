@@ -61,6 +61,11 @@ SETUPS: Dict[str, Setup] = {
         "gin_configs/streets2camvid_cbst.gin",
         ("gta5.Gta5", "streets/rendered.rendered_root"),
     ),
+    "simtown2kitti": Setup(
+        "benchmarks/simtown2kitti.gin",
+        "benchmarks/simtown2kitti_cbst.gin",
+        ("source/folder.Folder",),
+    ),
 }
 
 CORE_ARMS = ("source_only", "cbst", "drsl", "oracle")
@@ -75,6 +80,7 @@ _FROZEN = "benchmarks/frozen_statistics.gin"
 _TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")
 _TEACHER_MODES = "models/mean_teacher_modes.gin"
 _MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"
+_STATISTICS = "runs/target_statistics.gin"
 _TRAINING_STATISTICS = "trainer.run.target_statistics = None"
 
 ARMS: Dict[str, Arm] = {
@@ -94,8 +100,14 @@ ARMS: Dict[str, Arm] = {
         gin_params=("model.DrslModel.posterior_weight = 0.5",),
     ),
     "adabn": Arm(
-        "source only, the target's batch statistics", "cbst", adapts=False, takes_statistics=True
+        "source only, the target's batch statistics",
+        "cbst",
+        gin_files=(_STATISTICS,),
+        adapts=False,
+        takes_statistics=True,
     ),
+    "cbst_target_bn": Arm("CBST, the target's batch statistics", "cbst", gin_files=(_STATISTICS,)),
+    "drsl_target_bn": Arm("DRSL, the target's batch statistics", "drsl", gin_files=(_STATISTICS,)),
     "cbst_source_bn": Arm(
         "CBST, batch statistics of training", "cbst", gin_params=(_TRAINING_STATISTICS,)
     ),
@@ -103,10 +115,15 @@ ARMS: Dict[str, Arm] = {
         "DRSL, batch statistics of training", "drsl", gin_params=(_TRAINING_STATISTICS,)
     ),
     "cbst_frozen": Arm(
-        "CBST, rounds on the target's batch statistics", "cbst", gin_files=(_FROZEN,)
+        "CBST, batch statistics frozen in the rounds", "cbst", gin_files=(_FROZEN,)
     ),
     "drsl_frozen": Arm(
-        "DRSL, rounds on the target's batch statistics", "drsl", gin_files=(_FROZEN,)
+        "DRSL, batch statistics frozen in the rounds", "drsl", gin_files=(_FROZEN,)
+    ),
+    "drsl_target_bn_frozen": Arm(
+        "DRSL, the target's batch statistics, frozen in the rounds",
+        "drsl",
+        gin_files=(_STATISTICS, _FROZEN),
     ),
     "drsl_k1": Arm("DRSL, K = 1", "drsl", gin_params=(_MODES.format(1),)),
     "drsl_k2": Arm("DRSL, K = 2", "drsl", gin_params=(_MODES.format(2),)),

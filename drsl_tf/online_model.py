@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
@@ -11,6 +12,8 @@ from drsl_tf import common
 from drsl_tf.model import DrslModel
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.teacher import Teacher
+
+_TEACHER = "teacher_"
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -132,6 +135,39 @@ class OnlineDrslModel(DrslModel):
             common.MODE_LABEL: tf.fill(tf.shape(label), common.IGNORE_ID),
         }
         return {key: class_mix.paste(mask, pasted[key], target[key]) for key in target}
+
+    def save_own_variables(self, store):
+        """Stores the teacher, which no layer holds, beside the network.
+
+        Args:
+            store: dict-like, as Keras gives it to every layer that it saves.
+        """
+        super().save_own_variables(store)
+        for index, variable in enumerate(self._teacher.variables):
+            store[f"{_TEACHER}{index}"] = variable.numpy()
+
+    def load_own_variables(self, store):
+        """Restores the teacher that `save_own_variables` stored.
+
+        Args:
+            store: dict-like, as Keras gives it to every layer that it loads.
+
+        Raises:
+            ValueError: it holds no such teacher.
+        """
+        stored = {name: store[name] for name in store.keys()}
+        values = {name: stored.pop(name) for name in list(stored) if name.startswith(_TEACHER)}
+        super().load_own_variables(stored)
+        variables = self._teacher.variables
+        shapes = [tuple(np.shape(values.get(f"{_TEACHER}{i}"))) for i in range(len(variables))]
+        if len(values) != len(variables) or shapes != [tuple(v.shape) for v in variables]:
+            raise ValueError(
+                f"These weights hold {len(values)} of this model's {len(variables)} teacher "
+                "variables: they are of another model. To start from the weights of a DrslModel, "
+                "call load_weights(path, skip_mismatch=True), then adopt_weights()."
+            )
+        for index, variable in enumerate(variables):
+            variable.assign(values[f"{_TEACHER}{index}"])
 
     def get_config(self):
         """Gives what `from_config` rebuilds the model from, weights apart."""

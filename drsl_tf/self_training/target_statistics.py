@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import Any
+from typing import Iterator
 from typing import List
 from typing import Optional
 from typing import Sequence
@@ -32,22 +35,20 @@ class TargetStatistics:
 
     No label is read and no weight moves. Layers that do not train keep their statistics, so this
     changes nothing in a network of frozen batch normalisation. What comes out depends on the
-    weights and the images alone: every replica and every machine sees all of them.
+    weights and the images alone: every replica and every machine sees all of them, and dropout
+    and stochastic depth are off.
+
+    It does not help on every target: between two sets of photos it costs points
+    (`docs/own_data.md`), so no run does it unless its configuration says so.
 
     Args:
         images: how many training images of the target, evenly spaced over its list; 0 is all.
-        batch_size: images whose statistics are taken at once; each layer sees its inputs
-            normalised by those of the batch, as in training.
     """
 
-    def __init__(self, *, images: int = 200, batch_size: int = 8):
-        if images < 0 or batch_size < 1:
-            raise UserError(
-                f"TargetStatistics.images is {images} and batch_size {batch_size}; they must be "
-                "at least 0 and at least 1."
-            )
+    def __init__(self, *, images: int = 200):
+        if images < 0:
+            raise UserError(f"TargetStatistics.images is {images}; it must be at least 0.")
         self._images = images
-        self._batch_size = batch_size
 
     def choose(self, pairs: Sequence[Pair]) -> List[Pair]:
         """Chooses the images.
@@ -69,6 +70,7 @@ class TargetStatistics:
         pairs: Sequence[Pair],
         *,
         size: Optional[Tuple[int, int]] = None,
+        batch_size: int = 4,
         title: str = "statistics",
     ) -> None:
         """Takes the statistics of the target and stores them in the model.
@@ -83,6 +85,8 @@ class TargetStatistics:
             domain: the target.
             pairs: its training images.
             size: (height, width) at which the network sees the images; None keeps each one's own.
+            batch_size: images whose statistics are taken at once; each layer sees its inputs
+                normalised by those of the batch, as in training.
             title: what the progress bar says.
 
         Raises:
@@ -99,9 +103,12 @@ class TargetStatistics:
         )
         sums: List[Any] = [0.0] * (2 * len(layers))
         batches = image_batches.iterate_image_batches(
-            chosen, domain.read_image, size=size, batch_size=self._batch_size
+            chosen, domain.read_image, size=size, batch_size=batch_size
         )
-        with progress.make_progress_bar(len(chosen), title, "image") as bar:
+        with (
+            _measuring(layers),
+            progress.make_progress_bar(len(chosen), title, "image") as bar,
+        ):
             for batch in batches:
                 count = len(batch.pairs)
                 moments = measure(tf.constant(batch.images))
@@ -137,17 +144,37 @@ def find_batch_norms(model) -> List[keras.layers.BatchNormalization]:
     ]
 
 
+@contextlib.contextmanager
+def _measuring(layers) -> Iterator[None]:
+    """Lets these layers, and no other, run as in training, each batch replacing their statistics.
+
+    To call the whole network as in training would switch dropout and stochastic depth on as well,
+    whose draws change what the layers behind them see.
+    """
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 0.0
+            layer.call = functools.partial(_call_as_in_training, layer.call)
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta):
+            layer.momentum = momentum
+            vars(layer).pop("call", None)  # The method of the class shows again.
+
+
+def _call_as_in_training(call, inputs, training=None, mask=None):
+    del training
+    return call(inputs, training=True, mask=mask)
+
+
 def _measure(model, layers, images):
     """Gives every layer's batch means, then the batch means of its inputs' squares."""
-    momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.momentum = 0.0
         # From 0 the step to the batch's statistics is exact: x - (x - y) is not always y.
         layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
         layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
-    model(inference.pad_images(images), training=True)
-    for layer, momentum in zip(layers, momenta):
-        layer.momentum = momentum
+    model(inference.pad_images(images), training=False)
     means = [tf.convert_to_tensor(layer.moving_mean) for layer in layers]
     variances = [tf.convert_to_tensor(layer.moving_variance) for layer in layers]
     return [*means, *(v + tf.square(m) for v, m in zip(variances, means))]

@@ -275,7 +275,7 @@ class Trainer:
             self._strategy,
             self._data.target,
             self._data.target_pairs,
-            size=self._inference["size"],
+            **self._inference,
             title=f"round {int(self._round)}: statistics",
         )
 

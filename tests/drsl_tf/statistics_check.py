@@ -16,8 +16,7 @@ def _update(strategy, domain):
     with strategy.scope():
         model = toys.make_model()
     before = model.get_weights()
-    statistics = TargetStatistics(batch_size=3)
-    statistics.update(model, strategy, domain, domain.list_pairs("train"))
+    TargetStatistics().update(model, strategy, domain, domain.list_pairs("train"), batch_size=3)
     return before, model.get_weights()
 
 

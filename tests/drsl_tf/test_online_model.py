@@ -153,6 +153,45 @@ def test_a_checkpoint_holds_the_teacher(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_saved_model_has_its_teacher_again(tmp_path, whole):
+    model = _make_model(teacher_decay=0.7)
+    toys.compile_model(model, keras.optimizers.SGD(0.5))
+    step = tf.function(model.train_step)
+    for index in range(3):
+        step(toys.make_batch(seed=index))
+    if whole:
+        path = str(tmp_path / "model.keras")
+        model.save(path)
+        loaded = keras.models.load_model(path)
+    else:
+        path = str(tmp_path / "model.weights.h5")
+        model.save_weights(path)
+        loaded = type(model).from_config(model.get_config())
+        loaded.load_weights(path)
+    for list_variables in (_list_student, _list_teacher):
+        for expected, found in zip(list_variables(model), list_variables(loaded)):
+            np.testing.assert_array_equal(expected, found)
+    assert any(np.any(a != b) for a, b in zip(_list_student(model), _list_teacher(model)))
+
+
+def test_weights_without_a_teacher_are_refused_or_adopted(tmp_path):
+    plain = toys.make_model()
+    plain.segmentation_head.weights[0].assign_add(tf.ones_like(plain.segmentation_head.weights[0]))
+    path = str(tmp_path / "plain.weights.h5")
+    plain.save_weights(path)
+    model = _make_model()
+    with pytest.raises(ValueError, match="adopt_weights"):
+        model.load_weights(path)
+    with pytest.warns(UserWarning):
+        model.load_weights(path, skip_mismatch=True)
+    model.adopt_weights()
+    student = [variable.numpy() for variable in plain.base.weights]
+    student += [variable.numpy() for variable in plain.segmentation_head.weights]
+    for expected, found in zip(student, _list_teacher(model)):
+        np.testing.assert_array_equal(expected, found)
+
+
 def test_config_round_trip_keeps_the_settings():
     model = _make_model(threshold=0.5, mix_classes=True, dml_weight=0.25)
     config = type(model).from_config(model.get_config()).get_config()

@@ -8,6 +8,8 @@ from PIL import Image
 
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
+from drsl_tf.model import DrslModel
+from drsl_tf.networks import segmentation_heads
 from drsl_tf.self_training import target_statistics
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.drsl_tf import toys
@@ -24,8 +26,9 @@ def _domain(tmp_path):
     return CamVid(root=str(tmp_path))
 
 
-def _update(model, domain, statistics):
-    statistics.update(model, tf.distribute.get_strategy(), domain, domain.list_pairs("train"))
+def _update(model, domain, statistics, **settings):
+    strategy = tf.distribute.get_strategy()
+    statistics.update(model, strategy, domain, domain.list_pairs("train"), **settings)
 
 
 def _read(model):
@@ -37,8 +40,8 @@ def _read(model):
 
 def test_the_first_layer_gets_the_moments_of_all_images_as_one(domain):
     model = toys.make_model()
-    statistics = TargetStatistics(images=5, batch_size=2)
-    _update(model, domain, statistics)
+    statistics = TargetStatistics(images=5)
+    _update(model, domain, statistics, batch_size=2)
     stem = keras.Model(model.base.input, model.base.get_layer("stem_conv").output)
     pairs = statistics.choose(domain.list_pairs("train"))
     images = np.stack([domain.read_image(pair.image_path) for pair in pairs])
@@ -80,7 +83,49 @@ def test_images_are_spread_over_the_list():
     assert TargetStatistics(images=0).choose(list(range(300))) == list(range(300))
 
 
-@pytest.mark.parametrize("settings", [{"images": -1}, {"batch_size": 0}])
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(UserError, match=next(iter(settings))):
-        TargetStatistics(**settings)
+def _make_dropping_model(rate):
+    """Builds a model with dropout between two batch normalisations."""
+    inputs = keras.Input((None, None, 3))
+    x = inputs
+    for index in range(2):
+        # A seed of its own: Keras 3 draws one for dropout from the same sequence.
+        kernel = keras.initializers.GlorotUniform(seed=index)
+        x = keras.layers.Conv2D(8, 3, 2, "same", kernel_initializer=kernel)(x)
+        x = keras.layers.BatchNormalization(name=f"bn_{index}")(x)
+        x = keras.layers.Dropout(rate, name=f"dropout_{index}")(x)
+    return DrslModel(keras.Model(inputs, {"features": x}), segmentation_heads.LinearHead(5))
+
+
+def test_dropout_is_off_while_batch_norm_measures_and_on_in_training(domain):
+    plain, dropping = _make_dropping_model(0.0), _make_dropping_model(0.5)
+    _update(plain, domain, TargetStatistics())
+    _update(dropping, domain, TargetStatistics())
+    for name, values in _read(plain).items():
+        for expected, found in zip(values, _read(dropping)[name]):
+            np.testing.assert_array_equal(expected, found)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 64, 3)).astype(np.float32)
+    outputs = [np.array(dropping(images, training=mode)["logits"]) for mode in (True, True)]
+    assert not np.array_equal(*outputs)
+    # Batch normalisation follows the call's mode again.
+    moved = _read(dropping)
+    dropping(images, training=False)
+    for name, values in _read(dropping).items():
+        assert not np.array_equal(values[0], _read(plain)[name][0])
+        np.testing.assert_array_equal(values[0], moved[name][0])
+
+
+def test_an_image_that_cannot_be_read_leaves_the_layers_as_they_were(domain):
+    model = toys.make_model()
+    pairs = domain.list_pairs("train")
+    with open(pairs[3].image_path, "wb") as file:
+        file.write(b"no image")
+    with pytest.raises(UserError, match="3.png"):
+        _update(model, domain, TargetStatistics(), batch_size=1)
+    layers = target_statistics.find_batch_norms(model)
+    assert {layer.momentum for layer in layers} == {0.95}
+    assert not any("call" in vars(layer) for layer in layers)
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(UserError, match="images"):
+        TargetStatistics(images=-1)
