@@ -114,12 +114,8 @@ ARMS: Dict[str, Arm] = {
     "drsl_source_bn": Arm(
         "DRSL, batch statistics of training", "drsl", gin_params=(_TRAINING_STATISTICS,)
     ),
-    "cbst_frozen": Arm(
-        "CBST, batch statistics frozen in the rounds", "cbst", gin_files=(_FROZEN,)
-    ),
-    "drsl_frozen": Arm(
-        "DRSL, batch statistics frozen in the rounds", "drsl", gin_files=(_FROZEN,)
-    ),
+    "cbst_frozen": Arm("CBST, batch statistics frozen in the rounds", "cbst", gin_files=(_FROZEN,)),
+    "drsl_frozen": Arm("DRSL, batch statistics frozen in the rounds", "drsl", gin_files=(_FROZEN,)),
     "drsl_target_bn_frozen": Arm(
         "DRSL, the target's batch statistics, frozen in the rounds",
         "drsl",

@@ -39,7 +39,8 @@ _OUTPUT = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "last",
-    "'last'; 'best', which was chosen with target labels; or a name such as ckpt-12.",
+    "'last'; 'source', before adaptation; 'best', which was chosen with target labels; or a name "
+    "such as ckpt-12.",
 )
 _SCALES = flags.DEFINE_list("scales", ["1.0"], "Factors of the image's size.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image.")

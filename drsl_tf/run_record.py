@@ -46,6 +46,7 @@ def read_results(path: str) -> Dict[str, Any]:
     with _explaining(path, "not the record of a run", "a run writes", mend):
         _check(isinstance(content.get("experiment"), str), "experiment")
         _check(_is_whole(content.get("seed")), "seed")
+        _check(isinstance(content.get("initial_run"), (str, type(None))), "initial_run")
         versions = content.get("versions")
         _check(isinstance(versions, dict), "versions")
         _check(all(isinstance(version, str) for version in versions.values()), "versions")
@@ -145,6 +146,7 @@ def _check_stage(stage, name):
     _check(_is_whole(round_index) and 0 <= round_index < _MOST_ROUNDS, f"{name}.round")
     names = _check_scores(stage, name)
     _check(_is_number(stage.get("seconds")), f"{name}.seconds")
+    _check(_is_number(stage.get("steps"), optional=True), f"{name}.steps")
     warnings = stage.get("warnings", [])
     _check(isinstance(warnings, list), f"{name}.warnings")
     _check(all(isinstance(warning, str) for warning in warnings), f"{name}.warnings")

@@ -32,7 +32,10 @@ from drsl_tf.experiments import Experiment
 from drsl_tf.predictor import Predictor
 from drsl_tf.training import strategy as strategies
 
-_CHOICES = {"best": "best, chosen with target labels"}
+_CHOICES = {
+    "best": "best, chosen with target labels",
+    "source": "source stage, before adaptation",
+}
 _CITYSCAPES_ENDINGS = ("_leftImg8bit", "_pred_labelIds")
 
 
@@ -104,9 +107,10 @@ def evaluate_run(
     protocol: TestProtocol = SINGLE_SCALE,
     batch_size: Optional[int] = None,
 ) -> EvaluationReport:
-    """Evaluates a run as its training would, or by another test protocol.
+    """Evaluates a run as its training would, on another target, or by another test protocol.
 
-    One machine does it all, one of a job of several too.
+    The network sees images at the `inference_size` of the target's configuration. One machine
+    does it all, one of a job of several too.
 
     Args:
         run_dir: the run's directory.
@@ -127,15 +131,12 @@ def evaluate_run(
     with strategy.scope():
         loaded = runs.load_run(run_dir, checkpoint)
     model, experiment = loaded.model, loaded.experiment
-    size = experiment.get("inference_size")
     batch_size = batch_size or experiment.get("inference_batch")
     class_names = experiment.label_space.class_names
     config = os.path.abspath(os.path.join(run_dir, "config.gin"))
-    target = Target(
-        Experiment(experiment_files or [config], experiment_params),
-        split,
-        os.path.join(run_dir, "audit"),
-    )
+    experiment = Experiment(experiment_files or [config], experiment_params)
+    size = experiment.get("inference_size")
+    target = Target(experiment, split, os.path.join(run_dir, "audit"))
     target.check_classes(class_names, run_dir)
     if protocol.is_plain:
         evaluator = Evaluator(model, strategy, size=size, batch_size=batch_size)

@@ -46,6 +46,9 @@ figcaption { font-size: 12px; color: #555; padding: 2px 0; }
   font-weight: normal; color: #555; text-align: left; padding: 2px 8px 2px 0; }
 .panels tbody th, .panels thead td { width: 84px; min-width: 84px; vertical-align: middle; }
 .panels img, .fixed img { width: 256px; display: block; } .none { color: #999; font-size: 12px; }
+.verdicts { list-style: none; padding: 0; } .verdicts li { border-left: 6px solid #999;
+  padding: 4px 12px; margin: 8px 0; } .verdicts .helped { border-color: #009e73; }
+.verdicts .hurt { border-color: #d55e00; }
 summary { cursor: pointer; font-weight: 600; margin: 10px 0; }
 """
 
@@ -76,6 +79,7 @@ def format_report(runs: Sequence[RunRecord]) -> str:
     groups = group_runs(runs)
     title = "Runs: " + ", ".join(group.experiment for group in groups)
     sections = [
+        ("Whether adaptation helped", tables.make_verdicts(runs)),
         ("Scores", tables.make_scores(groups)),
         ("Runs", tables.make_run_table(runs)),
         ("Other tests", tables.make_evaluations(groups)),

@@ -44,6 +44,7 @@ class RunRecord:
         self.experiment: str = content["experiment"]
         self.seed: int = content["seed"]
         self.versions: Dict[str, str] = content["versions"]
+        self.initial_run: Optional[str] = content.get("initial_run")
         self.stages: List[Dict[str, Any]] = content["stages"]
         if not self.stages:
             raise UserError(f"{os.path.abspath(path)} holds no stage yet.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Sequence
 
+from drsl_tf import verdict
 from drsl_tf.reporting import evaluations
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.records import RunRecord
@@ -39,6 +40,18 @@ def make_scores(groups: Sequence[RunGroup]) -> str:
     )
     table = _make_table([head[i] for i in keep], [[row[i] for i in keep] for row in rows], 1)
     return f"<p>{note}</p>{table}"
+
+
+def make_verdicts(runs: Sequence[RunRecord]) -> str:
+    """Makes a line for each run on whether adaptation helped; nothing without rounds."""
+    verdicts = [(run, verdict.judge(run.stages, run.initial_run)) for run in runs]
+    lines = [
+        f'<li class="{found["outcome"]}"><b>{html.escape(run.name)}</b>: '
+        f"{html.escape(verdict.format_verdict(found, run.run_dir))}</li>"
+        for run, found in verdicts
+        if found is not None
+    ]
+    return f'<ul class="verdicts">{"".join(lines)}</ul>' if lines else ""
 
 
 def make_run_table(runs: Sequence[RunRecord]) -> str:

@@ -24,6 +24,9 @@ BEST = "best_by_target_labels"
 """Folder, below a run's directory, of the checkpoint of highest mIoU. Its name says what the choice
 took, so that no path hides it."""
 
+SOURCE = "source_stage"
+"""Folder, below a run's directory, of the checkpoint before adaptation."""
+
 _NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
 _STATE = "checkpoint"
 _ASIDE = "unreadable"

@@ -64,8 +64,8 @@ class CheckpointStore:
                 compat.list_optimizer_variables(head_optimizer)
             )
         self._checkpoint = tf.train.Checkpoint(**self.variables)
+        self._directory = directory
         self._folder = os.path.join(directory, "checkpoints")
-        self._best_folder = os.path.join(directory, checkpoint_files.BEST)
         self._keep = keep
         self._workers = Workers(strategy)
         own = [*model.non_trainable_variables, *model.extra_variables]
@@ -124,23 +124,27 @@ class CheckpointStore:
             "writable, and run the same command again: it goes on from the checkpoint before."
         )
 
-    def keep_best(self) -> None:
+    def keep_copy(self, name: str) -> None:
         """Copies the newest checkpoint, which is the state just scored, to a folder of its own.
 
         The copy takes the place of the one before: one more checkpoint stays on disk, whatever
         becomes of those that training goes on from.
+
+        Args:
+            name: the folder's, `checkpoint_files.BEST` or `SOURCE`.
 
         Raises:
             UserError: it cannot be written.
         """
         if not self._workers.is_chief:
             return
+        folder = os.path.join(self._directory, name)
         try:
             newest = checkpoint_files.list_checkpoints(self._folder)[0]
-            checkpoint_files.keep_apart(newest, self._best_folder)
+            checkpoint_files.keep_apart(newest, folder)
         except OSError as error:
             raise UserError(
-                f"The best checkpoint cannot be copied to {os.path.abspath(self._best_folder)}: "
+                f"The newest checkpoint cannot be copied to {os.path.abspath(folder)}: "
                 f"{error}. Free some disk, or make the folder writable, and run the same command "
                 "again: it goes on with scoring."
             ) from error

@@ -13,6 +13,7 @@ from data_pipelines import whole_files
 from data_pipelines.errors import UserError
 from drsl_tf import bad_values
 from drsl_tf import files
+from drsl_tf import verdict
 from drsl_tf.configuration import Configuration
 from drsl_tf.training import checkpoint_files
 from drsl_tf.training import strategy as strategies
@@ -98,10 +99,9 @@ def _move_aside(run_dir: str) -> None:
 
 def _print_summary(results, run_dir):
     print(results.format_table())
-    scores = [stage["miou"] for stage in results.stages]
-    if scores[0] is not None and len(scores) > 1:
-        print(f"\nTarget mIoU before adaptation: {scores[0]:.2f} %, after: {scores[-1]:.2f} %")
     figure = os.path.join(run_dir, "figure.png")
     if os.path.exists(figure):
-        print(f"Figure:  {figure}")
+        print(f"\nFigure:  {figure}")
     print(f"Results: {results.path}")
+    if results.verdict is not None:
+        print(f"\n{verdict.format_verdict(results.verdict, run_dir)}")

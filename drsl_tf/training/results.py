@@ -16,6 +16,7 @@ import numpy as np
 from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf import run_record
+from drsl_tf import verdict
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
@@ -73,6 +74,8 @@ class ResultsFile:
         pseudo_label: Optional[Dict[str, Any]],
         seconds: float,
         warnings: Sequence[str] = (),
+        *,
+        steps: Optional[int] = None,
     ) -> Dict[str, Any]:
         """Adds a stage, in the place of an earlier record of the same round, and writes the file.
 
@@ -85,6 +88,7 @@ class ResultsFile:
                 stage.
             seconds: wall time of the stage, over all the processes that worked on it.
             warnings: sentences on what a person should look at.
+            steps: training steps of the stage.
 
         Returns:
             The stage's entry in the file.
@@ -104,6 +108,7 @@ class ResultsFile:
                 )
         stage["pseudo_label"] = pseudo_label
         stage["warnings"] = list(warnings)
+        stage["steps"] = steps
         stage["seconds"] = round(seconds, 1)
         stage["protocols"] = scores
         self.stages = [s for s in self.stages if s["round"] != round_index] + [stage]
@@ -116,6 +121,11 @@ class ResultsFile:
     def best_round(self) -> Optional[int]:
         """The round of highest mIoU, chosen with target labels; None without them."""
         return run_record.find_best_round(self.stages)
+
+    @property
+    def verdict(self) -> Optional[Dict[str, Any]]:
+        """Whether adaptation helped so far, as `verdict.judge` tells."""
+        return verdict.judge(self.stages, self._header["initial_run"])
 
     def as_dict(self) -> Dict[str, Any]:
         """Gives the content of the file.
@@ -131,6 +141,7 @@ class ResultsFile:
             "stages": self.stages,
             "last": last and _summarise(last),
             "best": _summarise(best[0]) if best else None,
+            "verdict": self.verdict,
             "protocols": last["protocols"] if last else {},
         }
 

@@ -19,6 +19,7 @@ from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.target_statistics import TargetStatistics
+from drsl_tf.training import checkpoint_files
 from drsl_tf.training import stored_weights
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
@@ -231,9 +232,12 @@ class Trainer:
             report,
             float(self._seconds),
             self._list_warnings(round_index, report),
+            steps=steps,
         )
+        if round_index == 0:
+            self._checkpoints.keep_copy(checkpoint_files.SOURCE)
         if self._results.best_round == round_index:
-            self._checkpoints.keep_best()
+            self._checkpoints.keep_copy(checkpoint_files.BEST)
         self._loop.end_stage(round_index, flatten_numbers(stage), stage["warnings"])
 
     def _list_warnings(self, round_index, report):

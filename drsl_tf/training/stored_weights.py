@@ -40,9 +40,9 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
 
     Args:
         run_dir: the run's directory.
-        checkpoint: "last", the newest that can be read, as in training; "best", that of the stage
-            of highest mIoU, which is chosen with target labels; or the name of one in
-            `run_dir/checkpoints`, such as "ckpt-12".
+        checkpoint: "last", the newest that can be read, as in training; "source", that of the
+            source stage; "best", that of the stage of highest mIoU, which is chosen with target
+            labels; or the name of one in `run_dir/checkpoints`, such as "ckpt-12".
 
     Returns:
         Its path, without an ending.
@@ -51,9 +51,9 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
         UserError: there is none, names those that are there; or the run is of the other line of
             Keras.
     """
-    if checkpoint == "best":
+    if checkpoint in ("best", "source"):
         _check_line(run_dir)
-        return _find_best(run_dir)
+        return _find_best(run_dir) if checkpoint == "best" else _find_source(run_dir)
     folder = os.path.join(run_dir, "checkpoints")
     found = [os.path.basename(path) for path in checkpoint_files.list_checkpoints(folder)[::-1]]
     if not found:
@@ -73,14 +73,14 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
     if checkpoint not in found:
         raise UserError(
             f"{os.path.abspath(folder)} holds no checkpoint {checkpoint!r}; it holds "
-            f"{', '.join(found)}. A run keeps its last checkpoints and the best only."
+            f"{', '.join(found)}. A run keeps its last checkpoints, the source "
+            "stage's and the best only."
         )
     return os.path.join(folder, checkpoint)
 
 
 def _find_best(run_dir):
-    folder = os.path.join(run_dir, checkpoint_files.BEST)
-    found = checkpoint_files.list_checkpoints(folder)
+    found = checkpoint_files.list_checkpoints(os.path.join(run_dir, checkpoint_files.BEST))
     results = os.path.join(run_dir, "results.json")
     best = None
     if os.path.isfile(results):
@@ -90,12 +90,7 @@ def _find_best(run_dir):
             f"{os.path.abspath(run_dir)} holds no best checkpoint: no stage of it has been scored, "
             "since its target has no labels or it has not come so far. Use the last one."
         )
-    try:
-        if checkpoint_files.read_shapes(found[0]).get(_ROUND) != []:
-            raise ValueError("it does not say which round it is of")
-        kept = int(tf.train.load_checkpoint(found[0]).get_tensor(_ROUND))
-    except ValueError as error:
-        raise UserError(f"The checkpoint {found[0]} cannot be read: {error}") from error
+    kept = _read_round(found[0])
     if kept != best:
         raise UserError(
             f"The checkpoint {found[0]} is of round {kept}, but the best in {results} is round "
@@ -103,6 +98,33 @@ def _find_best(run_dir):
             "round. Let it finish, or use the last one."
         )
     return found[0]
+
+
+def _find_source(run_dir):
+    folder = os.path.join(run_dir, checkpoint_files.SOURCE)
+    found = checkpoint_files.list_checkpoints(folder)
+    if not found:
+        raise UserError(
+            f"{os.path.abspath(folder)} holds no checkpoint of the source stage: it is not "
+            "finished yet, or the run is of an earlier version, which kept none."
+        )
+    kept = _read_round(found[0])
+    if kept:
+        raise UserError(
+            f"The checkpoint {found[0]} is of round {kept}, not of the source stage. Put a copy of "
+            "it back."
+        )
+    return found[0]
+
+
+def _read_round(path):
+    """Reads the round that a checkpoint was saved in."""
+    try:
+        if checkpoint_files.read_shapes(path).get(_ROUND) != []:
+            raise ValueError("it does not say which round it is of")
+        return int(tf.train.load_checkpoint(path).get_tensor(_ROUND))
+    except ValueError as error:
+        raise UserError(f"The checkpoint {path} cannot be read: {error}") from error
 
 
 def restore_weights(model: DrslModel, checkpoint: str) -> bool:

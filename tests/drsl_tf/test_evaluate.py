@@ -25,6 +25,7 @@ from drsl_tf.evaluation import reports
 from drsl_tf.evaluation import sliding_window
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.evaluation.multi_scale import TestProtocol
+from drsl_tf.training import checkpoint_files
 from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.results import ResultsFile
 from tests.drsl_tf import run_dirs
@@ -135,7 +136,7 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
     model = run[1]
     store = CheckpointStore(run_dir, model, model.optimizer, {"round": tf.Variable(1)})
     store.save()
-    store.keep_best()
+    store.keep_copy(checkpoint_files.BEST)
     head = model.segmentation_head
     weights = head.get_weights()
     head.set_weights([np.zeros_like(array) for array in weights])
@@ -158,6 +159,25 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
     exported = evaluation.evaluate_model(str(tmp_path / "best"), _config(run)).as_dict()
     assert exported["miou"] == pytest.approx(best["miou"], abs=0.01)
     assert exported["weights"] is None
+
+
+def test_another_target_is_seen_at_its_own_size(run, tmp_path):
+    """The network's own size is that of the run's target; another one brings its own."""
+    folder = tmp_path / "sized"
+    run_dir, _ = run_dirs.make_run(folder, run[3], ["trainer.run.inference_size = (64, 64)"])
+    squeezed = evaluation.evaluate_run(run_dir).as_dict()
+    assert squeezed["testing"]["size"] == (64, 64)
+    other = tmp_path / "other.gin"
+    with open(os.path.join(run_dir, "config.gin"), encoding="utf-8") as file:
+        other.write_text(file.read().replace("(64, 64)", "(32, 96)"))
+    by_file = evaluation.evaluate_run(run_dir, [str(other)]).as_dict()
+    assert by_file["testing"]["size"] == (32, 96)
+    param = "trainer.run.inference_size = (32, 96)"
+    by_param = evaluation.evaluate_run(run_dir, experiment_params=[param]).as_dict()
+    assert by_param["iou"] == by_file["iou"] != squeezed["iou"]
+    own = evaluation.evaluate_run(run_dir, _config(run)).as_dict()
+    assert own["testing"]["size"] is None
+    assert own["iou"] == evaluation.evaluate_run(run[0]).as_dict()["iou"]
 
 
 def test_three_protocols_in_one_pass(run):

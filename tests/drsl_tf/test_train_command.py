@@ -1,5 +1,6 @@
 """The training command as a user types it: help, errors, exit codes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+
+from drsl_tf.evaluation import evaluation
 
 _STREETS = [
     "game/rendered.rendered_root.count = 4",
@@ -48,6 +51,14 @@ def _assert_refused(result, *words):
     assert "\n\n" not in error.strip(), "an error is one paragraph"
     for word in words:
         assert word in error
+
+
+def _assert_source_stage_is_kept(run_dir):
+    """Checks that the checkpoint before adaptation scores what the source stage scored."""
+    report = evaluation.evaluate_run(str(run_dir), checkpoint="source").as_dict()
+    stages = json.loads((run_dir / "results.json").read_text())["stages"]
+    assert report["miou"] == pytest.approx(stages[0]["miou"], abs=0.01)
+    assert report["weights"] == "source stage, before adaptation"
 
 
 def test_help_is_quick_and_shows_examples(tmp_path):
@@ -95,9 +106,11 @@ def test_a_short_run_and_then_a_broken_data_set(tmp_path):
     params = _make_params(tmp_path)
     result = _call("--gin_file=demo.gin", "--run_dir=run", *params, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "mIoU before adaptation" in result.stdout and "figure.png" in result.stdout
+    assert "figure.png" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("Adaptation ")
     produced = {"config.gin", "results.json", "figure.png", "pseudo_labels", "checkpoints"}
     assert produced <= set(os.listdir(tmp_path / "run"))
+    _assert_source_stage_is_kept(tmp_path / "run")
 
     labels = tmp_path / "game" / "labels"
     first, second, third, _ = sorted(labels.iterdir())

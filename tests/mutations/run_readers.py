@@ -149,7 +149,7 @@ def read_best_checkpoint(folder: str) -> Reader:
     run_dir, model = run_dirs.make_run(folder)
     store = CheckpointStore(run_dir, model, model.optimizer, {"round": tf.Variable(0)})
     store.save()
-    store.keep_best()
+    store.keep_copy(checkpoint_files.BEST)
     names = [f"class {number}" for number in range(model.num_classes)]
     results = ResultsFile(run_dir, experiment="test", seed=0, class_names=names)
     confusion = ConfusionMatrix(model.num_classes)

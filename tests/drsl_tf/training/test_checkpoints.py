@@ -129,12 +129,12 @@ def _read_step(folder, name):
 
 
 def test_the_best_checkpoint_outlives_the_others_and_is_one(run):
-    run.store.keep_best()
+    run.store.keep_copy(checkpoint_files.BEST)
     for number in (4, 5, 6):
         run.save(number)
     folder, names = _list_best(run)
     assert names == ["ckpt-3"] and _read_step(folder, "ckpt-3") == 3
-    run.store.keep_best()
+    run.store.keep_copy(checkpoint_files.BEST)
     folder, names = _list_best(run)
     assert names == ["ckpt-6"] and _read_step(folder, "ckpt-6") == 6
     assert len(os.listdir(folder)) == 3, "two files and the state"
@@ -143,15 +143,15 @@ def test_the_best_checkpoint_outlives_the_others_and_is_one(run):
 
 def test_a_best_checkpoint_of_a_lower_number_takes_the_place_of_a_later_one(run):
     """As when a person put older checkpoints back."""
-    run.store.keep_best()
+    run.store.keep_copy(checkpoint_files.BEST)
     _truncate(_find(run, 3, "data"))
     assert run.restore() == 2
-    run.store.keep_best()
+    run.store.keep_copy(checkpoint_files.BEST)
     assert _list_best(run)[1] == ["ckpt-2"]
 
 
 def test_a_failed_copy_leaves_the_best_before_and_says_so(run, monkeypatch):
-    run.store.keep_best()
+    run.store.keep_copy(checkpoint_files.BEST)
     run.save(4)
 
     def fail(*_):
@@ -160,10 +160,10 @@ def test_a_failed_copy_leaves_the_best_before_and_says_so(run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfile", fail)
         with pytest.raises(UserError, match="best_by_target_labels.*No space left on device"):
-            run.store.keep_best()
+            run.store.keep_copy(checkpoint_files.BEST)
     folder, names = _list_best(run)
     assert names == ["ckpt-3"] and _read_step(folder, "ckpt-3") == 3
-    run.store.keep_best()
+    run.store.keep_copy(checkpoint_files.BEST)
     assert _list_best(run)[1] == ["ckpt-4"]
 
 

@@ -87,19 +87,21 @@ def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
         callbacks=[keep, *callbacks],
         **options,
     )
-    _assert_best_is_kept(run_dir, results, keep.stages)
+    _assert_kept(run_dir, "source", checkpoint_files.SOURCE, keep.stages.get(0, []))
+    if results.best_round is None:
+        assert not os.path.exists(os.path.join(run_dir, checkpoint_files.BEST))
+    else:
+        weights = keep.stages.get(results.best_round, [])
+        _assert_kept(run_dir, "best", checkpoint_files.BEST, weights)
     return results, keep.model
 
 
-def _assert_best_is_kept(run_dir, results, stages):
-    """Checks that the weights of the best round lie on disk, if this process saw them."""
-    if results.best_round is None:
-        assert not os.path.exists(os.path.join(run_dir, checkpoint_files.BEST))
-        return
-    path = stored_weights.find_checkpoint(str(run_dir), "best")
-    assert os.path.dirname(path) == os.path.join(run_dir, checkpoint_files.BEST)
+def _assert_kept(run_dir, choice, folder, weights):
+    """Checks that the weights of a stage lie on disk, if this process saw them."""
+    path = stored_weights.find_checkpoint(str(run_dir), choice)
+    assert os.path.dirname(path) == os.path.join(run_dir, folder)
     reader = tf.train.load_checkpoint(path)
-    for index, array in enumerate(stages.get(results.best_round, [])):
+    for index, array in enumerate(weights):
         stored = reader.get_tensor(f"model/{index:04d}/.ATTRIBUTES/VARIABLE_VALUE")
         np.testing.assert_array_equal(stored, array)
 
@@ -127,6 +129,9 @@ def test_results_follow_the_schema(finished):
         assert len(stage["iou"]) == 19
         np.testing.assert_allclose(stage["miou"], np.mean(ious))
         assert stage["seconds"] > 0
+    assert [stage["steps"] for stage in content["stages"]] == [5, 3, 3]
+    points = content["stages"][2]["miou"] - content["stages"][0]["miou"]
+    assert content["verdict"]["points"] == pytest.approx(points)
     assert content["last"]["round"] == 2
     assert content["best"]["miou"] == max(stage["miou"] for stage in content["stages"])
     assert set(content["protocols"]) == {"19", "16", "13"}
@@ -326,3 +331,14 @@ def test_the_floor_bounds_every_threshold(roots, tmp_path):
     assert floored == [max(threshold, _FLOOR) for threshold in free]
     assert min(free) < _FLOOR < max(free)
     assert reports[_FLOOR]["fraction"] < reports[0.0]["fraction"]
+
+
+def test_a_source_checkpoint_that_is_absent_or_of_a_round_is_refused(finished, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    shutil.rmtree(run_dir / checkpoint_files.SOURCE)
+    with pytest.raises(UserError, match="source_stage holds no checkpoint"):
+        stored_weights.find_checkpoint(str(run_dir), "source")
+    shutil.copytree(run_dir / "checkpoints", run_dir / checkpoint_files.SOURCE)
+    with pytest.raises(UserError, match="is of round 3, not of the source stage"):
+        stored_weights.find_checkpoint(str(run_dir), "source")
