@@ -28,6 +28,7 @@ test-next: .venv-next/installed
 lint: .venv/installed
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	.venv/bin/lint-imports
 
 types: .venv/installed
 	.venv/bin/python -m mypy

@@ -13,7 +13,7 @@ from typing import Sequence
 
 from benchmarks import adaptation_arms
 from data_pipelines.errors import UserError
-from drsl_tf.configuration import Configuration
+from drsl_tf.config.configuration import Configuration
 
 _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
 _SEED = "trainer.run.seed"

@@ -34,10 +34,10 @@ def main() -> None:
     import keras
     import tensorflow as tf
 
-    from drsl_tf.model import DrslModel
+    from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
-    from drsl_tf.networks.multimodal_head import MultimodalHead
-    from drsl_tf.networks.segmentation_heads import LinearHead
+    from drsl_tf.networks.heads.multimodal_head import MultimodalHead
+    from drsl_tf.networks.heads.segmentation_heads import LinearHead
     from drsl_tf.training.number_guard import NumberGuard
 
     keras.utils.set_random_seed(0)

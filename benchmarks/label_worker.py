@@ -38,14 +38,14 @@ def main() -> None:
     output, sys.stdout = sys.stdout, sys.stderr
     import keras
 
-    from data_pipelines.domain import Pair
     from data_pipelines.domains import cityscapes
+    from data_pipelines.domains.domain import Pair
     from data_pipelines.streets import rendered
-    from drsl_tf.model import DrslModel
+    from drsl_tf.distribution.strategy import create_strategy
+    from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
-    from drsl_tf.networks.segmentation_heads import LinearHead
+    from drsl_tf.networks.heads.segmentation_heads import LinearHead
     from drsl_tf.self_training.rounds import PseudoLabeler
-    from drsl_tf.training.strategy import create_strategy
 
     keras.utils.set_random_seed(0)
     root = rendered.rendered_root(
@@ -98,9 +98,9 @@ def main() -> None:
 def _infer(model, strategy, domain, pairs):
     import tensorflow as tf
 
-    from data_pipelines import images as image_batches
-    from drsl_tf import inference
-    from drsl_tf.replicated import ReplicatedFunction
+    from data_pipelines.batches import images as image_batches
+    from drsl_tf.distribution.replicated import ReplicatedFunction
+    from drsl_tf.models import inference
 
     def predict(images):
         probabilities = tf.nn.softmax(inference.predict_full_size_logits(model, images))

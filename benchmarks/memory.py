@@ -39,7 +39,7 @@ def main() -> int:
     """Measures what is missing and prints the tables."""
     from benchmarks import memory_plan
     from benchmarks import memory_record
-    from drsl_tf import sizes
+    from drsl_tf.config import sizes
 
     plan = memory_plan.list_measurements(
         quick=_QUICK.value, network=_NETWORK.value, size=sizes.parse_size(_SIZE.value, "all")

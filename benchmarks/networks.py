@@ -27,14 +27,14 @@ def build_parts(name: str, num_classes: int):
         (base, segmentation head).
     """
     from drsl_tf.networks import backbones
-    from drsl_tf.networks.deeplab_v2_head import DeepLabV2Head
-    from drsl_tf.networks.deeplab_v3plus_head import DeepLabV3PlusHead
-    from drsl_tf.networks.fcn8s_head import Fcn8sHead
-    from drsl_tf.networks.mit import mit
-    from drsl_tf.networks.resnet import resnet101
-    from drsl_tf.networks.segformer_head import SegFormerHead
-    from drsl_tf.networks.segmentation_heads import LinearHead
-    from drsl_tf.networks.vgg import vgg16
+    from drsl_tf.networks.backbones.mit import mit
+    from drsl_tf.networks.backbones.resnet import resnet101
+    from drsl_tf.networks.backbones.vgg import vgg16
+    from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head
+    from drsl_tf.networks.heads.deeplab_v3plus_head import DeepLabV3PlusHead
+    from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
+    from drsl_tf.networks.heads.segformer_head import SegFormerHead
+    from drsl_tf.networks.heads.segmentation_heads import LinearHead
 
     if name in _SEGFORMERS:
         variant = name[-2:]

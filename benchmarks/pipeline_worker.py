@@ -36,8 +36,8 @@ def main() -> None:
     """Measures and prints."""
     cli.require_flags("root")
     output, sys.stdout = sys.stdout, sys.stderr
-    from data_pipelines import interleave
-    from data_pipelines.augment import Augmenter
+    from data_pipelines.batches import interleave
+    from data_pipelines.batches.augment import Augmenter
     from data_pipelines.domains import cityscapes
     from data_pipelines.streets import rendered
 
@@ -103,12 +103,12 @@ def _measure_waiting(stream):
     """Runs the training loop and compares the time it waits with the whole."""
     import keras
 
-    from drsl_tf.model import DrslModel
+    from drsl_tf.distribution.strategy import create_strategy
+    from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
-    from drsl_tf.networks.multimodal_head import MultimodalHead
-    from drsl_tf.networks.segmentation_heads import LinearHead
+    from drsl_tf.networks.heads.multimodal_head import MultimodalHead
+    from drsl_tf.networks.heads.segmentation_heads import LinearHead
     from drsl_tf.training.loop import TrainingLoop
-    from drsl_tf.training.strategy import create_strategy
 
     class Recorder(keras.callbacks.Callback):
         """Keeps what the loop says of its waiting."""

@@ -25,11 +25,11 @@ def main() -> None:
     """Labels the target's training images and writes the report."""
     cli.require_flags("run_dir", "output")
     from drsl_tf import files  # TensorFlow takes seconds, --help must not.
-    from drsl_tf import runs
+    from drsl_tf.distribution.strategy import create_strategy
+    from drsl_tf.experiments import loaded_run
     from drsl_tf.self_training.rounds import PseudoLabeler
-    from drsl_tf.training.strategy import create_strategy
 
-    run = runs.load_run(_RUN_DIR.value)
+    run = loaded_run.load_run(_RUN_DIR.value)
     target = run.experiment.make_target()
     labeler = PseudoLabeler(portion=_PORTION.value, portion_limit=_PORTION.value, rule="argmax")
     with tempfile.TemporaryDirectory() as folder:

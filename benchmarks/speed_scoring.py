@@ -24,7 +24,7 @@ _COMMANDS = (
     "drsl_tf.export",
     "drsl_tf.report",
     "data_pipelines.audit",
-    "data_pipelines.inspect",
+    "drsl_tf.inspect",
     "data_pipelines.render_streets",
     "benchmarks.adaptation",
 )

@@ -39,10 +39,10 @@ def main() -> None:
     import keras
 
     from drsl_tf import compat
-    from drsl_tf.gradient_update import GradientUpdate
-    from drsl_tf.model import DrslModel
-    from drsl_tf.networks.multimodal_head import MultimodalHead
-    from drsl_tf.training.strategy import create_strategy
+    from drsl_tf.distribution.strategy import create_strategy
+    from drsl_tf.models.model import DrslModel
+    from drsl_tf.networks.heads.multimodal_head import MultimodalHead
+    from drsl_tf.optimization.gradient_update import GradientUpdate
 
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_global_policy(_POLICY.value)
@@ -101,7 +101,7 @@ def _make_training(model, strategy):
 
 def _make_evaluation(model, strategy):
     """Makes a function that evaluates so many batches."""
-    from data_pipelines.domain import Pair
+    from data_pipelines.domains.domain import Pair
     from drsl_tf.evaluation.evaluator import Evaluator
 
     images, labels = _draw(0, 0.1)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf import common
-from drsl_tf.model import DrslModel
+from drsl_tf.models.model import DrslModel
 
 
 class TripletModel(DrslModel):

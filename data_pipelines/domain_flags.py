@@ -61,7 +61,7 @@ def make_domain():
 
 
 def _parse_option(name, value):
-    from data_pipelines import label_spaces
+    from data_pipelines.labels import label_spaces
 
     if name == "label_space":
         if value not in label_spaces.DECLARED_SPACES:

@@ -12,17 +12,17 @@ from typing import Sequence
 
 from PIL import Image
 
-from data_pipelines import audit
-from data_pipelines import files
-from data_pipelines import record_files
-from data_pipelines import record_index
-from data_pipelines import whole_files
-from data_pipelines.audit import AuditReport
-from data_pipelines.domain import Domain
-from data_pipelines.domain import Pair
+from data_pipelines.auditing import audit
+from data_pipelines.auditing.audit import AuditReport
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
-from data_pipelines.record_index import Entry
-from data_pipelines.record_index import RecordIndex
+from data_pipelines.io import files
+from data_pipelines.io import record_files
+from data_pipelines.io import record_index
+from data_pipelines.io import whole_files
+from data_pipelines.io.record_index import Entry
+from data_pipelines.io.record_index import RecordIndex
 
 IMAGES_PER_SHARD = 500
 """Images in a shard where nobody says how many shards there shall be."""

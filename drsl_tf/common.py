@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_pipelines.label_spaces import IGNORE_ID as IGNORE_ID
+from data_pipelines.labels.label_spaces import IGNORE_ID as IGNORE_ID
 
 SOURCE = "source"
 TARGET = "target"

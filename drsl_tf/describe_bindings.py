@@ -10,7 +10,7 @@ from data_pipelines import cli
 
 def main() -> None:
     """Prints the page."""
-    from drsl_tf import bindings_page  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.config import bindings_page  # TensorFlow takes seconds, --help must not.
 
     print(bindings_page.format_page(), end="")
 

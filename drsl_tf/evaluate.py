@@ -62,9 +62,9 @@ def main() -> None:
         cli.require_flags("gin_file", "output")
     if _BATCH_SIZE.value is not None and _BATCH_SIZE.value < 1:
         raise UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1.")
-    from drsl_tf.evaluation import evaluation  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.config.sizes import parse_size
     from drsl_tf.evaluation.multi_scale import TestProtocol
-    from drsl_tf.sizes import parse_size
+    from drsl_tf.experiments import evaluation  # TensorFlow takes seconds, --help must not.
 
     try:
         scales = tuple(float(scale) for scale in _SCALES.value)

@@ -44,7 +44,7 @@ _PRECISION = flags.DEFINE_enum(
 def main() -> None:
     """Exports the run."""
     cli.require_flags("run_dir", "output")
-    from drsl_tf import exporting  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.experiments import exporting  # TensorFlow takes seconds, --help must not.
 
     exporting.export_run(
         _RUN_DIR.value,

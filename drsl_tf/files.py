@@ -10,8 +10,8 @@ from typing import Dict
 
 from PIL import Image
 
-from data_pipelines import whole_files
 from data_pipelines.errors import UserError
+from data_pipelines.io import whole_files
 
 
 def write_json(path: str, content: Dict[str, Any]) -> None:

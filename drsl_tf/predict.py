@@ -40,10 +40,10 @@ _MAX_PIXELS = flags.DEFINE_integer("max_pixels", 64_000_000, "Larger images are 
 def main() -> int:
     """Predicts the inputs; gives the exit code."""
     cli.require_flags("model", "input", "output")
-    from drsl_tf import prediction  # TensorFlow takes seconds, --help must not.
-    from drsl_tf import sizes
+    from drsl_tf.config import sizes
+    from drsl_tf.serving import folder_prediction  # TensorFlow takes seconds, --help must not.
 
-    skipped = prediction.predict_files(
+    skipped = folder_prediction.predict_files(
         _MODEL.value,
         _INPUT.value,
         _OUTPUT.value,

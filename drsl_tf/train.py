@@ -39,7 +39,7 @@ def main() -> None:
     cli.require_flags("gin_file")
     run_dir = _RUN_DIR.value or cli.name_run_dir(_GIN_FILE.value)
     with Preemption():
-        from drsl_tf.training import launcher  # TensorFlow takes seconds, --help must not.
+        from drsl_tf.experiments import launcher  # TensorFlow takes seconds, --help must not.
 
         launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)
 

@@ -24,7 +24,7 @@ from typing import Tuple
 from tests import python_imports
 
 _CONFIGS = "//gin_configs:__init__"
-_READS_CONFIGS = "//drsl_tf:configuration"
+_READS_CONFIGS = "//drsl_tf/config:configuration"
 _RUNNER = "//tests:run_pytest"
 _DISTRIBUTIONS = {
     "PIL": "pillow",

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import pytest
 
-from data_pipelines import decoding
 from data_pipelines.errors import UserError
-from drsl_tf.networks import hdf5_check
-from drsl_tf.networks import mit_weights
-from drsl_tf.networks import weight_files
+from data_pipelines.io import decoding
+from drsl_tf.networks.weights import hdf5_check
+from drsl_tf.networks.weights import mit_weights
+from drsl_tf.networks.weights import weight_files
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGES = ("data_pipelines", "drsl_tf")
@@ -37,18 +37,18 @@ _KEYWORDS = {"allow_pickle": True, "safe_mode": False, "shell": True}
 # What is let through, and why.
 _ALLOWED = {
     # A gin file is code, docs/security.md says so: what it names is imported and called.
-    ("drsl_tf/configuration.py", "import_module"),
+    ("drsl_tf/config/configuration.py", "import_module"),
     # Names come from the table of sections in the module itself.
-    ("drsl_tf/bindings_page.py", "import_module"),
+    ("drsl_tf/config/bindings_page.py", "import_module"),
     # Names come from the table of readers above, never from a file.
     ("data_pipelines/domains/__init__.py", "import_module"),
     # A SavedModel is a program, docs/security.md says so; its checksums are compared before.
-    ("drsl_tf/predictor.py", "saved_model.load"),
+    ("drsl_tf/serving/predictor.py", "saved_model.load"),
     # What Keras calls where a user's own code loads a model of theirs, under Keras's safe mode.
-    ("drsl_tf/model.py", "deserialize_keras_object"),
-    ("drsl_tf/scaled_schedule.py", "deserialize_keras_object"),
+    ("drsl_tf/models/model.py", "deserialize_keras_object"),
+    ("drsl_tf/optimization/scaled_schedule.py", "deserialize_keras_object"),
     # Starts this very file on the path of a weight file, without a shell.
-    ("drsl_tf/networks/hdf5_check.py", "subprocess.run"),
+    ("drsl_tf/networks/weights/hdf5_check.py", "subprocess.run"),
 }
 
 

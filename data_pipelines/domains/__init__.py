@@ -1,4 +1,4 @@
-"""One reader for each dataset layout, all under the contract of `data_pipelines.domain`."""
+"""One reader for each dataset layout, all under the contract of `data_pipelines.domains.domain`."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Optional
 from typing import Sequence
 
-from data_pipelines import decoding
 from data_pipelines.domains.train_ids import TrainIdDomain
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import LabelSpace
+from data_pipelines.io import decoding
+from data_pipelines.labels.label_spaces import LabelSpace
 
 CONDITIONS = ("fog", "night", "rain", "snow")
 

@@ -6,8 +6,8 @@ G. Brostow, J. Fauqueur, R. Cipolla, Semantic object classes in video, Pattern R
 
 from __future__ import annotations
 
-from data_pipelines import label_spaces
-from data_pipelines.domain import Domain
+from data_pipelines.domains.domain import Domain
+from data_pipelines.labels import label_spaces
 
 
 class CamVid(Domain):

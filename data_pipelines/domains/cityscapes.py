@@ -5,8 +5,8 @@ M. Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding,
 
 from __future__ import annotations
 
-from data_pipelines import label_spaces
-from data_pipelines.domain import Domain
+from data_pipelines.domains.domain import Domain
+from data_pipelines.labels import label_spaces
 
 
 class Cityscapes(Domain):

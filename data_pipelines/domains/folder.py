@@ -7,12 +7,12 @@ from typing import Mapping
 from typing import Optional
 from typing import Sequence
 
-from data_pipelines import decoding
-from data_pipelines import files
-from data_pipelines import label_spaces
-from data_pipelines.domain import Domain
+from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import LabelSpace
+from data_pipelines.io import decoding
+from data_pipelines.io import files
+from data_pipelines.labels import label_spaces
+from data_pipelines.labels.label_spaces import LabelSpace
 
 _MAX_LIST_BYTES = 64_000_000
 

@@ -6,8 +6,8 @@ S. Richter, V. Vineet, S. Roth, V. Koltun, Playing for Data: Ground Truth from C
 
 from __future__ import annotations
 
-from data_pipelines import label_spaces
 from data_pipelines.domains.unsplit import UnsplitDomain
+from data_pipelines.labels import label_spaces
 
 
 class Gta5(UnsplitDomain):

@@ -10,9 +10,9 @@ import json
 from typing import Dict
 from typing import Optional
 
-from data_pipelines import files
-from data_pipelines.domain import Domain
+from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
+from data_pipelines.io import files
 
 # Name in the data set's own list -> trainId. A choice of this project: a class goes where the
 # labelling policy of Cityscapes puts it (curbs, pedestrian areas to sidewalk; markings, manholes

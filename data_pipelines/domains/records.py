@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Dict
 from typing import Optional
 
-from data_pipelines import decoding
-from data_pipelines import files
-from data_pipelines import label_spaces
-from data_pipelines import record_files
-from data_pipelines import record_index
-from data_pipelines.domain import Domain
-from data_pipelines.domain import Pair
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import LabelSpace
-from data_pipelines.record_files import RecordPath
-from data_pipelines.record_index import RecordIndex
+from data_pipelines.io import decoding
+from data_pipelines.io import files
+from data_pipelines.io import record_files
+from data_pipelines.io import record_index
+from data_pipelines.io.record_files import RecordPath
+from data_pipelines.io.record_index import RecordIndex
+from data_pipelines.labels import label_spaces
+from data_pipelines.labels.label_spaces import LabelSpace
 
 
 class Records(Domain):

@@ -5,9 +5,9 @@ G. Ros et al., The SYNTHIA Dataset, CVPR 2016.
 
 from __future__ import annotations
 
-from data_pipelines import decoding
-from data_pipelines import label_spaces
 from data_pipelines.domains.unsplit import UnsplitDomain
+from data_pipelines.io import decoding
+from data_pipelines.labels import label_spaces
 
 
 class Synthia(UnsplitDomain):

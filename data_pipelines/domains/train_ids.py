@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from data_pipelines import label_spaces
-from data_pipelines.domain import Domain
+from data_pipelines.domains.domain import Domain
+from data_pipelines.labels import label_spaces
 
 
 class TrainIdDomain(Domain):

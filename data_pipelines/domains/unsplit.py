@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Optional
 from typing import Tuple
 
-from data_pipelines import decoding
-from data_pipelines.domain import Domain
+from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import LabelSpace
+from data_pipelines.io import decoding
+from data_pipelines.labels.label_spaces import LabelSpace
 
 
 class UnsplitDomain(Domain):

@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.streets import canvas as canvas_lib
+from data_pipelines.streets.paint import canvas as canvas_lib
 
 LAYOUTS = ("synthia", "gta5", "cityscapes")
 

@@ -10,8 +10,8 @@ import os
 import shutil
 import tempfile
 
-from data_pipelines import whole_files
 from data_pipelines.errors import UserError
+from data_pipelines.io import whole_files
 from data_pipelines.progress import make_progress_bar
 from data_pipelines.streets import layouts
 from data_pipelines.streets import renderer

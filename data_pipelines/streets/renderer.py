@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.streets import canvas as canvas_lib
-from data_pipelines.streets import composer
-from data_pipelines.streets import draws as draws_lib
-from data_pipelines.streets import scene as scene_lib
-from data_pipelines.streets import style as style_lib
-from data_pipelines.streets import weather
+from data_pipelines.streets.paint import canvas as canvas_lib
+from data_pipelines.streets.paint import composer
+from data_pipelines.streets.plan import draws as draws_lib
+from data_pipelines.streets.plan import scene as scene_lib
+from data_pipelines.streets.plan import style as style_lib
+from data_pipelines.streets.plan import weather
 
 STYLES = ("game", "camera")
 FINGERPRINTS = {

@@ -10,13 +10,13 @@ from typing import Tuple
 import numpy as np
 import tensorflow as tf
 
-from data_pipelines.domain import Domain
-from data_pipelines.domain import Pair
-from drsl_tf import inference
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
+from drsl_tf.distribution.replicated import ReplicatedFunction
+from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation import scoring
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.replicated import ReplicatedFunction
-from drsl_tf.workers import Workers
+from drsl_tf.models import inference
 
 
 class Evaluator:

@@ -13,7 +13,7 @@ from typing import Sequence
 
 import numpy as np
 
-from data_pipelines import label_spaces
+from data_pipelines.labels import label_spaces
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
 PROTOCOLS = {

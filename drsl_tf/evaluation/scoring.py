@@ -9,10 +9,10 @@ from typing import Tuple
 
 import numpy as np
 
-from data_pipelines import images as image_batches
 from data_pipelines import progress
-from data_pipelines.domain import Domain
-from data_pipelines.domain import Pair
+from data_pipelines.batches import images as image_batches
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 
 

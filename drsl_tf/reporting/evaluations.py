@@ -11,12 +11,12 @@ from typing import Optional
 from typing import Sequence
 from typing import Tuple
 
-from drsl_tf import run_record
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation import reports
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.groups import measure_spread
+from drsl_tf.runs import records
 
 _LARGEST = next(iter(protocols.PROTOCOLS))
 
@@ -72,7 +72,7 @@ def list_rows(groups: Sequence[RunGroup]) -> List[Row]:
 
 def _read_evaluations(run_dir):
     for path in sorted(glob.glob(os.path.join(run_dir, "evaluation", "*", reports.JSON_NAME))):
-        content = run_record.read_evaluation(path)
+        content = records.read_evaluation(path)
         if content["weights"] is not None:
             split = f"{content['target']} {content['split']}"
             yield (split, content["weights"], content["testing"]["name"]), content

@@ -8,10 +8,10 @@ from typing import List
 
 import numpy as np
 
-from data_pipelines.label_spaces import LabelSpace
-from drsl_tf import panel_files
-from drsl_tf import visualization
-from drsl_tf.reporting.records import RunRecord
+from data_pipelines.labels.label_spaces import LabelSpace
+from drsl_tf.figures import label_maps
+from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.runs import panel_files
 
 _OF_EVERY_STAGE = {"image": "image", "truth": "truth"}
 _BY_STAGE = {
@@ -52,7 +52,7 @@ def make_legend(run: RunRecord) -> str:
     ]
     entries.append(_swatch(["#000000"], "ignored, or not selected"))
     parts = [f'<div class="legend"><b>Classes</b>{"".join(entries)}</div>']
-    ramp = visualization.color_confidence(np.linspace(0, 1, 11)[np.newaxis])[0]
+    ramp = label_maps.color_confidence(np.linspace(0, 1, 11)[np.newaxis])[0]
     stops = ", ".join(map(_to_hex, ramp))
     parts.append(
         '<div class="legend"><b>Confidence</b><span>0 %</span>'
@@ -80,7 +80,7 @@ def list_mode_shades(run: RunRecord):
     """
     space = get_label_space(run)
     count = max(run.panels["modes_per_class"], 1)
-    palette = visualization.make_mode_palette(space, count).reshape(space.num_classes, count, 3)
+    palette = label_maps.make_mode_palette(space, count).reshape(space.num_classes, count, 3)
     return space.class_names, [[_to_hex(color) for color in shades] for shades in palette]
 
 

@@ -12,7 +12,7 @@ from typing import Sequence
 import numpy as np
 
 from data_pipelines.errors import UserError
-from drsl_tf.reporting.records import RunRecord
+from drsl_tf.reporting.reported_run import RunRecord
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")

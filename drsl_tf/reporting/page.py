@@ -12,7 +12,7 @@ from drsl_tf.reporting import gallery
 from drsl_tf.reporting import tables
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.groups import measure_spread
-from drsl_tf.reporting.records import RunRecord
+from drsl_tf.reporting.reported_run import RunRecord
 
 _STYLE = """
 :root { color-scheme: light; }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 from typing import Sequence
 
-from drsl_tf import verdict
 from drsl_tf.reporting import evaluations
 from drsl_tf.reporting.groups import RunGroup
-from drsl_tf.reporting.records import RunRecord
+from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.runs import verdict
 
 
 def make_scores(groups: Sequence[RunGroup]) -> str:

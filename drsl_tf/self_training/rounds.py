@@ -16,22 +16,22 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from data_pipelines import images as image_batches
 from data_pipelines import progress
-from data_pipelines import whole_files
-from data_pipelines.domain import Domain
-from data_pipelines.domain import Pair
+from data_pipelines.batches import images as image_batches
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
+from data_pipelines.io import whole_files
 from drsl_tf import common
 from drsl_tf import files
-from drsl_tf import inference
-from drsl_tf import run_record
+from drsl_tf.distribution.replicated import ReplicatedFunction
+from drsl_tf.distribution.workers import Workers
 from drsl_tf.losses import metric_learning
-from drsl_tf.replicated import ReplicatedFunction
+from drsl_tf.models import inference
+from drsl_tf.runs import records
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training.label_tally import LabelTally
 from drsl_tf.self_training.thresholds import ConfidenceHistogram
-from drsl_tf.workers import Workers
 
 _REPORT = "report.json"
 _WRITER_THREADS = 2
@@ -281,7 +281,7 @@ def _read_report_or_clear(directory, partial):
     """Gives the report of a finished directory; otherwise begins a new one and gives None."""
     report_path = os.path.join(directory, _REPORT)
     if os.path.exists(report_path):
-        return run_record.read_label_report(report_path)
+        return records.read_label_report(report_path)
     # Without a report the labels are not whole: what is there is not trusted, but redone.
     for leftover in (partial, directory):
         shutil.rmtree(leftover, ignore_errors=True)

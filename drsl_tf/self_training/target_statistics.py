@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from data_pipelines import images as image_batches
 from data_pipelines import progress
-from data_pipelines.domain import Domain
-from data_pipelines.domain import Pair
+from data_pipelines.batches import images as image_batches
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
-from drsl_tf import inference
+from drsl_tf.models import inference
 
 
 class TargetStatistics:

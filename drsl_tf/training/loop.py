@@ -13,15 +13,15 @@ from typing import Sequence
 import keras
 import tensorflow as tf
 
-from data_pipelines import interleave
 from data_pipelines import progress
+from data_pipelines.batches import interleave
 from data_pipelines.error_relay import ErrorRelay
 from drsl_tf import common
 from drsl_tf import compat
-from drsl_tf.replicated import count_local_replicas
+from drsl_tf.distribution.replicated import count_local_replicas
+from drsl_tf.distribution.workers import Workers
 from drsl_tf.training.number_guard import NonFiniteError
 from drsl_tf.training.number_guard import NumberGuard
-from drsl_tf.workers import Workers
 
 # Reading a number back waits for the step; every step would keep a fast device idle.
 _SHOW_EVERY = 10

@@ -13,23 +13,23 @@ from typing import Tuple
 import tensorflow as tf
 from absl import logging
 
-from data_pipelines.adaptation import AdaptationData
+from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
+from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.figures.label_maps import ComparisonFigure
+from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import stored_weights
+from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results import flatten_numbers
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
-from drsl_tf.training import checkpoint_files
-from drsl_tf.training import stored_weights
-from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
 from drsl_tf.training.number_guard import NonFiniteError
 from drsl_tf.training.preemption import Preemption
-from drsl_tf.training.results import ResultsFile
-from drsl_tf.training.results import flatten_numbers
-from drsl_tf.training.schedule import Schedule
-from drsl_tf.visualization import ComparisonFigure
-from drsl_tf.workers import Workers
 
 
 class Trainer:

@@ -11,18 +11,18 @@ from typing import Tuple
 import keras
 import tensorflow as tf
 
-from data_pipelines.adaptation import AdaptationData
-from drsl_tf.gradient_update import GradientUpdate
+from data_pipelines.batches.adaptation import AdaptationData
+from drsl_tf.distribution.strategy import create_strategy
+from drsl_tf.distribution.workers import Workers
+from drsl_tf.figures.label_maps import ComparisonFigure
+from drsl_tf.monitoring.callbacks import make_callbacks
+from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.runs.results import ResultsFile
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from drsl_tf.training.loop import TrainingLoop
-from drsl_tf.training.monitoring import make_callbacks
-from drsl_tf.training.results import ResultsFile
-from drsl_tf.training.schedule import Schedule
 from drsl_tf.training.stages import Trainer
-from drsl_tf.training.strategy import create_strategy
-from drsl_tf.visualization import ComparisonFigure
-from drsl_tf.workers import Workers
 
 
 def run(

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import adaptation_arms
 from benchmarks.adaptation_plan import Plan
 from data_pipelines.errors import UserError
-from drsl_tf.configuration import Configuration
+from drsl_tf.config.configuration import Configuration
 from drsl_tf.training import trainer
 
 

@@ -12,9 +12,8 @@ import threading
 import numpy as np
 import pytest
 
-from data_pipelines import audit
-from data_pipelines import audit_stamp
-from data_pipelines import label_spaces
+from data_pipelines.auditing import audit
+from data_pipelines.auditing import audit_stamp
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.folder import Folder
@@ -22,6 +21,7 @@ from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.domains.mapillary import Mapillary
 from data_pipelines.domains.synthia import Synthia
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_spaces
 from tests.data_pipelines import fixtures
 
 

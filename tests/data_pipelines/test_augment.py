@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines import augment
-from data_pipelines.augment import PAD_VALUE
-from data_pipelines.augment import Augmenter
+from data_pipelines.batches import augment
+from data_pipelines.batches.augment import PAD_VALUE
+from data_pipelines.batches.augment import Augmenter
 from data_pipelines.errors import UserError
 
 

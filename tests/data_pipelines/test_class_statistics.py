@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import class_statistics
-from data_pipelines import interleave
-from data_pipelines.adaptation import AdaptationData
-from data_pipelines.adaptation import read_id_map
-from data_pipelines.augment import Augmenter
-from data_pipelines.domain import Pair
+from data_pipelines.batches import class_statistics
+from data_pipelines.batches import interleave
+from data_pipelines.batches.adaptation import AdaptationData
+from data_pipelines.batches.adaptation import read_id_map
+from data_pipelines.batches.augment import Augmenter
+from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.domains.domain import Pair
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
-from data_pipelines.rare_classes import RareClassSampler
 from data_pipelines.streets import rendered
 
 _NAMES = ("road", "car", "train")

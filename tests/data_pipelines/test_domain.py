@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import decoding
-from data_pipelines import domain as domain_lib
-from data_pipelines import files
-from data_pipelines import label_spaces
+from data_pipelines.domains import domain as domain_lib
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.domains.synthia import Synthia
 from data_pipelines.errors import UserError
+from data_pipelines.io import decoding
+from data_pipelines.io import files
+from data_pipelines.labels import label_spaces
 from tests.data_pipelines import fixtures
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)

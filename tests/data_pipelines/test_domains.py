@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import domains
-from data_pipelines import label_spaces
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_spaces
 from tests.data_pipelines import fixtures
 
 LABELLED_SPLIT = {"dark_zurich": "val"}

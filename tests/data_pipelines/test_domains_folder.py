@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import label_spaces
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_spaces
 from tests.data_pipelines import fixtures
 
 NAMES = ["wall", "door", "floor"]

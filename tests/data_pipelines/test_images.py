@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data_pipelines.domain import Pair
-from data_pipelines.images import iterate_image_batches
+from data_pipelines.batches.images import iterate_image_batches
+from data_pipelines.domains.domain import Pair
 
 _SIZES = [(8, 6), (8, 6), (8, 6), (4, 10), (8, 6)]
 _PAIRS = [Pair(str(i), str(i), str(i)) for i in range(len(_SIZES))]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines import interleave
-from data_pipelines.augment import Augmenter
-from data_pipelines.domain import Pair
+from data_pipelines.batches import interleave
+from data_pipelines.batches.augment import Augmenter
+from data_pipelines.domains.domain import Pair
 
 _SIZE = (8, 12)
 

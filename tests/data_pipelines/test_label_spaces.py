@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels
 
-from data_pipelines import label_spaces
-from data_pipelines import label_tables
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 
 TRAIN_NAMES = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
@@ -242,7 +242,7 @@ def test_custom_space_refuses(arguments, words):
 def test_spaces_come_from_gin():
     config = """
         from __gin__ import dynamic_registration
-        from data_pipelines import label_spaces
+        from data_pipelines.labels import label_spaces
         from data_pipelines.domains import cityscapes
         cityscapes.Cityscapes:
             root = "data/cityscapes"

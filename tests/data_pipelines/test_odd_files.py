@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import audit
-from data_pipelines import label_spaces
+from data_pipelines.auditing import audit
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
-from drsl_tf import prediction_inputs
+from data_pipelines.labels import label_spaces
+from drsl_tf.serving import input_files
 from tests.data_pipelines import fixtures
 
 _NOBODY = 65534
@@ -48,10 +48,10 @@ def test_every_name_is_found_audited_and_read(tmp_path):
         assert report.from_stamp == again
     for pair in report.pairs:
         assert domain.read_image(pair.image_path).shape == (8, 9, 3)
-    inputs = prediction_inputs.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
+    inputs = input_files.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
     assert [source.name for source in inputs] == sorted(_NAMES)
     skipped = {}
-    assert len(list(prediction_inputs.read_frames(inputs, 10**6, skipped))) == len(_NAMES)
+    assert len(list(input_files.read_frames(inputs, 10**6, skipped))) == len(_NAMES)
     assert skipped == {}
 
 
@@ -61,9 +61,9 @@ def test_a_name_that_is_no_text_is_an_error(tmp_path):
     shutil.copyfile(tmp_path / "images" / "good.png", odd)
     with pytest.raises(UserError, match="cannot be listed"):
         make_folder(tmp_path).list_pairs("all")
-    inputs = prediction_inputs.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
+    inputs = input_files.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
     skipped = {}
-    frames = list(prediction_inputs.read_frames(inputs, 10**6, skipped))
+    frames = list(input_files.read_frames(inputs, 10**6, skipped))
     assert [frame.name for frame in frames] == ["good"]
     assert list(skipped.values()) == ["has a name that is not UTF-8; rename it"]
 
@@ -99,9 +99,9 @@ def test_what_is_no_file_is_named_and_skipped(tmp_path, kind, role):
     assert [pair.name for pair in report.pairs] == [samples[0].name, samples[2].name]
     assert path in [skipped for skipped, _ in report.skipped]
     if role == "image_path":
-        inputs = prediction_inputs.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
+        inputs = input_files.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
         skipped = {}
-        assert len(list(prediction_inputs.read_frames(inputs, 10**6, skipped))) == 2
+        assert len(list(input_files.read_frames(inputs, 10**6, skipped))) == 2
         # A folder of this name is looked into, and is no input itself.
         assert list(skipped) == ([] if kind == "folder" else [path])
 
@@ -182,7 +182,7 @@ def test_links_back_give_no_image_twice(tmp_path, pattern):
     save(tmp_path / "in" / "deep" / "b.png")
     os.symlink("..", tmp_path / "in" / "deep" / "again")
     os.symlink(".", tmp_path / "in" / "here")
-    inputs = prediction_inputs.find_inputs(str(tmp_path / pattern), str(tmp_path / "out"))
+    inputs = input_files.find_inputs(str(tmp_path / pattern), str(tmp_path / "out"))
     names = [os.path.basename(source.path) for source in inputs]
     assert names == (["a.png"] if pattern == "in/*.png" else ["a.png", "b.png"])
 
@@ -194,12 +194,12 @@ def test_names_of_inputs_never_lead_out_of_the_output(tmp_path, monkeypatch, pat
     save(tmp_path / "outside" / "b.png")
     monkeypatch.chdir(tmp_path / "home")
     with pytest.raises(UserError, match="outside of --output"):
-        prediction_inputs.find_inputs(pattern, "out")
+        input_files.find_inputs(pattern, "out")
 
 
 def test_outputs_behind_a_link_are_no_inputs(tmp_path):
     save(tmp_path / "in" / "a.png")
     save(tmp_path / "in" / "out" / "ids" / "a.png")
     os.symlink(tmp_path / "in" / "out", tmp_path / "link")
-    inputs = prediction_inputs.find_inputs(str(tmp_path / "in"), str(tmp_path / "link"))
+    inputs = input_files.find_inputs(str(tmp_path / "in"), str(tmp_path / "link"))
     assert [source.name for source in inputs] == ["a"]

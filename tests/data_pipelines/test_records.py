@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines import audit
-from data_pipelines import files
-from data_pipelines import interleave
-from data_pipelines import label_spaces
-from data_pipelines import record_files
-from data_pipelines import record_index
 from data_pipelines import record_writer
-from data_pipelines import whole_files
-from data_pipelines.augment import Augmenter
-from data_pipelines.class_statistics import count_pixels
+from data_pipelines.auditing import audit
+from data_pipelines.batches import interleave
+from data_pipelines.batches.augment import Augmenter
+from data_pipelines.batches.class_statistics import count_pixels
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.folder import Folder
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.domains.records import Records
 from data_pipelines.domains.synthia import Synthia
 from data_pipelines.errors import UserError
+from data_pipelines.io import files
+from data_pipelines.io import record_files
+from data_pipelines.io import record_index
+from data_pipelines.io import whole_files
+from data_pipelines.labels import label_spaces
 from tests.data_pipelines import fixtures
 
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from data_pipelines.streets import canvas as canvas_lib
-from data_pipelines.streets import draws as draws_lib
-from data_pipelines.streets import geometry
-from data_pipelines.streets import noise
+from data_pipelines.streets.paint import canvas as canvas_lib
+from data_pipelines.streets.paint import geometry
+from data_pipelines.streets.paint import noise
+from data_pipelines.streets.plan import draws as draws_lib
 
 
 def _make_camera(**changes):

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data_pipelines import label_tables
 from data_pipelines.domains import cityscapes
 from data_pipelines.domains import gta5
 from data_pipelines.domains import synthia
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_tables
 from data_pipelines.streets import layouts
 from data_pipelines.streets import rendered
 from data_pipelines.streets import renderer

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from data_pipelines.streets import draws
-from data_pipelines.streets import looks
 from data_pipelines.streets import renderer
-from data_pipelines.streets import scene
+from data_pipelines.streets.plan import draws
+from data_pipelines.streets.plan import looks
+from data_pipelines.streets.plan import scene
 
 SIZE = (64, 128)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines import audit_stamp
-from data_pipelines import class_statistics
-from data_pipelines import whole_files
+from data_pipelines.auditing import audit_stamp
+from data_pipelines.batches import class_statistics
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
+from data_pipelines.io import whole_files
 from data_pipelines.streets import rendered
 from tests.disk_log import DiskLog
 

@@ -15,7 +15,7 @@ import sys
 import gin
 import pytest
 
-from drsl_tf.configuration import Configuration
+from drsl_tf.config.configuration import Configuration
 from drsl_tf.training import trainer
 from tests.docs import commands
 from tests.docs.shortening import TABLE

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from drsl_tf import compat
-from drsl_tf.gradient_update import GradientUpdate
+from drsl_tf.optimization.gradient_update import GradientUpdate
 from tests.drsl_tf import replicas
 from tests.drsl_tf import toys
 

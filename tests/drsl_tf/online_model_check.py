@@ -2,8 +2,8 @@
 
 import keras
 
-from drsl_tf.gradient_update import GradientUpdate
-from drsl_tf.online_model import OnlineDrslModel
+from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.self_training.online_model import OnlineDrslModel
 from tests.drsl_tf import replicas
 from tests.drsl_tf import toys
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from drsl_tf.training.strategy import create_strategy
+from drsl_tf.distribution.strategy import create_strategy
 
 
 def make_strategies(count):

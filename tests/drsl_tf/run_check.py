@@ -9,19 +9,19 @@ import keras
 import numpy as np
 from PIL import Image
 
-from data_pipelines.adaptation import AdaptationData
-from data_pipelines.augment import Augmenter
+from data_pipelines.batches.adaptation import AdaptationData
+from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.streets import rendered
 from drsl_tf import files
-from drsl_tf.model import DrslModel
+from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
-from drsl_tf.networks import multimodal_head
-from drsl_tf.networks import segmentation_heads
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from drsl_tf.training.schedule import Schedule
 from tests.drsl_tf import replicas
 from tests.drsl_tf import toys
 

@@ -7,24 +7,24 @@ import keras
 import numpy as np
 
 from data_pipelines.streets import rendered
-from drsl_tf.experiments import Experiment
-from drsl_tf.training.checkpoints import CheckpointStore
+from drsl_tf.experiments.experiment import Experiment
+from drsl_tf.runs.checkpoint_store import CheckpointStore
 from tests.drsl_tf import toys
 
 SIZE = (32, 64)
 
 _CONFIG = """
 from __gin__ import dynamic_registration
-from data_pipelines import adaptation
-from data_pipelines import augment
-from data_pipelines import label_spaces
+from data_pipelines.batches import adaptation
+from data_pipelines.batches import augment
+from data_pipelines.labels import label_spaces
 from data_pipelines.domains import cityscapes
 from data_pipelines.domains import gta5
-from drsl_tf import builder
+from drsl_tf.models import builder
 from drsl_tf.networks import backbones
-from drsl_tf.networks import multimodal_head
-from drsl_tf.networks import segmentation_heads
-from drsl_tf.training import schedule
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.self_training import schedule
 from drsl_tf.training import trainer
 import keras
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines import cli
-from drsl_tf import exporting
+from drsl_tf.experiments import exporting
 from tests import command_driver
 from tests.drsl_tf import run_dirs
 from tests.drsl_tf.reporting import conftest as reports

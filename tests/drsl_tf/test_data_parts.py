@@ -3,10 +3,10 @@
 import gin
 import pytest
 
-from data_pipelines import audit
-from data_pipelines import label_spaces
+from data_pipelines.auditing import audit
 from data_pipelines.domains import find_reader
-from drsl_tf.experiments import Experiment
+from data_pipelines.labels import label_spaces
+from drsl_tf.experiments.experiment import Experiment
 from tests.data_pipelines import fixtures
 
 _TARGETS = {

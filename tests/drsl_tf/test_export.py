@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data_pipelines import label_spaces
 from data_pipelines.errors import UserError
-from drsl_tf import exporting
-from drsl_tf import inference
-from drsl_tf import model_description
-from drsl_tf import runs
-from drsl_tf.training.checkpoints import CheckpointStore
+from data_pipelines.labels import label_spaces
+from drsl_tf.experiments import exporting
+from drsl_tf.experiments import loaded_run
+from drsl_tf.models import inference
+from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.serving import model_description
 from tests.drsl_tf import run_dirs
 
 # What a server's process is: TensorFlow, and neither Keras nor this package. (TensorFlow itself
@@ -86,7 +86,7 @@ def _agreement(labels, others):
 
 def test_a_run_is_read_back_whole(run):
     run_dir, model = run
-    loaded = runs.load_run(run_dir)
+    loaded = loaded_run.load_run(run_dir)
     assert loaded.checkpoint.endswith("ckpt-1")
     for array, other in zip(model.get_weights(), loaded.model.get_weights()):
         np.testing.assert_array_equal(array, other)
@@ -281,7 +281,7 @@ def test_a_run_is_read_without_the_weights_that_it_began_with(tmp_path):
     run_dir, model = run_dirs.make_run(tmp_path, lines=lines)
     with open(os.path.join(run_dir, "config.gin"), "a", encoding="utf-8") as file:
         file.write("WEIGHTS = 'gone.h5'\n")
-    loaded = runs.load_run(run_dir).model
+    loaded = loaded_run.load_run(run_dir).model
     for ours, theirs in zip(loaded.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -292,29 +292,29 @@ def test_a_run_is_read_from_its_newest_sound_checkpoint(tmp_path, caplog):
     for variable in model.trainable_variables:
         variable.assign(tf.zeros(variable.shape))
     newest = CheckpointStore(run_dir, model, model.optimizer, {}).save()
-    assert newest.endswith("ckpt-2") and runs.load_run(run_dir).checkpoint == newest
+    assert newest.endswith("ckpt-2") and loaded_run.load_run(run_dir).checkpoint == newest
     with open(f"{newest}.data-00000-of-00001", "r+b") as file:
         file.truncate(100)
     with caplog.at_level(logging.WARNING, logger="absl"):
-        loaded = runs.load_run(run_dir)
+        loaded = loaded_run.load_run(run_dir)
     assert "ckpt-2 cannot be read" in caplog.text and loaded.checkpoint.endswith("ckpt-1")
     for array, other in zip(before, loaded.model.get_weights()):
         np.testing.assert_array_equal(array, other)
     assert os.path.exists(f"{newest}.index"), "reading a run changes nothing in it"
     with pytest.raises(UserError, match="ckpt-2 cannot be read"):
-        runs.load_run(run_dir, "ckpt-2")
+        loaded_run.load_run(run_dir, "ckpt-2")
     with open(os.path.join(run_dir, "checkpoints", "ckpt-1.index"), "wb"):
         pass
     with pytest.raises(UserError, match="None of the checkpoints"):
-        runs.load_run(run_dir)
+        loaded_run.load_run(run_dir)
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="config.gin"):
-        runs.load_run(str(tmp_path))
+        loaded_run.load_run(str(tmp_path))
     (tmp_path / "config.gin").write_text("")
     with pytest.raises(UserError, match="no checkpoint"):
-        runs.load_run(str(tmp_path))
+        loaded_run.load_run(str(tmp_path))
 
 
 def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
@@ -323,9 +323,9 @@ def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
     with open(config, "a", encoding="utf-8") as file:
         file.write("backbones.small_cnn.width = 16\n")
     with pytest.raises(UserError, match="another model"):
-        runs.load_run(run_dir)
+        loaded_run.load_run(run_dir)
     with open(os.path.join(run_dir, "results.json"), "w", encoding="utf-8") as file:
         record = {"schema": 1, "experiment": "test", "seed": 0, "stages": []}
         json.dump({**record, "versions": {"keras": "1.0"}}, file)
     with pytest.raises(UserError, match="do not cross"):
-        runs.load_run(run_dir)
+        loaded_run.load_run(run_dir)

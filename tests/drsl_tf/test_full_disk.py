@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import audit
-from data_pipelines import class_statistics
+from data_pipelines.auditing import audit
+from data_pipelines.batches import class_statistics
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
 from data_pipelines.streets import rendered
-from drsl_tf import exporting
-from drsl_tf import prediction
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.evaluation.reports import EvaluationReport
-from drsl_tf.predictor import Predictor
+from drsl_tf.experiments import exporting
 from drsl_tf.reporting import page
+from drsl_tf.serving import folder_prediction
+from drsl_tf.serving.predictor import Predictor
 from tests import small_disk
 from tests.data_pipelines import fixtures
 from tests.drsl_tf import run_dirs
@@ -46,7 +46,7 @@ def disk(tmp_path):
 
 
 def _predict(prepared, folder):
-    prediction.predict_files(
+    folder_prediction.predict_files(
         prepared["model"], prepared["photo"], folder, kinds=("ids", "color", "overlay")
     )
     assert _read_ids(os.path.join(folder, "ids", "photo.png")).shape == (32, 32)

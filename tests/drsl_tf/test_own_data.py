@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import label_spaces
-from drsl_tf import inspection
-from drsl_tf.experiments import Experiment
+from data_pipelines.labels import label_spaces
+from drsl_tf.experiments import inspection
+from drsl_tf.experiments.experiment import Experiment
 from tests import photo_folders
 from tests import python_imports
 
@@ -77,7 +77,7 @@ def workplace(tmp_path_factory):
 
 
 def test_the_inspection_says_what_the_model_will_see(workplace):
-    text = _call("data_pipelines.inspect", "mine.gin", cwd=workplace)
+    text = _call("drsl_tf.inspect", "mine.gin", cwd=workplace)
     assert "source: folder, split 'train': 5 images with labels" in text
     assert "target: folder, split 'train': 3 images without labels" in text
     assert "45 x 60 (4), 60 x 45 (1)" in text

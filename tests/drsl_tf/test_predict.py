@@ -10,18 +10,18 @@ import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling
 from PIL import Image
 
-from data_pipelines import decoding
-from data_pipelines import label_spaces
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.errors import UserError
-from drsl_tf import exporting
-from drsl_tf import prediction
-from drsl_tf import prediction_inputs
-from drsl_tf import prediction_writer
-from drsl_tf import tiling
-from drsl_tf import video
-from drsl_tf import visualization
-from drsl_tf.predictor import Predictor
+from data_pipelines.io import decoding
+from data_pipelines.labels import label_spaces
+from drsl_tf.experiments import exporting
+from drsl_tf.figures import label_maps
+from drsl_tf.serving import folder_prediction
+from drsl_tf.serving import input_files
+from drsl_tf.serving import output_files
+from drsl_tf.serving import tiling
+from drsl_tf.serving import video
+from drsl_tf.serving.predictor import Predictor
 from tests.drsl_tf import run_dirs
 
 _ORIENTATION = 0x0112
@@ -77,18 +77,18 @@ def test_names_folders_and_sizes_are_kept(model, tmp_path):
     (photos / "notes.txt").write_text("no image")
     output = photos / "labelled"  # Within the input: its files are no inputs of a second time.
     for _ in range(2):
-        skipped = prediction.predict_files(
-            model, str(photos), str(output), kinds=prediction_writer.KINDS, batch_size=2
+        skipped = folder_prediction.predict_files(
+            model, str(photos), str(output), kinds=output_files.KINDS, batch_size=2
         )
         assert skipped == {}
     names = ["a", "b", "c", "deep/er/a", "dotted.name", "twin.bmp", "twin.png"]
-    kinds = sorted(prediction_writer.KINDS)
+    kinds = sorted(output_files.KINDS)
     assert _list(output) == [f"{kind}/{name}.png" for kind in kinds for name in names]
     predictor = Predictor(model)
     for name, source in (("c", "c.png"), ("deep/er/a", "deep/er/a.JPG"), ("b", "b.png")):
         image = decoding.decode_rgb((photos / source).read_bytes())
         label, confidence = predictor.predict(image[np.newaxis])
-        color = visualization.color_label_map(label[0], predictor.label_space)
+        color = label_maps.color_label_map(label[0], predictor.label_space)
         assert np.mean(_read(output / "ids" / f"{name}.png") == label[0]) >= 0.9999
         assert np.mean(_read(output / "color" / f"{name}.png") == color) >= 0.9999
         shown = _read(output / "overlay" / f"{name}.png").astype(float)
@@ -102,7 +102,7 @@ def test_globs_and_single_files(tmp_path):
         _save(tmp_path / name, 8, 8)
 
     def find(pattern):
-        inputs = prediction_inputs.find_inputs(str(tmp_path / pattern), str(tmp_path / "out"))
+        inputs = input_files.find_inputs(str(tmp_path / pattern), str(tmp_path / "out"))
         return [source.name for source in inputs]
 
     assert find("x") == ["1", "y/2", "y/3"]
@@ -117,7 +117,7 @@ def test_orientation_is_honoured(model, tmp_path):
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
     _save(tmp_path / "in/turned.jpg", 32, 64, exif=exif)
-    prediction.predict_files(model, str(tmp_path / "in"), str(tmp_path / "out"))
+    folder_prediction.predict_files(model, str(tmp_path / "in"), str(tmp_path / "out"))
     assert _read(tmp_path / "out/ids/turned.png").shape == (64, 32)
 
 
@@ -164,7 +164,7 @@ def test_bad_flags_end_with_one_line(model, tmp_path):
 def test_bad_arguments_are_refused_before_any_work(model, tmp_path, options, words):
     _save(tmp_path / "a.png", 32, 32)
     with pytest.raises(UserError, match=words):
-        prediction.predict_files(model, str(tmp_path), str(tmp_path / "out"), **options)
+        folder_prediction.predict_files(model, str(tmp_path), str(tmp_path / "out"), **options)
     assert not (tmp_path / "out").exists()
 
 
@@ -214,7 +214,7 @@ def test_large_images_are_tiled(model, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Predictor, "predict", lambda self, x: shapes.append(x.shape) or predict(self, x)
     )
-    prediction.predict_files(
+    folder_prediction.predict_files(
         model, str(tmp_path / "in"), str(tmp_path / "out"), tile=(64, 96), overlap=16
     )
     assert max(shape[1] for shape in shapes) <= 64 and max(shape[2] for shape in shapes) <= 96
@@ -223,7 +223,7 @@ def test_large_images_are_tiled(model, tmp_path, monkeypatch):
 
 def test_cityscapes_own_evaluator_reads_the_predictions(model, tmp_path, monkeypatch):
     root = run_dirs.render_target(tmp_path, val_count=4)
-    prediction.predict_files(
+    folder_prediction.predict_files(
         model,
         os.path.join(root, "leftImg8bit", "val"),
         str(tmp_path / "out"),
@@ -234,7 +234,7 @@ def test_cityscapes_own_evaluator_reads_the_predictions(model, tmp_path, monkeyp
         name.endswith(("_pred_labelIds.png", "_pred_color.png")) for name in _list(tmp_path / "out")
     )
     domain = Cityscapes(root=root)
-    table = prediction_writer.make_label_id_table(domain.label_space)
+    table = output_files.make_label_id_table(domain.label_space)
     monkeypatch.setattr(
         evalPixelLevelSemanticLabeling.args, "predictionPath", str(tmp_path / "out" / "ids")
     )
@@ -257,12 +257,12 @@ def test_label_ids_lead_back_to_the_classes(make):
         label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
         label_spaces.convert(label_spaces.cityscapes19(), space),
     )
-    table = prediction_writer.make_label_id_table(space)
+    table = output_files.make_label_id_table(space)
     assert [back[int(table[index])] for index in range(space.num_classes)] == list(
         range(space.num_classes)
     )
     with pytest.raises(UserError, match="pavement"):
-        prediction_writer.make_label_id_table(label_spaces.camvid11())
+        output_files.make_label_id_table(label_spaces.camvid11())
 
 
 class _Capture:
@@ -288,7 +288,7 @@ def test_videos_are_predicted_frame_by_frame(model, tmp_path, monkeypatch):
     (tmp_path / "in/drive.mp4").write_bytes(b"frames")
     (tmp_path / "in/empty.avi").write_bytes(b"")
     _save(tmp_path / "in/photo.png", 32, 48)
-    skipped = prediction.predict_files(model, str(tmp_path / "in"), str(tmp_path / "out"))
+    skipped = folder_prediction.predict_files(model, str(tmp_path / "in"), str(tmp_path / "out"))
     assert list(skipped) == [str(tmp_path / "in/empty.avi")]
     frames = [f"ids/drive/{index:06d}.png" for index in range(3)]
     assert _list(tmp_path / "out") == [*frames, "ids/photo.png"]
@@ -300,7 +300,7 @@ def test_a_missing_opencv_is_said(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     (tmp_path / "drive.mp4").write_bytes(b"frames")
     with pytest.raises(UserError, match=r"drsl_tf\[video\]"):
-        prediction.predict_files(model, str(tmp_path), str(tmp_path / "out"))
+        folder_prediction.predict_files(model, str(tmp_path), str(tmp_path / "out"))
 
 
 def test_tflite_files_predict_too(tmp_path):

@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import pytest
 
-from data_pipelines import class_statistics
-from data_pipelines.domain import Domain
+from data_pipelines.batches import class_statistics
+from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
 from drsl_tf import common
-from drsl_tf.configuration import Configuration
-from drsl_tf.experiments import Experiment
+from drsl_tf.config.configuration import Configuration
+from drsl_tf.experiments.experiment import Experiment
+from drsl_tf.optimization.kernel_adamw import KernelAdamW
+from drsl_tf.optimization.optimizers import StageSchedule
 from drsl_tf.training import trainer
-from drsl_tf.training.kernel_adamw import KernelAdamW
-from drsl_tf.training.optimizers import StageSchedule
 from tests.drsl_tf.training import streets
 
 _NAMES = [s + c for s in ("gta2cs", "synthia2cs") for c in ("", "_cbst", "_source_only")]

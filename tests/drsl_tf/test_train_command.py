@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drsl_tf.evaluation import evaluation
+from drsl_tf.experiments import evaluation
 
 _STREETS = [
     "game/rendered.rendered_root.count = 4",

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from drsl_tf.model import DrslModel
+from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
-from drsl_tf.networks import multimodal_head
-from drsl_tf.networks import segmentation_heads
-from drsl_tf.networks import surgery
+from drsl_tf.networks.backbones import surgery
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
 
 NUM_CLASSES = 5
 

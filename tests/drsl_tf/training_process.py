@@ -11,15 +11,15 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from drsl_tf.training import checkpoint_files
+from drsl_tf.runs import checkpoint_files
 
 CHECKPOINT_EVERY = 4
 
 _CONFIG = f"""
 from __gin__ import dynamic_registration
-from data_pipelines import adaptation
+from data_pipelines.batches import adaptation
 from drsl_tf.networks import backbones
-from drsl_tf.training import schedule
+from drsl_tf.self_training import schedule
 from drsl_tf.training import trainer
 from tests.drsl_tf import step_log
 

@@ -12,19 +12,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipelines import interleave
-from data_pipelines.augment import Augmenter
-from data_pipelines.domain import Pair
+from data_pipelines.batches import interleave
+from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
 from drsl_tf import compat
+from drsl_tf.distribution.replicated import Evener
+from drsl_tf.distribution.strategy import create_strategy
+from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.evaluator import Evaluator
-from drsl_tf.replicated import Evener
+from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.rounds import PseudoLabeler
-from drsl_tf.training.checkpoints import CheckpointStore
 from drsl_tf.training.loop import TrainingLoop
-from drsl_tf.training.strategy import create_strategy
-from drsl_tf.workers import Workers
 from tests.drsl_tf import toys
 
 

@@ -7,13 +7,13 @@ import os
 
 import numpy as np
 
-from data_pipelines import audit_stamp
-from data_pipelines import class_statistics
 from data_pipelines import domains
-from data_pipelines import label_spaces
 from data_pipelines import record_writer
-from data_pipelines.adaptation import read_id_map
-from data_pipelines.domain import Pair
+from data_pipelines.auditing import audit_stamp
+from data_pipelines.batches import class_statistics
+from data_pipelines.batches.adaptation import read_id_map
+from data_pipelines.domains.domain import Pair
+from data_pipelines.labels import label_spaces
 from tests.data_pipelines import fixtures
 from tests.mutations import pictures
 from tests.mutations.reader import MAX_PIXELS

@@ -11,24 +11,24 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
-from drsl_tf import exporting
-from drsl_tf import prediction_inputs
-from drsl_tf import run_record
-from drsl_tf.configuration import Configuration
+from drsl_tf.config.configuration import Configuration
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.evaluation.reports import EvaluationReport
-from drsl_tf.experiments import Experiment
-from drsl_tf.networks import mit_weights
-from drsl_tf.networks import weight_files
-from drsl_tf.predictor import Predictor
+from drsl_tf.experiments import exporting
+from drsl_tf.experiments.experiment import Experiment
+from drsl_tf.networks.weights import mit_weights
+from drsl_tf.networks.weights import weight_files
 from drsl_tf.reporting import page
-from drsl_tf.reporting.records import RunRecord
+from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import records
+from drsl_tf.runs import stored_weights
+from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.runs.results import ResultsFile
 from drsl_tf.self_training.label_warnings import list_warnings
-from drsl_tf.training import checkpoint_files
-from drsl_tf.training import stored_weights
+from drsl_tf.serving import input_files
+from drsl_tf.serving.predictor import Predictor
 from drsl_tf.training import trainer
-from drsl_tf.training.checkpoints import CheckpointStore
-from drsl_tf.training.results import ResultsFile
 from tests.drsl_tf import run_dirs
 from tests.drsl_tf.reporting import conftest
 from tests.mutations import pictures
@@ -47,9 +47,9 @@ def read_prediction_inputs(folder: str) -> Reader:
     ]
 
     def read(path):
-        inputs = prediction_inputs.find_inputs(path, excluded=os.path.join(folder, "out"))
+        inputs = input_files.find_inputs(path, excluded=os.path.join(folder, "out"))
         skipped: Dict[str, str] = {}
-        frames = list(prediction_inputs.read_frames(inputs, MAX_PIXELS, skipped))
+        frames = list(input_files.read_frames(inputs, MAX_PIXELS, skipped))
         assert len(frames) + len(skipped) == 1
         if skipped:
             raise UserError(skipped[path])
@@ -205,7 +205,7 @@ def read_label_reports(folder: str) -> Reader:
     }  # fmt: skip
 
     def read(path):
-        list_warnings(run_record.read_label_report(path))
+        list_warnings(records.read_label_report(path))
         return True
 
     return Reader([(path, json.dumps(report, indent=1).encode())], read)

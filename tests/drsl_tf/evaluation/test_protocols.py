@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from data_pipelines import label_spaces
+from data_pipelines.labels import label_spaces
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 

@@ -12,7 +12,7 @@ import pytest
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks import backbones
-from drsl_tf.networks.weight_files import save_weights
+from drsl_tf.networks.weights.weight_files import save_weights
 
 _LITE0_WEIGHTS = (
     pathlib.Path(__file__).parents[4] / "shared" / "weights" / "efficientnet_lite0_imagenet.h5"

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf.common import FEATURES
-from drsl_tf.networks.conv_block import ConvBlock
-from drsl_tf.networks.deeplab_v2_head import DeepLabV2Head
-from drsl_tf.networks.deeplab_v3plus_head import DeepLabV3PlusHead
-from drsl_tf.networks.fcn8s_head import Fcn8sHead
-from drsl_tf.networks.segformer_head import SegFormerHead
-from drsl_tf.networks.segmentation_heads import LinearHead
+from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head
+from drsl_tf.networks.heads.deeplab_v3plus_head import DeepLabV3PlusHead
+from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
+from drsl_tf.networks.heads.segformer_head import SegFormerHead
+from drsl_tf.networks.heads.segmentation_heads import LinearHead
+from drsl_tf.networks.layers.conv_block import ConvBlock
 
 _CLASSES = 5
 # (head, stride of its logits)

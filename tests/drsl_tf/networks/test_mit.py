@@ -8,10 +8,10 @@ import pytest
 
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
-from drsl_tf.networks.backbones import infer_output_stride
-from drsl_tf.networks.mit import _VARIANTS
-from drsl_tf.networks.mit import mit
-from drsl_tf.networks.weight_files import save_weights
+from drsl_tf.networks.backbones.light import infer_output_stride
+from drsl_tf.networks.backbones.mit import _VARIANTS
+from drsl_tf.networks.backbones.mit import mit
+from drsl_tf.networks.weights.weight_files import save_weights
 
 _COUNTS = {
     "b0": 3_319_392,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from drsl_tf.networks.efficient_attention import EfficientAttention
-from drsl_tf.networks.mit_block import MitBlock
+from drsl_tf.networks.layers.efficient_attention import EfficientAttention
+from drsl_tf.networks.layers.mit_block import MitBlock
 
 
 def _randomise(layer, seed=0):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf.common import FEATURES
-from drsl_tf.networks.multimodal_head import MultimodalHead
+from drsl_tf.networks.heads.multimodal_head import MultimodalHead
 
 
 def _features(*shape, seed=0):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from drsl_tf.common import FEATURES
-from drsl_tf.networks.deeplab_v2_head import DeepLabV2Head
-from drsl_tf.networks.deeplab_v3plus_head import DeepLabV3PlusHead
-from drsl_tf.networks.fcn8s_head import Fcn8sHead
-from drsl_tf.networks.segformer_head import SegFormerHead
-from drsl_tf.networks.vgg import vgg16
+from drsl_tf.networks.backbones.vgg import vgg16
+from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head
+from drsl_tf.networks.heads.deeplab_v3plus_head import DeepLabV3PlusHead
+from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
+from drsl_tf.networks.heads.segformer_head import SegFormerHead
 
 # torchvision's weight documentation: ResNet101_Weights and DeepLabV3_ResNet101_Weights (21
 # classes, with an auxiliary head).

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from drsl_tf.networks.resize_like import ResizeLike
+from drsl_tf.networks.layers.resize_like import ResizeLike
 
 
 def _resize_naively(x, height, width):

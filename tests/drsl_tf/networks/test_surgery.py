@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from drsl_tf.networks.surgery import dilate
-from drsl_tf.networks.surgery import freeze_batch_norm
-from drsl_tf.networks.surgery import pad_like_same
+from drsl_tf.networks.backbones.surgery import dilate
+from drsl_tf.networks.backbones.surgery import freeze_batch_norm
+from drsl_tf.networks.backbones.surgery import pad_like_same
 
 
 def _chain(*, explicit_padding, depthwise=False, stages=5):

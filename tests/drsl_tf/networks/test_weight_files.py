@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from drsl_tf.networks.weight_files import load_weights
-from drsl_tf.networks.weight_files import read_layers
-from drsl_tf.networks.weight_files import save_weights
+from drsl_tf.networks.weights.weight_files import load_weights
+from drsl_tf.networks.weights.weight_files import read_layers
+from drsl_tf.networks.weights.weight_files import save_weights
 
 
 def _network(units=(4, 6), name="net"):

@@ -13,18 +13,18 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf import compat
-from drsl_tf import inference
-from drsl_tf.model import DrslModel
-from drsl_tf.networks.backbones import mobilenet_v2
-from drsl_tf.networks.deeplab_v2_head import DeepLabV2Head
-from drsl_tf.networks.deeplab_v3plus_head import DeepLabV3PlusHead
-from drsl_tf.networks.fcn8s_head import Fcn8sHead
-from drsl_tf.networks.mit import mit
-from drsl_tf.networks.multimodal_head import MultimodalHead
-from drsl_tf.networks.resnet import resnet101
-from drsl_tf.networks.segformer_head import SegFormerHead
-from drsl_tf.networks.vgg import vgg16
-from drsl_tf.online_model import OnlineDrslModel
+from drsl_tf.models import inference
+from drsl_tf.models.model import DrslModel
+from drsl_tf.networks.backbones.light import mobilenet_v2
+from drsl_tf.networks.backbones.mit import mit
+from drsl_tf.networks.backbones.resnet import resnet101
+from drsl_tf.networks.backbones.vgg import vgg16
+from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head
+from drsl_tf.networks.heads.deeplab_v3plus_head import DeepLabV3PlusHead
+from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
+from drsl_tf.networks.heads.multimodal_head import MultimodalHead
+from drsl_tf.networks.heads.segformer_head import SegFormerHead
+from drsl_tf.self_training.online_model import OnlineDrslModel
 from tests.drsl_tf import toys
 
 _CLASSES = toys.NUM_CLASSES

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.label_spaces import cityscapes19
+from data_pipelines.labels.label_spaces import cityscapes19
 from drsl_tf import files
-from drsl_tf import panel_files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.reporting import page
-from drsl_tf.training.results import ResultsFile
+from drsl_tf.runs import panel_files
+from drsl_tf.runs.results import ResultsFile
 
 NAMES = list(cityscapes19().class_names)
 ROUNDS = 3

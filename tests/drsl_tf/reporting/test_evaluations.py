@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import cityscapes19
+from data_pipelines.labels.label_spaces import cityscapes19
 from drsl_tf.evaluation import reports
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.reporting import evaluations
 from drsl_tf.reporting import page
 from drsl_tf.reporting.groups import group_runs
-from drsl_tf.reporting.records import RunRecord
-from drsl_tf.training.results import ResultsFile
+from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.runs.results import ResultsFile
 
 _NAMES = cityscapes19().class_names
 

@@ -22,7 +22,7 @@ from drsl_tf.reporting import page
 from drsl_tf.reporting import svg
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.groups import group_runs
-from drsl_tf.reporting.records import RunRecord
+from drsl_tf.reporting.reported_run import RunRecord
 from tests.drsl_tf.reporting.conftest import NAMES
 from tests.drsl_tf.reporting.conftest import ROUNDS
 from tests.drsl_tf.reporting.conftest import make_run

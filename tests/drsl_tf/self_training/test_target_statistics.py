@@ -8,8 +8,8 @@ from PIL import Image
 
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
-from drsl_tf.model import DrslModel
-from drsl_tf.networks import segmentation_heads
+from drsl_tf.models.model import DrslModel
+from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training import target_statistics
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.drsl_tf import toys

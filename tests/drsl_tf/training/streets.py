@@ -1,7 +1,7 @@
 """A source and a target of a few small rendered scenes, for whole runs in tests."""
 
-from data_pipelines.adaptation import AdaptationData
-from data_pipelines.augment import Augmenter
+from data_pipelines.batches.adaptation import AdaptationData
+from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.streets import rendered

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines import interleave
-from data_pipelines.adaptation import AdaptationData
-from data_pipelines.augment import Augmenter
+from data_pipelines.batches import interleave
+from data_pipelines.batches.adaptation import AdaptationData
+from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from data_pipelines.streets import rendered
-from drsl_tf.model import DrslModel
+from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
-from drsl_tf.networks import multimodal_head
-from drsl_tf.networks import segmentation_heads
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.runs import checkpoint_files
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
-from drsl_tf.training import checkpoint_files
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import stages
 from drsl_tf.training import trainer
-from drsl_tf.training.schedule import Schedule
 from tests.drsl_tf.training.events import read_events
 
 _SIZE = (32, 64)

@@ -9,17 +9,17 @@ import keras
 import pytest
 import tensorflow as tf
 
-from data_pipelines import whole_files
 from data_pipelines.errors import UserError
-from drsl_tf.model import DrslModel
+from data_pipelines.io import whole_files
+from drsl_tf.experiments import launcher
+from drsl_tf.models.model import DrslModel
+from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.networks import backbones
-from drsl_tf.networks import multimodal_head
-from drsl_tf.networks import segmentation_heads
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
-from drsl_tf.training import launcher
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from drsl_tf.training.schedule import Schedule
-from drsl_tf.training.tensorboard import TensorBoardWriter
 from tests import small_disk
 from tests.drsl_tf.training import streets
 

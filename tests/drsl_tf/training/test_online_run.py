@@ -6,15 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from data_pipelines import interleave
+from data_pipelines.batches import interleave
+from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.errors import UserError
-from data_pipelines.rare_classes import RareClassSampler
-from drsl_tf.gradient_update import GradientUpdate
 from drsl_tf.networks import backbones
-from drsl_tf.networks import segmentation_heads
-from drsl_tf.online_model import OnlineDrslModel
+from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.self_training.online_model import OnlineDrslModel
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from drsl_tf.training.schedule import Schedule
 from tests.drsl_tf.training import streets
 
 

@@ -10,25 +10,25 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data_pipelines.adaptation import AdaptationData
-from data_pipelines.augment import Augmenter
+from data_pipelines.batches.adaptation import AdaptationData
+from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import cityscapes13
+from data_pipelines.labels.label_spaces import cityscapes13
 from drsl_tf import compat
+from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.evaluation.evaluator import Evaluator
-from drsl_tf.model import DrslModel
+from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
-from drsl_tf.networks import multimodal_head
-from drsl_tf.networks import segmentation_heads
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import stored_weights
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
-from drsl_tf.training import checkpoint_files
-from drsl_tf.training import stored_weights
 from drsl_tf.training import trainer
-from drsl_tf.training.schedule import Schedule
-from drsl_tf.training.strategy import create_strategy
 from tests.disk_log import DiskLog
 from tests.drsl_tf.training import streets
 

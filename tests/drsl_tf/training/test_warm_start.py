@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from data_pipelines.label_spaces import cityscapes19
-from drsl_tf.model import DrslModel
+from data_pipelines.labels.label_spaces import cityscapes19
+from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
-from drsl_tf.networks import multimodal_head
-from drsl_tf.networks import segmentation_heads
-from drsl_tf.online_model import OnlineDrslModel
-from drsl_tf.training import stored_weights
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.runs import stored_weights
+from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.self_training.online_model import OnlineDrslModel
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from drsl_tf.training.checkpoints import CheckpointStore
-from drsl_tf.training.schedule import Schedule
 from tests.drsl_tf import toys
 from tests.drsl_tf.training import streets
 

@@ -16,11 +16,11 @@ from tests.drsl_tf import processes
 _CONFIG = """
 from __gin__ import dynamic_registration
 import keras
-from data_pipelines import adaptation
-from drsl_tf import builder
-from drsl_tf import model
+from data_pipelines.batches import adaptation
+from drsl_tf.models import builder
+from drsl_tf.models import model
 from drsl_tf.self_training import rounds
-from drsl_tf.training import schedule
+from drsl_tf.self_training import schedule
 from drsl_tf.training import trainer
 from tests.drsl_tf import toys
 

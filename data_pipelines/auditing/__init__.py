@@ -1,0 +1,1 @@
+"""The check of all files before step 0."""

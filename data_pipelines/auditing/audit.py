@@ -1,0 +1,182 @@
+"""Opens every file of a split before anything is trained or scored on it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+import time
+from typing import List
+from typing import Optional
+from typing import Tuple
+
+from absl import logging
+
+from data_pipelines.auditing import audit_stamp
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
+from data_pipelines.errors import UserError
+from data_pipelines.io.files import describe_path
+from data_pipelines.io.files import read_bytes
+
+BAD_FILES = ("error", "skip")
+
+_MAX_WORKERS = 32
+# Short audits end before a bar would be seen.
+_BAR_AFTER_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditReport:
+    """What an audit found.
+
+    Attributes:
+        pairs: the good pairs, sorted by name.
+        skipped: (path, reason) of every bad file.
+        from_stamp: True where an earlier audit of this very list was taken over.
+    """
+
+    pairs: List[Pair]
+    skipped: List[Tuple[str, str]]
+    from_stamp: bool = False
+
+
+def audit_split(
+    domain: Domain,
+    split: str,
+    *,
+    bad_files: str = "error",
+    progress: bool = True,
+    stamp_dir: Optional[str] = None,
+) -> AuditReport:
+    """Decodes every image and label of a split and checks that they belong together.
+
+    Found are files that are missing, empty, unreadable, truncated or too large, labels of another
+    size than their image, labels with ids outside the table, and labels without an image.
+
+    Args:
+        domain: the data set.
+        split: name of a split.
+        bad_files: "error" raises one error that names every bad file; "skip" names them in the
+            log and leaves their pairs out.
+        progress: whether long audits show a bar on standard error.
+        stamp_dir: folder where a stamp records that this very list of files was audited, so that
+            the next audit need not decode; None always decodes.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: files are bad, or none is good.
+    """
+    if bad_files not in BAD_FILES:
+        raise UserError(f"bad_files is {bad_files!r}; choose one of {', '.join(BAD_FILES)}.")
+    pairs = domain.list_pairs(split)
+    orphans = domain.list_orphans(split)
+    if pairs[0].label_path is not None:
+        # A table that cannot be had is one error, not one of every label.
+        domain.id_table()
+    workers = min(os.cpu_count() or 1, _MAX_WORKERS)
+    executor = concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        # Without a stamp nobody asks for the fingerprint.
+        fingerprint = None
+        skipped = None
+        if stamp_dir is not None:
+            fingerprint = audit_stamp.take_fingerprint(domain, pairs, orphans, executor.map)
+            skipped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
+        # Bad files are looked at again where they stop a run: a network may have failed.
+        from_stamp = skipped is not None and (not skipped or bad_files == "skip")
+        if from_stamp:
+            logging.info(
+                "%s %s: %d pairs unchanged since their audit, recorded in %s",
+                domain.name, split, len(pairs), stamp_dir,
+            )  # fmt: skip
+        else:
+            skipped = [(path, "is a label without an image") for path in orphans]
+            skipped += _check_pairs(executor, domain, split, pairs, progress)
+    finally:
+        executor.shutdown(cancel_futures=True)
+    report = AuditReport(_drop_bad(pairs, skipped), skipped, from_stamp)
+    _judge(report, domain, split, pairs, bad_files)
+    if fingerprint is not None and not from_stamp:
+        audit_stamp.write_stamp(stamp_dir, domain, split, fingerprint, skipped)
+    return report
+
+
+def check_pair(domain: Domain, pair: Pair) -> List[Tuple[str, str]]:
+    """Decodes one pair.
+
+    Args:
+        domain: the data set.
+        pair: the files.
+
+    Returns:
+        (path, reason) of each bad file; empty for a good pair.
+    """
+    bad = []
+    sizes = {}
+    decoders = {pair.image_path: domain.decode_image}
+    if pair.label_path is not None:
+        decoders[pair.label_path] = domain.decode_label
+    for path, decode in decoders.items():
+        try:
+            sizes[path] = decode(read_bytes(path, domain.max_bytes)).shape[:2]
+        except UserError as error:
+            bad.append((path, str(error)))
+    if len(set(sizes.values())) == 2:
+        image, label = sizes[pair.image_path], sizes[pair.label_path]
+        bad.append((
+            pair.label_path,
+            f"has {label[1]} x {label[0]} pixels, its image {image[1]} x {image[0]}: "
+            f"{describe_path(pair.image_path)}",
+        ))  # fmt: skip
+    return bad
+
+
+def _check_pairs(executor, domain, split, pairs, progress):
+    from data_pipelines.progress import make_progress_bar
+
+    skipped = []
+    bar = None
+    started = time.monotonic()
+    try:
+        results = executor.map(lambda pair: check_pair(domain, pair), pairs)
+        for done, bad in enumerate(results, 1):
+            skipped += bad
+            if bar is not None:
+                bar.update()
+            elif progress and time.monotonic() - started > _BAR_AFTER_SECONDS:
+                bar = make_progress_bar(len(pairs), f"audit {domain.name} {split}", "pair", done)
+    finally:
+        if bar is not None:
+            bar.close()
+    return skipped
+
+
+def _drop_bad(pairs, skipped):
+    bad = {path for path, _ in skipped}
+    return [pair for pair in pairs if pair.image_path not in bad and pair.label_path not in bad]
+
+
+def _judge(report, domain, split, pairs, bad_files):
+    """Raises or logs what is bad."""
+    if not report.skipped:
+        return
+    listed = "\n".join(f"  {describe_path(path)} {reason}" for path, reason in report.skipped)
+    lost = len(pairs) - len(report.pairs)
+    head = (
+        f"The split {split!r} of {domain.name} has {len(report.skipped)} bad file(s); "
+        f"{lost} of {len(pairs)} pairs cannot be used"
+    )
+    if not report.pairs:
+        raise UserError(
+            f"{head}, so none is left:\n{listed}\nMend the files, or bind the root and the label "
+            "table that they belong to."
+        )
+    if bad_files == "error":
+        raise UserError(
+            f'{head}:\n{listed}\nMend or remove these files, or set bad_files = "skip" to go on '
+            "without them."
+        )
+    logging.warning("%s and are left out:\n%s", head, listed)

@@ -1,0 +1,124 @@
+"""Stamps: the record that a list of files was audited, so that it need not be again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Callable
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+from absl import logging
+
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
+from data_pipelines.io import files
+from data_pipelines.io import whole_files
+
+# Higher whenever an audit finds more, so that older stamps no longer count.
+_SCHEMA = 1
+
+
+def take_fingerprint(
+    domain: Domain, pairs: Sequence[Pair], orphans: Sequence[str], map_calls: Callable = map
+) -> str:
+    """Hashes what an audit's outcome depends on.
+
+    Args:
+        domain: the data set.
+        pairs: its pairs.
+        orphans: its labels without an image.
+        map_calls: `map`, or an executor's, to ask for many files at once.
+
+    Returns:
+        A hash over path, size and time of change of every file, the table of ids and the limits.
+    """
+
+    def describe(path):
+        return path[len(domain.root) :], files.read_status(path)
+
+    paths = [path for pair in pairs for path in pair[1:] if path is not None]
+    content = [
+        _SCHEMA,
+        f"{type(domain).__module__}.{type(domain).__qualname__}",
+        domain.label_space.class_names,
+        # Without labels a reader need not know its table.
+        sorted(domain.id_table().items()) if pairs[0].label_path is not None else None,
+        domain.max_pixels,
+        list(map_calls(describe, [*paths, *orphans])),
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def read_stamp(
+    stamp_dir: str, domain: Domain, split: str, fingerprint: str
+) -> Optional[List[Tuple[str, str]]]:
+    """Looks an earlier audit up.
+
+    Args:
+        stamp_dir: folder of the stamps.
+        domain: the data set.
+        split: name of the split.
+        fingerprint: of the files as they are now.
+
+    Returns:
+        (path, reason) of the files that were bad, None where there is no audit of these files.
+    """
+    import tensorflow as tf
+
+    try:
+        with tf.io.gfile.GFile(_locate_stamp(stamp_dir, domain, split), "r") as file:
+            stamp = json.loads(file.read())
+        if stamp["fingerprint"] != fingerprint:
+            return None
+        return [(str(path), str(reason)) for path, reason in stamp["skipped"]]
+    except (tf.errors.OpError, ValueError, KeyError, TypeError):
+        # Absent or not a stamp: the audit finds out itself.
+        return None
+
+
+def write_stamp(
+    stamp_dir: str,
+    domain: Domain,
+    split: str,
+    fingerprint: str,
+    skipped: Sequence[Tuple[str, str]],
+) -> None:
+    """Records an audit, atomically. A folder that cannot be written costs a warning.
+
+    Args:
+        stamp_dir: folder of the stamps, made if absent.
+        domain: the data set.
+        split: name of the split.
+        fingerprint: of the audited files.
+        skipped: (path, reason) of the bad ones.
+    """
+    import tensorflow as tf
+
+    path = _locate_stamp(stamp_dir, domain, split)
+    stamp = {
+        "schema": _SCHEMA,
+        "domain": domain.name,
+        "root": files.describe_path(domain.root),
+        "split": split,
+        "fingerprint": fingerprint,
+        "skipped": [list(entry) for entry in skipped],
+    }
+    try:
+        whole_files.make_folder(stamp_dir)
+        content = (json.dumps(stamp, indent=1) + "\n").encode()
+        whole_files.write_whole(path, lambda file: file.write(content), shared=True)
+    except (OSError, tf.errors.OpError) as error:
+        logging.warning(
+            "The audit's stamp %s cannot be written: %s", path, getattr(error, "message", error)
+        )
+
+
+def _locate_stamp(stamp_dir, domain, split):
+    # The root is part of the key: a source and a target may share reader and split.
+    root = hashlib.sha256(files.describe_path(domain.root).encode()).hexdigest()[:8]
+    key = re.sub(r"[^A-Za-z0-9_-]+", "_", f"{domain.name}-{split}")
+    return files.join_path(stamp_dir, f"{key}-{root}.json")

@@ -1,0 +1,1 @@
+"""Augmentation, and the streams of batches of source and target."""

@@ -1,0 +1,114 @@
+"""Pixels of every class in every label map, counted once and kept."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import os
+from typing import Callable
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
+
+import numpy as np
+from absl import logging
+
+from data_pipelines.domains.domain import Pair
+from data_pipelines.io import files
+from data_pipelines.io import whole_files
+
+# Higher whenever the counts mean something else, so that older files no longer count.
+_SCHEMA = 2
+_MAX_WORKERS = 32
+
+
+def count_pixels(
+    pairs: Sequence[Pair],
+    read_label: Callable[[str], np.ndarray],
+    class_names: Sequence[str],
+    *,
+    table: Optional[Mapping[int, int]] = None,
+    path: Optional[str] = None,
+    description: str = "counting classes",
+) -> np.ndarray:
+    """Counts the pixels of every class in every label map.
+
+    Args:
+        pairs: images with label maps.
+        read_label: path -> (H, W) uint8, classes 0..C-1 or 255.
+        class_names: names of the C classes.
+        table: stored id -> class, where `read_label` goes by one; other tables, other counts.
+        path: JSON file that keeps the counts; read instead of the labels as long as it was made of
+            these very files (by path, size and time of change) and this table, written otherwise.
+            None keeps nothing.
+        description: what the progress bar says.
+
+    Returns:
+        (len(pairs), C) int64.
+    """
+    fingerprint = _take_fingerprint(pairs, class_names, table)
+    kept = None if path is None else _read(path, fingerprint, (len(pairs), len(class_names)))
+    if kept is not None:
+        return kept
+    counts = np.zeros((len(pairs), len(class_names)), np.int64)
+
+    def count(index):
+        label = read_label(pairs[index].label_path)
+        counts[index] = np.bincount(label.reshape(-1), minlength=256)[: len(class_names)]
+
+    from data_pipelines.progress import make_progress_bar
+
+    workers = min(os.cpu_count() or 1, _MAX_WORKERS)
+    with (
+        concurrent.futures.ThreadPoolExecutor(workers) as pool,
+        make_progress_bar(len(pairs), description, "label") as bar,
+    ):
+        for _ in pool.map(count, range(len(pairs))):
+            bar.update(1)
+    if path is not None:
+        _write(path, fingerprint, pairs, class_names, counts)
+    return counts
+
+
+def _take_fingerprint(pairs, class_names, table):
+    labels = [[pair.label_path, files.read_status(pair.label_path)] for pair in pairs]
+    content = [_SCHEMA, list(class_names), sorted((table or {}).items()), labels]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _read(path, fingerprint, shape):
+    import tensorflow as tf
+
+    try:
+        with tf.io.gfile.GFile(path, "r") as file:
+            content = json.loads(file.read())
+        counts = np.array(list(content["images"].values()), np.int64)
+        return counts if content["fingerprint"] == fingerprint and counts.shape == shape else None
+    except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        # Absent or not such a file: the labels are counted again.
+        return None
+
+
+def _write(path, fingerprint, pairs, class_names, counts):
+    import tensorflow as tf
+
+    total = counts.sum(axis=0)
+    content = {
+        "schema": _SCHEMA,
+        "fingerprint": fingerprint,
+        "class_names": list(class_names),
+        "pixels": dict(zip(class_names, total.tolist())),
+        "images": {pair.name: row for pair, row in zip(pairs, counts.tolist())},
+    }
+    try:
+        whole_files.make_folder(os.path.dirname(path))
+        whole_files.write_whole(
+            path, lambda file: file.write((json.dumps(content) + "\n").encode()), shared=True
+        )
+    except (OSError, tf.errors.OpError) as error:
+        logging.warning(
+            "The class statistics %s cannot be kept: %s",
+            files.describe_path(path),
+            getattr(error, "message", error),
+        )

@@ -1,0 +1,125 @@
+"""Batches of whole images, in order, for inference and scoring."""
+
+from __future__ import annotations
+
+from typing import Callable
+from typing import Iterator
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from data_pipelines.domains.domain import Pair
+from data_pipelines.error_relay import ErrorRelay
+
+
+class ImageBatch(NamedTuple):
+    """Images of one size, with their labels where those were asked for.
+
+    Attributes:
+        pairs: the files the batch was read from, in the order given.
+        images: (n, H, W, 3) float32 in [0, 255].
+        labels: (n, H', W') uint8 at the labels' own size, or None.
+    """
+
+    pairs: List[Pair]
+    images: np.ndarray
+    labels: Optional[np.ndarray]
+
+
+def iterate_image_batches(
+    pairs: Sequence[Pair],
+    read_image: Callable[[str], np.ndarray],
+    read_label: Optional[Callable[[str], np.ndarray]] = None,
+    *,
+    size: Optional[Tuple[int, int]] = None,
+    batch_size: int,
+) -> Iterator[ImageBatch]:
+    """Reads images in order and groups neighbours of one size.
+
+    Memory holds a few batches, whatever the number of images.
+
+    Args:
+        pairs: files to read.
+        read_image: path -> (H, W, 3) uint8.
+        read_label: path -> (H, W) uint8; None reads no label.
+        size: (height, width) to which images are resized; None keeps each at its own size.
+        batch_size: most images in a batch.
+
+    Yields:
+        An `ImageBatch`; every one is full but the last of each size.
+
+    Raises:
+        UserError: what the readers raise.
+    """
+    relay = ErrorRelay()
+
+    @relay.watch
+    def read(place):
+        pair = pairs[place]
+        image = read_image(pair.image_path)
+        label = np.zeros((0, 0), np.uint8) if read_label is None else read_label(pair.label_path)
+        return image, label
+
+    def load(place):
+        image, label = tf.numpy_function(read, [place], [tf.uint8, tf.uint8], stateful=False)
+        image = tf.cast(tf.ensure_shape(image, (None, None, 3)), tf.float32)
+        if size is not None:
+            image = resize_image(image, size)
+        return image, tf.ensure_shape(label, (None, None))
+
+    dataset = tf.data.Dataset.range(len(pairs))
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    held: List[tuple] = []
+    arrays = relay.pass_errors(dataset.prefetch(2).as_numpy_iterator())
+    for place, (image, label) in enumerate(arrays):
+        fits = not held or (image.shape, label.shape) == (held[0][1].shape, held[0][2].shape)
+        if not fits or len(held) == batch_size:
+            yield _make_batch(held, read_label is not None)
+            held = []
+        held.append((pairs[place], image, label))
+    if held:
+        yield _make_batch(held, read_label is not None)
+
+
+def resize_image(image, size):
+    """Resizes an image as training does.
+
+    Args:
+        image: (H, W, 3) float32 in [0, 255].
+        size: (height, width) in pixels.
+
+    Returns:
+        (height, width, 3) float32; the same values where the size does not change.
+    """
+    resized = tf.cond(
+        tf.reduce_all(tf.equal(tf.shape(image)[:2], size)),
+        lambda: image,
+        lambda: tf.image.resize(image, size, antialias=True),
+    )
+    return tf.ensure_shape(resized, (*size, 3))
+
+
+def resize_label_map(label: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resizes a label map to the size of another map of the same scene.
+
+    Args:
+        label: (H, W) uint8.
+        size: (height, width) in pixels.
+
+    Returns:
+        (height, width) uint8, each pixel the nearest one of `label`.
+    """
+    if label.shape == tuple(size):
+        return label
+    return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+def _make_batch(held, with_labels):
+    pairs, images, labels = zip(*held)
+    return ImageBatch(list(pairs), np.stack(images), np.stack(labels) if with_labels else None)

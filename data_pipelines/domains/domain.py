@@ -1,0 +1,308 @@
+"""What every data set reader promises: pairs of files by split, and arrays of their content."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Dict
+from typing import List
+from typing import Mapping
+from typing import NamedTuple
+from typing import Optional
+from typing import Tuple
+
+import numpy as np
+
+from data_pipelines.errors import UserError
+from data_pipelines.io import decoding
+from data_pipelines.io import files
+from data_pipelines.labels import label_spaces
+from data_pipelines.labels.label_spaces import LabelSpace
+
+# More than any sensible file of `max_pixels` holds: 16-bit RGBA without compression.
+_BYTES_PER_PIXEL = 8
+
+
+class Pair(NamedTuple):
+    """One image and its label.
+
+    Attributes:
+        name: path of the image relative to its split's folder, without its ending, POSIX.
+        image_path: the image file.
+        label_path: the label file, which may be missing on disk; None in a split without labels.
+    """
+
+    name: str
+    image_path: str
+    label_path: Optional[str]
+
+
+class Domain:
+    """A data set on disk: lists pairs and decodes them. Readers derive from it.
+
+    A reader says where the files of a split lie (`image_folder`, `label_folder`), how an image's
+    name becomes its label's (`image_ending`, `label_ending`), and what the stored ids mean
+    (`raw_table`, `native_space`).
+
+    Args:
+        root: the data set's folder, any path that TensorFlow reads.
+        label_space: classes that labels are given in; None keeps the data set's own.
+        max_pixels: larger images and labels are refused before they are decoded.
+
+    Raises:
+        UserError: no table leads from the data set's classes to `label_space`, or another argument
+            is out of range.
+    """
+
+    name = "domain"
+    splits: Optional[Tuple[str, ...]] = ("train", "val")
+    """Names of the splits; None takes any name."""
+    split_hint = ""
+    """What a user may do who asks for another split."""
+    image_folder = "images/{split}"
+    """Where the images of a split lie below root, sub-folders included."""
+    label_folder = "labels/{split}"
+    image_suffixes: Tuple[str, ...] = (".png",)
+    label_suffixes: Tuple[str, ...] = (".png",)
+    image_ending = ""
+    """What ends an image's name before its suffix, and its label's name does not hold."""
+    label_ending = ""
+    raw_values = 256
+    """Values that a stored label pixel can have."""
+    obtained = ""
+    """How a user comes by the data set."""
+    stand_in: Optional[Tuple[str, str]] = None
+    """(layout, style) of rendered streets in this layout."""
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        label_space: Optional[LabelSpace] = None,
+        max_pixels: int = decoding.MAX_PIXELS,
+    ):
+        if not root or not isinstance(root, str):
+            raise UserError(f"{type(self).__name__}.root is {root!r}; bind the data set's folder.")
+        if max_pixels < 1:
+            raise UserError(f"{type(self).__name__}.max_pixels is {max_pixels}; bind at least 1.")
+        self.root = root
+        self.max_pixels = max_pixels
+        self._lookup: Optional[np.ndarray] = None
+        self._table: Optional[Dict[int, int]] = None
+        native = self.native_space()
+        self.label_space = native if label_space is None else label_space
+        self._from_native = label_spaces.convert(native, self.label_space)
+
+    def native_space(self) -> LabelSpace:
+        """Returns the classes that `raw_table` leads to."""
+        return label_spaces.cityscapes19()
+
+    def raw_table(self) -> Mapping[int, int]:
+        """Returns every id that a label file may hold -> id of `native_space`, or 255."""
+        raise NotImplementedError
+
+    def image_folders(self, split: str) -> List[Tuple[str, str]]:
+        """Returns (prefix of the pairs' names, folder below root) for each folder of images."""
+        return [("", self.image_folder.format(split=split))]
+
+    def label_folders(self, split: str) -> List[Tuple[str, str]]:
+        """Returns the folders of labels as `image_folders` does those of images."""
+        return [("", self.label_folder.format(split=split))]
+
+    def decode_raw_label(self, data: bytes) -> np.ndarray:
+        """Decodes a label file to the ids as stored, (H, W) of an unsigned type."""
+        return decoding.decode_ids(data, self.max_pixels)
+
+    def select_names(self, names: List[str], split: str) -> List[str]:
+        """Keeps the names that belong to a split; readers without split folders override it."""
+        del split
+        return names
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes above which a file is refused unread."""
+        return _BYTES_PER_PIXEL * self.max_pixels
+
+    def id_table(self) -> Dict[int, int]:
+        """Returns every id that a label file may hold -> id of `label_space`, or 255."""
+        if self._table is None:
+            self._table = label_spaces.compose(self.raw_table(), self._from_native)
+        return self._table
+
+    def has_labels(self, split: str) -> bool:
+        """Says whether a split has labels.
+
+        Args:
+            split: name of a split.
+
+        Returns:
+            True where its label folder is there.
+
+        Raises:
+            UserError: the data set has no split of this name.
+        """
+        self._check_split(split)
+        folders = self.label_folders(split)
+        return any(files.is_folder(self._join(folder)) for _, folder in folders)
+
+    def list_pairs(self, split: str) -> List[Pair]:
+        """Lists a split.
+
+        Args:
+            split: name of a split.
+
+        Returns:
+            Pairs sorted by name. Where the split has labels every pair names one, there or not:
+            the audit finds those that are missing.
+
+        Raises:
+            UserError: the split is unknown, missing or empty; says how to come by the data.
+        """
+        self._check_split(split)
+        images = self._find(self.image_folders(split), self.image_suffixes, self.image_ending)
+        names = self.select_names(sorted(images), split)
+        if not names:
+            raise UserError(self._describe_absence(split))
+        labels = self._find_labels(split)
+        if labels is None:
+            return sorted(Pair(images[name][1], images[name][0], None) for name in names)
+        pairs = []
+        for name in names:
+            path, full_name = images[name]
+            label = labels.get(name, (None,))[0]
+            pairs.append(Pair(full_name, path, label or self._expect_label(name, split)))
+        return sorted(pairs)
+
+    def list_orphans(self, split: str) -> List[str]:
+        """Lists label files that no image belongs to.
+
+        Args:
+            split: name of a split.
+
+        Returns:
+            Their paths, sorted.
+        """
+        self._check_split(split)
+        labels = self._find_labels(split) or {}
+        images = self._find(self.image_folders(split), self.image_suffixes, self.image_ending)
+        return sorted(labels[name][0] for name in labels.keys() - images.keys())
+
+    def decode_image(self, data: bytes) -> np.ndarray:
+        """Decodes an image.
+
+        Args:
+            data: the file's content.
+
+        Returns:
+            (H, W, 3) uint8 RGB, upright.
+
+        Raises:
+            UserError: it cannot be decoded.
+        """
+        return decoding.decode_rgb(data, self.max_pixels)
+
+    def decode_label(self, data: bytes) -> np.ndarray:
+        """Decodes a label map.
+
+        Args:
+            data: the file's content.
+
+        Returns:
+            (H, W) uint8, ids of `label_space`, 255 = ignore.
+
+        Raises:
+            UserError: it cannot be decoded, or holds ids outside the table.
+        """
+        raw = self.decode_raw_label(data)
+        if self._lookup is None:
+            self._lookup = label_spaces.lookup_table(self.id_table(), self.raw_values)
+        ids = self._lookup[raw]
+        if ids.min() < 0:
+            unknown = np.unique(raw[ids < 0]).tolist()
+            shown = ", ".join(str(value) for value in unknown[:20])
+            if len(unknown) > 20:
+                shown += f" and {len(unknown) - 20} more"
+            raise UserError(
+                f"holds {len(unknown)} id(s) that the table of {self.name} does not list: {shown}"
+            )
+        return ids.astype(np.uint8)
+
+    def read_image(self, path: str) -> np.ndarray:
+        """Reads an image file as `decode_image` does; its errors name the file."""
+        return self._read(path, self.decode_image)
+
+    def read_label(self, path: str) -> np.ndarray:
+        """Reads a label file as `decode_label` does; its errors name the file."""
+        return self._read(path, self.decode_label)
+
+    def _read(self, path, decode):
+        try:
+            return decode(files.read_bytes(path, self.max_bytes))
+        except UserError as error:
+            raise UserError(f"{files.describe_path(path)} {error}") from error
+
+    def _join(self, folder):
+        return files.join_path(self.root, folder)
+
+    def _check_split(self, split):
+        if self.splits is not None and split not in self.splits:
+            raise UserError(
+                f"The data set {self.name} at {files.describe_path(self.root)} has no split "
+                f"{split!r}; it has {', '.join(self.splits)}.{self.split_hint}"
+            )
+
+    def _find_labels(self, split):
+        if not self.has_labels(split):
+            return None
+        return self._find(self.label_folders(split), self.label_suffixes, self.label_ending)
+
+    def _find(self, folders, suffixes, ending):
+        """Maps the name without its ending, shared by image and label, to (path, full name)."""
+        found = {}
+        for prefix, folder in folders:
+            path = self._join(folder)
+            if not files.is_folder(path):
+                continue
+            for relative in files.list_files(path, suffixes):
+                stem = relative[: relative.rindex(".")]
+                if not stem.endswith(ending):
+                    continue
+                full_name = f"{prefix}/{stem}" if prefix else stem
+                key = full_name[: len(full_name) - len(ending)]
+                if key in found:
+                    raise UserError(
+                        f"{files.describe_path(found[key][0])} and {relative} share the name "
+                        f"{full_name!r}; keep one of them."
+                    )
+                found[key] = (files.join_path(path, relative), full_name)
+        return found
+
+    def _expect_label(self, name, split):
+        """Says where the label of an image should be."""
+        folder, rest = next(
+            (folder, name[len(prefix) :].lstrip("/"))
+            for prefix, folder in self.label_folders(split)
+            if not prefix or name.startswith(f"{prefix}/")
+        )
+        place = f"{folder}/{rest}{self.label_ending}{self.label_suffixes[0]}"
+        return self._join(place)
+
+    def _describe_absence(self, split):
+        pattern = f"**/*{self.image_ending}{self.image_suffixes[0]}"
+        places = [
+            files.describe_path(files.join_path(self._join(folder), pattern))
+            for _, folder in self.image_folders(split)
+        ]
+        message = (
+            f"The data set {self.name} has no image in its split {split!r}: expected "
+            f"{' or '.join(places)}."
+        )
+        if self.obtained:
+            message += f" {self.obtained}"
+        if self.stand_in:
+            layout, style = self.stand_in
+            message += (
+                " For a rendered stand-in in the same layout run: python -m "
+                f"data_pipelines.render_streets --layout={layout} --out={shlex.quote(self.root)} "
+                f"--count=200 --size=256x128 --seed=0 --style={style}"
+            )
+        return message

@@ -1,0 +1,1 @@
+"""Files: decoded, read locally or remotely, written whole or not at all."""

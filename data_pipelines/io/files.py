@@ -1,0 +1,162 @@
+"""Files by path, wherever TensorFlow can read them: listing and bounded reading.
+
+The path of a record in a TFRecord file (`data_pipelines.io.record_files`) is read like a file's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+from data_pipelines.errors import UserError
+from data_pipelines.io import record_files
+
+MAX_DEPTH = 12
+"""Folders inside folders; deeper ones come from links that lead back to themselves."""
+
+_NEVER_FOLDERS = (".png", ".jpg", ".jpeg", ".json", ".txt", ".md", ".zip", ".bmp", ".tif", ".webp")
+
+
+def describe_path(path: str) -> str:
+    """Makes a path absolute for a message; paths with a scheme stay as they are."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+def join_path(root: str, *parts: str) -> str:
+    """Joins POSIX parts to a path; empty parts and "." add nothing.
+
+    Args:
+        root: a path, or "" for a relative result.
+        *parts: relative paths.
+
+    Returns:
+        The path.
+    """
+    kept = "/".join(part.strip("/") for part in parts if part not in ("", "."))
+    if not kept or root in ("", "."):
+        return kept or root
+    return root + kept if root.endswith("/") else f"{root}/{kept}"
+
+
+def is_folder(path: str) -> bool:
+    """Says whether a path is a folder that can be seen."""
+    import tensorflow as tf
+
+    try:
+        return tf.io.gfile.isdir(path)
+    except tf.errors.OpError:
+        return False
+
+
+def list_files(root: str, suffixes: Sequence[str]) -> List[str]:
+    """Lists the files under a folder, sub-folders included, hidden ones left out.
+
+    Args:
+        root: an existing folder.
+        suffixes: lower-case ends of the names wanted, such as ".png"; case in a name's own end
+            does not matter.
+
+    Returns:
+        Paths relative to `root`, POSIX, sorted.
+
+    Raises:
+        UserError: a folder cannot be read, or folders lie deeper than `MAX_DEPTH`.
+    """
+    found: List[str] = []
+    _collect(root, "", tuple(suffixes), 0, found)
+    return sorted(found)
+
+
+def _collect(root, folder, suffixes, depth, found):
+    import tensorflow as tf
+
+    if depth > MAX_DEPTH:
+        raise UserError(
+            f"{describe_path(join_path(root, folder))}: folders lie more than {MAX_DEPTH} deep, "
+            "probably through a link to a folder above itself; remove the link."
+        )
+    path = join_path(root, folder)
+    try:
+        entries = [entry.rstrip("/") for entry in tf.io.gfile.listdir(path)]
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise UserError(f"{describe_path(path)} cannot be listed: {error}") from error
+    for entry in entries:
+        if entry.startswith("."):
+            continue
+        relative = f"{folder}/{entry}" if folder else entry
+        # Only names that are no picture's are asked whether they are folders: that question
+        # costs a call each, and remote file systems answer slowly.
+        if entry.lower().endswith(suffixes):
+            found.append(relative)
+        elif not entry.lower().endswith(_NEVER_FOLDERS) and is_folder(join_path(root, relative)):
+            _collect(root, relative, suffixes, depth + 1, found)
+
+
+def read_status(path: str) -> Optional[Tuple[int, int]]:
+    """Asks for a file's size and time of change.
+
+    Args:
+        path: any path that TensorFlow reads.
+
+    Returns:
+        (bytes, nanoseconds), for a record those of its shard; None for a file that is not there.
+    """
+    record = record_files.parse_path(path)
+    if record is not None:
+        path = record.shard
+    if "://" not in path:
+        # TensorFlow rounds the time of local files to whole seconds.
+        try:
+            local = os.stat(path)
+        except OSError:
+            return None
+        return local.st_size, local.st_mtime_ns
+    import tensorflow as tf
+
+    try:
+        status = tf.io.gfile.stat(path)
+    except tf.errors.OpError:
+        return None
+    return status.length, status.mtime_nsec
+
+
+def read_bytes(path: str, limit: int) -> bytes:
+    """Reads a whole file.
+
+    Args:
+        path: any path that TensorFlow reads.
+        limit: most bytes to read.
+
+    Returns:
+        The content, at least one byte.
+
+    Raises:
+        UserError: the file is missing, unreadable, empty or larger than `limit`; names no path.
+    """
+    record = record_files.parse_path(path)
+    if record is not None:
+        if record.length > limit:
+            raise UserError(f"has {record.length} bytes, more than the limit of {limit}")
+        return record_files.read_record(record)
+    import tensorflow as tf
+
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UserError("has a name that is not UTF-8; rename it") from None
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            size = file.size()
+            if size > limit:
+                raise UserError(f"has {size} bytes, more than the limit of {limit}")
+            data = file.read(size) if size else b""
+    except tf.errors.NotFoundError:
+        raise UserError("is missing") from None
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot be read: {error.message}") from error
+    if not data:
+        raise UserError("is empty (0 bytes)")
+    return data

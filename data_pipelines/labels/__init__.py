@@ -1,0 +1,1 @@
+"""Label spaces, and the tables from stored ids to them."""

@@ -1,0 +1,296 @@
+"""Label spaces, and the ways from one to another.
+
+A label space is a list of class names with colours; its ids are 0..C-1 and `IGNORE_ID`. The tables
+between spaces are those of `data_pipelines.labels.label_tables`, which this module offers too: an
+id that a table does not list is an error in the data, not a pixel to be ignored in silence.
+
+The colours are those of the cityscapesScripts package and of CamVid's eleven-class convention.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+from typing import Dict
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+from data_pipelines.errors import UserError
+from data_pipelines.labels.label_tables import CAMVID_ID_TO_CAMVID11 as CAMVID_ID_TO_CAMVID11
+from data_pipelines.labels.label_tables import CITYSCAPES19_TO_CAMVID11 as CITYSCAPES19_TO_CAMVID11
+from data_pipelines.labels.label_tables import (
+    CITYSCAPES19_TO_CITYSCAPES13 as CITYSCAPES19_TO_CITYSCAPES13,
+)
+from data_pipelines.labels.label_tables import (
+    CITYSCAPES19_TO_SYNTHIA16 as CITYSCAPES19_TO_SYNTHIA16,
+)
+from data_pipelines.labels.label_tables import (
+    CITYSCAPES_LABEL_ID_TO_CITYSCAPES19 as CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
+)
+from data_pipelines.labels.label_tables import (
+    CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19 as CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19,
+)
+from data_pipelines.labels.label_tables import (
+    GTA5_LABEL_ID_TO_CITYSCAPES19 as GTA5_LABEL_ID_TO_CITYSCAPES19,
+)
+from data_pipelines.labels.label_tables import (
+    SYNTHIA16_TO_CITYSCAPES19 as SYNTHIA16_TO_CITYSCAPES19,
+)
+from data_pipelines.labels.label_tables import (
+    SYNTHIA_ID_TO_CITYSCAPES19 as SYNTHIA_ID_TO_CITYSCAPES19,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+IGNORE_ID = 255
+
+_CITYSCAPES19 = (
+    ("road", (128, 64, 128)),
+    ("sidewalk", (244, 35, 232)),
+    ("building", (70, 70, 70)),
+    ("wall", (102, 102, 156)),
+    ("fence", (190, 153, 153)),
+    ("pole", (153, 153, 153)),
+    ("traffic light", (250, 170, 30)),
+    ("traffic sign", (220, 220, 0)),
+    ("vegetation", (107, 142, 35)),
+    ("terrain", (152, 251, 152)),
+    ("sky", (70, 130, 180)),
+    ("person", (220, 20, 60)),
+    ("rider", (255, 0, 0)),
+    ("car", (0, 0, 142)),
+    ("truck", (0, 0, 70)),
+    ("bus", (0, 60, 100)),
+    ("train", (0, 80, 100)),
+    ("motorcycle", (0, 0, 230)),
+    ("bicycle", (119, 11, 32)),
+)
+
+_CAMVID11 = (
+    ("sky", (128, 128, 128)),
+    ("building", (128, 0, 0)),
+    ("pole", (192, 192, 128)),
+    ("road", (128, 64, 128)),
+    ("pavement", (60, 40, 222)),
+    ("tree", (128, 128, 0)),
+    ("sign_symbol", (192, 128, 128)),
+    ("fence", (64, 64, 128)),
+    ("car", (64, 0, 128)),
+    ("pedestrian", (64, 64, 0)),
+    ("bicyclist", (0, 128, 192)),
+)
+
+_DECLARED: Dict[Tuple[str, str], Mapping[int, int]] = {
+    ("cityscapes19", "synthia16"): CITYSCAPES19_TO_SYNTHIA16,
+    ("cityscapes19", "cityscapes13"): CITYSCAPES19_TO_CITYSCAPES13,
+    ("cityscapes19", "camvid11"): CITYSCAPES19_TO_CAMVID11,
+    ("synthia16", "cityscapes19"): SYNTHIA16_TO_CITYSCAPES19,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSpace:
+    """The classes that label maps and predictions speak of.
+
+    Attributes:
+        name: short name, part of file names and messages.
+        class_names: one name per id, id = position.
+        palette: one RGB colour per id, each channel in [0, 255].
+    """
+
+    name: str
+    class_names: Tuple[str, ...]
+    palette: Tuple[Tuple[int, int, int], ...]
+
+    def __post_init__(self) -> None:
+        names = tuple(str(name) for name in self.class_names)
+        palette = tuple(tuple(int(value) for value in colour) for colour in self.palette)
+        # Lists from gin become tuples, so that equal spaces compare and hash equal.
+        object.__setattr__(self, "class_names", names)
+        object.__setattr__(self, "palette", palette)
+        if not 1 <= len(names) <= IGNORE_ID:
+            raise UserError(
+                f"The label space {self.name!r} has {len(names)} classes; give class_names "
+                f"between 1 and {IGNORE_ID} names ({IGNORE_ID} itself is the ignored id)."
+            )
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise UserError(
+                f"The label space {self.name!r} names a class twice: {', '.join(repeated)}; give "
+                "each class one name in class_names."
+            )
+        if len(palette) != len(names):
+            raise UserError(
+                f"The label space {self.name!r} has {len(names)} classes and {len(palette)} "
+                "colours; give palette one (red, green, blue) for each class, or leave it out."
+            )
+        bad = [c for c in palette if len(c) != 3 or not all(0 <= value <= 255 for value in c)]
+        if bad:
+            raise UserError(
+                f"The label space {self.name!r} has the colour {bad[0]}; a colour is three numbers "
+                "between 0 and 255."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C; ids are 0..C-1."""
+        return len(self.class_names)
+
+
+def cityscapes19() -> LabelSpace:
+    """Returns the 19 evaluated classes of Cityscapes, ids = trainIds."""
+    return _make_space("cityscapes19", _CITYSCAPES19)
+
+
+def synthia16() -> LabelSpace:
+    """Returns the 16 classes that SYNTHIA and Cityscapes share (no terrain, truck, train)."""
+    return _make_subset("synthia16", CITYSCAPES19_TO_SYNTHIA16)
+
+
+def cityscapes13() -> LabelSpace:
+    """Returns the 13 classes: the 16 of `synthia16` without wall, fence and pole."""
+    return _make_subset("cityscapes13", CITYSCAPES19_TO_CITYSCAPES13)
+
+
+def camvid11() -> LabelSpace:
+    """Returns the eleven classes of CamVid."""
+    return _make_space("camvid11", _CAMVID11)
+
+
+def custom(
+    *,
+    name: str,
+    class_names: Sequence[str],
+    palette: Optional[Sequence[Sequence[int]]] = None,
+) -> LabelSpace:
+    """Makes a label space of one's own.
+
+    Args:
+        name: short name; not that of a label space declared here.
+        class_names: one name per id, 1 to 255 of them.
+        palette: one (red, green, blue) per class; None gives every class a colour of its own.
+
+    Returns:
+        The label space.
+
+    Raises:
+        UserError: the name is taken, or names and colours do not fit.
+    """
+    if name in DECLARED_SPACES:
+        raise UserError(
+            f"The label space {name!r} is declared already with its own classes; give "
+            "label_spaces.custom another name."
+        )
+    if isinstance(class_names, str):
+        raise UserError(f"class_names is the text {class_names!r}; give a list of names.")
+    if palette is None:
+        palette = [_draw_color(index + 1) for index in range(len(class_names))]
+    # LabelSpace itself checks that a colour is three numbers.
+    return LabelSpace(name, tuple(class_names), tuple(palette))  # type: ignore[arg-type]
+
+
+def convert(from_space: LabelSpace, to_space: LabelSpace) -> Dict[int, int]:
+    """Finds the table from one label space to another, over others where need be.
+
+    Args:
+        from_space: the space of the ids at hand.
+        to_space: the space wanted.
+
+    Returns:
+        Every id of `from_space`, and 255, -> id of `to_space` or 255.
+
+    Raises:
+        UserError: no table is declared that leads from one to the other.
+    """
+    identity = {**{index: index for index in range(from_space.num_classes)}, IGNORE_ID: IGNORE_ID}
+    if from_space.class_names == to_space.class_names:
+        return identity
+    reached = {from_space.name: identity}
+    waiting = [from_space.name]
+    while waiting:
+        here = waiting.pop(0)
+        for (start, end), table in _DECLARED.items():
+            if start == here and end not in reached:
+                reached[end] = compose(reached[here], table)
+                waiting.append(end)
+    if to_space.name not in reached:
+        raise UserError(
+            f"No table is declared from the label space {from_space.name} "
+            f"({from_space.num_classes} classes) to {to_space.name} ({to_space.num_classes} "
+            "classes); choose one label_space that both domains can give, or read the files as "
+            "domains.folder.Folder with an id_table of your own."
+        )
+    return reached[to_space.name]
+
+
+def compose(first: Mapping[int, int], second: Mapping[int, int]) -> Dict[int, int]:
+    """Applies two tables one after the other.
+
+    Args:
+        first: id -> id of the space between.
+        second: id of the space between -> id; 255 stays 255.
+
+    Returns:
+        Every key of `first` -> what `second` makes of its value.
+    """
+    return {key: IGNORE_ID if value == IGNORE_ID else second[value] for key, value in first.items()}
+
+
+def lookup_table(table: Mapping[int, int], size: int) -> np.ndarray:
+    """Spreads a table over an array that a label map indexes.
+
+    Args:
+        table: id -> id; a negative id stands where an unsigned file of `size` values stores it,
+            so -1 at size - 1.
+        size: values that a pixel can hold: 256 for 8 bits, 65,536 for 16.
+
+    Returns:
+        (size,) int16; -1 for the ids that the table does not list.
+
+    Raises:
+        UserError: an id does not fit into `size`, or a value into 0..255.
+    """
+    import numpy as np
+
+    spread = np.full(size, -1, np.int16)
+    for key, value in table.items():
+        if not -size // 2 <= key < size or not 0 <= value <= IGNORE_ID:
+            raise UserError(
+                f"The id table lists {key}: {value}; ids lie in 0..{size - 1} and what they "
+                f"become in 0..{IGNORE_ID}."
+            )
+        spread[key % size] = value
+    return spread
+
+
+DECLARED_SPACES = {
+    "cityscapes19": cityscapes19,
+    "synthia16": synthia16,
+    "cityscapes13": cityscapes13,
+    "camvid11": camvid11,
+}
+"""The label spaces declared here, by name."""
+
+
+def _make_space(name, classes):
+    return LabelSpace(name, tuple(c[0] for c in classes), tuple(c[1] for c in classes))
+
+
+def _make_subset(name, table):
+    """Keeps the classes of Cityscapes that a table keeps, in the order of its ids."""
+    kept = {new: old for old, new in table.items() if new != IGNORE_ID}
+    return _make_space(name, [_CITYSCAPES19[kept[new]] for new in range(len(kept))])
+
+
+def _draw_color(index):
+    """Spreads the bits of an index over three channels, so that 1..255 give distinct colours.
+
+    The scheme of the PASCAL VOC colour map.
+    """
+    channels = [0, 0, 0]
+    for bit in range(8):
+        channels[bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
+    return tuple(channels)

@@ -1,0 +1,1 @@
+"""The painting of a planned street."""

@@ -1,0 +1,1 @@
+"""Gin configuration: read, checked and recorded whole."""

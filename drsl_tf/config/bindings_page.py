@@ -1,0 +1,195 @@
+"""The page of all bindings: signatures and docstrings of what configurations bind, and macros."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+from typing import Any
+from typing import Callable
+from typing import Dict
+from typing import Iterator
+from typing import List
+from typing import Tuple
+
+import gin_configs
+from data_pipelines.domains import READERS
+from drsl_tf.config.configuration import Configuration
+
+SECTIONS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
+    ("The run", ("drsl_tf.training.trainer.run", "drsl_tf.self_training.schedule.Schedule")),
+    (
+        "Data",
+        (
+            "data_pipelines.batches.adaptation.AdaptationData",
+            "data_pipelines.batches.augment.Augmenter",
+            "data_pipelines.batches.rare_classes.RareClassSampler",
+            "data_pipelines.labels.label_spaces.custom",
+            "data_pipelines.streets.rendered.rendered_root",
+        ),
+    ),
+    (
+        "Data sets",
+        tuple(f"data_pipelines.domains.{module}.{name}" for module, name in READERS.items()),
+    ),
+    ("Model", ("drsl_tf.models.builder.build_model", "drsl_tf.models.model.DrslModel")),
+    ("Model that labels in training", ("drsl_tf.self_training.online_model.OnlineDrslModel",)),
+    (
+        "Base networks",
+        (
+            "drsl_tf.networks.backbones.small_cnn",
+            "drsl_tf.networks.backbones.efficientnet_lite0",
+            "drsl_tf.networks.backbones.mobilenet_v2",
+            "drsl_tf.networks.backbones.resnet.resnet101",
+            "drsl_tf.networks.backbones.vgg.vgg16",
+            "drsl_tf.networks.backbones.mit.mit",
+        ),
+    ),
+    (
+        "Heads",
+        (
+            "drsl_tf.networks.heads.segmentation_heads.LinearHead",
+            "drsl_tf.networks.heads.deeplab_v2_head.DeepLabV2Head",
+            "drsl_tf.networks.heads.deeplab_v3plus_head.DeepLabV3PlusHead",
+            "drsl_tf.networks.heads.fcn8s_head.Fcn8sHead",
+            "drsl_tf.networks.heads.segformer_head.SegFormerHead",
+            "drsl_tf.networks.heads.multimodal_head.MultimodalHead",
+        ),
+    ),
+    (
+        "Pseudo-labels",
+        (
+            "drsl_tf.self_training.rounds.PseudoLabeler",
+            "drsl_tf.self_training.target_statistics.TargetStatistics",
+        ),
+    ),
+    (
+        "Optimization",
+        (
+            "drsl_tf.optimization.optimizers.StageSchedule",
+            "drsl_tf.optimization.kernel_adamw.KernelAdamW",
+            "drsl_tf.optimization.gradient_update.GradientUpdate",
+        ),
+    ),
+)
+"""Every callable of this project that configurations bind, by its dotted path."""
+
+_GIVEN = {"drsl_tf.training.trainer.run": ("run_dir",)}
+_HEAD = """# Bindings
+
+<!-- Written by: python -m drsl_tf.describe_bindings > docs/configuration.md -->
+
+A configuration binds arguments of the functions and classes below, as `name.argument = value`
+after an import of the module. On the command line `--gin_param="name.argument = value"` wins over
+every file, and `--gin_param="MACRO = value"` sets a macro. A binding, macro or argument that does
+not exist, or that nothing uses, is an error with a suggestion. `RUN_DIR/config.gin` records all
+that was in force, defaults too. Optimizers and callbacks come from `keras` itself and bind in the
+same way.
+
+A gin file imports and calls what it names: read a stranger's file as you would read their code.
+"""
+
+
+def format_page() -> str:
+    """Formats the page.
+
+    Returns:
+        Markdown, the same on every line of TensorFlow.
+    """
+    parts = [_HEAD]
+    for title, paths in SECTIONS:
+        parts.append(f"## {title}\n")
+        parts += [_format_callable(path) for path in paths]
+    parts += ["## Macros\n", _format_macros()]
+    return "\n".join(parts)
+
+
+def find_callable(path: str) -> Callable:
+    """Finds what a dotted path names."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def list_config_files() -> List[str]:
+    """Lists the gin files of the package, by the names under which they are found."""
+    root = os.path.abspath(gin_configs.__path__[0])
+    found = []
+    for folder, _, names in os.walk(root):
+        found += [os.path.join(folder, name) for name in names if name.endswith(".gin")]
+    return sorted(os.path.relpath(path, root).replace(os.sep, "/") for path in found)
+
+
+def _format_callable(path: str) -> str:
+    target = find_callable(path)
+    module, name = path.split(".")[-2:]
+    lines = [f"### `{module}.{name}`\n", f"`from {path.rsplit('.', 2)[0]} import {module}`. "]
+    lines[-1] += inspect.getdoc(target).split("\n\n")[0].replace("\n", " ") + "\n"
+    rows = []
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            rows.append(f"| `...` | | {_find_description(target, '**' + parameter.name)} |")
+            continue
+        required = parameter.default is parameter.empty
+        # The program itself passes what has no default and is no keyword.
+        passed = required and parameter.kind is not parameter.KEYWORD_ONLY
+        if not passed and parameter.name not in _GIVEN.get(path, ()):
+            default = "required" if required else f"`{_format_value(parameter.default)}`"
+            text = _find_description(target, parameter.name)
+            rows.append(f"| `{parameter.name}` | {default} | {text} |")
+    if rows:
+        lines += ["| argument | default | meaning |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _format_value(value: Any) -> str:
+    return value.__name__ if callable(value) else repr(value)
+
+
+def _find_description(target: Callable, name: str) -> str:
+    """Reads an argument's meaning in the docstring of a callable, or of the class it comes from."""
+    owners = inspect.getmro(target) if inspect.isclass(target) else (target,)
+    for owner in owners:
+        text = _read_arguments(inspect.getdoc(owner) or "").get(name)
+        if text:
+            return text.replace("|", "\\|")
+    raise ValueError(f"The docstring of {target.__name__} says nothing of {name}.")
+
+
+def _read_arguments(doc: str) -> Dict[str, str]:
+    match = re.search(r"^Args:\n((?:[ ]+.*\n|\n)*)", doc + "\n", flags=re.MULTILINE)
+    found: Dict[str, str] = {}
+    name = ""
+    for line in match.group(1).splitlines() if match else []:
+        start = re.match(r" {4}(\*{0,2}\w+): (.*)", line)
+        if start:
+            name = start.group(1)
+            found[name] = start.group(2)
+        elif line.strip() and name:
+            found[name] += " " + line.strip()
+    return found
+
+
+def _format_macros() -> str:
+    uses: Dict[str, set] = {}
+    values: Dict[str, Dict[str, str]] = {}
+    for file in list_config_files():
+        for key, value in _iterate_lines(file):
+            if "." not in key:
+                values.setdefault(key, {})[file] = value
+            for macro in re.findall(r"%(\w+)", value):
+                uses.setdefault(macro, set()).add(key)
+    lines = ["| macro | binds | values |", "|---|---|---|"]
+    for macro in sorted(values):
+        binds = ", ".join(f"`{key}`" for key in sorted(uses.get(macro, ())))
+        given = ", ".join(f"`{value}` in {file}" for file, value in sorted(values[macro].items()))
+        lines.append(f"| `{macro}` | {binds} | {given} |")
+    return "\n".join(lines) + "\n"
+
+
+def _iterate_lines(file: str) -> Iterator[Tuple[str, str]]:
+    """Yields the bindings of a file that stand in it rather than in what it includes."""
+    path = os.path.join(gin_configs.__path__[0], file)
+    for binding in Configuration([file]).list_bindings():
+        if os.path.samefile(binding.origin, path):
+            yield binding.key, repr(binding.value)

@@ -1,0 +1,1 @@
+"""A whole experiment: launched, loaded, evaluated, exported, inspected."""

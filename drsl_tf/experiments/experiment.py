@@ -1,0 +1,134 @@
+"""What a configuration says of an experiment, read without running it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+from typing import Dict
+from typing import Sequence
+
+import gin
+
+from data_pipelines.domains.domain import Domain
+from data_pipelines.errors import UserError
+from data_pipelines.labels.label_spaces import LabelSpace
+from drsl_tf.config.bad_values import explain_bad_values
+from drsl_tf.config.configuration import Configuration
+from drsl_tf.training import trainer
+
+_NO_ROOT = "."
+
+
+class Experiment:
+    """An experiment's target, classes and model, as its configuration binds them.
+
+    The configuration becomes gin's, of which there is one a process: a later experiment takes the
+    place of this one.
+
+    Args:
+        gin_files: configuration files.
+        gin_params: bindings that win over them.
+
+    Raises:
+        UserError: the configuration cannot be used.
+    """
+
+    def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
+        configuration = Configuration(gin_files, gin_params)
+        configuration.check_required(trainer.run, ["run_dir"])
+        configuration.apply(trainer.run)
+        self.name = " ".join(gin_files)
+        self._run = _bind(trainer.run, gin.get_bindings(trainer.run, resolve_references=False))
+
+    def get(self, parameter: str) -> Any:
+        """Gives the value of a parameter of `trainer.run`, references followed.
+
+        Args:
+            parameter: its name, such as "inference_size".
+
+        Returns:
+            The value bound to it, or its default.
+        """
+        return _follow(self._run[parameter])
+
+    @property
+    def eval_split(self) -> str:
+        """The target's split that the experiment is scored on."""
+        return _follow(self._data["eval_split"])
+
+    @property
+    def bad_files(self) -> str:
+        """What the experiment does with files that the audit refuses: "error" or "skip"."""
+        return _follow(self._data["bad_files"])
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes of the experiment; no file is needed to know them."""
+        target = self._data["target"]
+        if not _is_reference(target) or "root" not in _list_names(target.configurable.wrapped):
+            return _follow(target).label_space
+        # The classes do not depend on where the files lie, and a root may be a reference that
+        # renders a whole data set.
+        key = f"{target.scoped_selector}.root"
+        roots = gin.get_bindings(_make_key(target), resolve_references=False)
+        gin.bind_parameter(key, _NO_ROOT)
+        try:
+            return _follow(target).label_space
+        finally:
+            gin.bind_parameter(key, roots.get("root", _NO_ROOT))
+
+    def make_target(self) -> Domain:
+        """Makes the reader of the target.
+
+        Returns:
+            The domain; where its root is a rendered one, that is rendered if it is absent.
+        """
+        return _follow(self._data["target"])
+
+    def build_model(self):
+        """Builds the experiment's model, with weights as before training.
+
+        Returns:
+            A `DrslModel`.
+        """
+        with explain_bad_values(trainer.run):
+            return self.get("build_model")(self.label_space)
+
+    @property
+    def _data(self) -> Dict[str, Any]:
+        data = self._run["data"]
+        if not _is_reference(data):
+            raise UserError(
+                f"{self.name} binds trainer.run.data to {data!r}; bind it to a reference such as "
+                "@adaptation.AdaptationData() itself."
+            )
+        bindings = gin.get_bindings(_make_key(data), resolve_references=False)
+        return _bind(data.configurable.wrapped, bindings)
+
+
+def _follow(value):
+    """Gives what a bound value stands for; gin calls references when they are copied."""
+    with explain_bad_values(trainer.run):
+        return copy.deepcopy(value)
+
+
+def _is_reference(value):
+    """Whether a value is a reference to a class or function, rather than to a macro."""
+    configurable = getattr(value, "configurable", None)
+    return configurable is not None and not configurable.selector.startswith("gin.")
+
+
+def _make_key(reference):
+    """The name under which gin finds a reference's own bindings, those of its scope included."""
+    return "/".join([*reference.scopes, reference.configurable.selector])
+
+
+def _list_names(target):
+    return list(inspect.signature(target).parameters)
+
+
+def _bind(target, bindings):
+    """Joins a callable's defaults and its bindings."""
+    parameters = inspect.signature(target).parameters.items()
+    return {name: bindings.get(name, parameter.default) for name, parameter in parameters}

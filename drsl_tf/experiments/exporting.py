@@ -1,0 +1,61 @@
+"""Exports the model of a run in the formats that are served."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from data_pipelines.errors import UserError
+from drsl_tf.config import sizes
+from drsl_tf.experiments import loaded_run
+from drsl_tf.serving import saved_models
+
+FORMATS = ("saved_model", "tflite", "tflite_dynamic")
+
+
+def export_run(
+    run_dir: str,
+    path: str,
+    *,
+    format_name: str = "saved_model",
+    checkpoint: str = "last",
+    size: str = "run",
+    precision: Optional[str] = None,
+) -> None:
+    """Exports the model of a run, and says so on standard output.
+
+    Args:
+        run_dir: a run's directory.
+        path: what to write; a TFLite file's name ends in ".tflite".
+        format_name: one of `FORMATS`.
+        checkpoint: as in `loaded_run.load_run`.
+        size: "HEIGHTxWIDTH" at which the network sees every image; "native" is each image's own,
+            "run" what the run was scored with.
+        precision: Keras's policy; None is the run's own, and "float32" for TFLite.
+
+    Raises:
+        UserError: the run cannot be read, the arguments do not fit, or the path is taken.
+    """
+    lite = format_name != "saved_model"
+    if lite != path.endswith(".tflite"):
+        raise UserError(
+            f"--output={path} does not fit --format={format_name}: the name of a TFLite file, and "
+            "of nothing else, ends in .tflite."
+        )
+    if lite and precision not in (None, "float32"):
+        raise UserError(f"--precision={precision} does not fit TFLite, which computes in float32.")
+    if os.path.exists(path):
+        raise UserError(f"{path} exists already; choose another --output or remove it first.")
+    loaded = loaded_run.load_run(run_dir, checkpoint, "float32" if lite else precision)
+    network_size = (
+        loaded.experiment.get("inference_size") if size == "run" else sizes.parse_size(size)
+    )
+    space = loaded.experiment.label_space
+    if lite:
+        dynamic = format_name == "tflite_dynamic"
+        saved_models.export_tflite(loaded.model, space, path, network_size, dynamic_range=dynamic)
+    else:
+        saved_models.export_saved_model(loaded.model, space, path, network_size)
+    seen = "its own size" if network_size is None else "{}x{}".format(*network_size)
+    print(f"Exported {loaded.checkpoint}: {space.num_classes} classes, each image seen at {seen}.")
+    print(f"Model: {path}")

@@ -1,0 +1,107 @@
+"""From flags to a run: configuration on disk first, then everything else."""
+
+from __future__ import annotations
+
+import logging as std_logging
+import os
+from typing import Dict
+from typing import Sequence
+
+from absl import logging
+
+from data_pipelines.errors import UserError
+from data_pipelines.io import whole_files
+from drsl_tf import files
+from drsl_tf.config import bad_values
+from drsl_tf.config.configuration import Configuration
+from drsl_tf.distribution import strategy as strategies
+from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import verdict
+from drsl_tf.training import trainer
+
+_CONFIG = "config.gin"
+
+
+def launch(
+    gin_files: Sequence[str], gin_params: Sequence[str], run_dir: str, fresh: bool = False
+) -> None:
+    """Runs an experiment and prints its scores.
+
+    Args:
+        gin_files: configuration files.
+        gin_params: bindings that win over them.
+        run_dir: where the run is written; a run that is there goes on.
+        fresh: moves a run that is there aside and starts over.
+
+    Raises:
+        UserError: when configuration or data cannot be used, or the directory holds a run of
+            another configuration.
+    """
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(_is_worth_showing)
+    configuration = Configuration(gin_files, gin_params)
+    configuration.check_required(trainer.run, ["run_dir"])
+    run = configuration.apply(trainer.run)
+    is_chief = strategies.read_task_index() == 0
+    if not fresh:
+        _check_same_run(run_dir, configuration.bindings)
+    if is_chief:
+        if fresh:
+            with whole_files.explain_failures(run_dir):
+                _move_aside(run_dir)
+        files.write_text(os.path.join(run_dir, _CONFIG), configuration.format_record(trainer.run))
+    with bad_values.explain_bad_values(trainer.run):
+        results = run(run_dir=run_dir)
+    if is_chief:
+        _print_summary(results, run_dir)
+
+
+def _is_worth_showing(record) -> bool:
+    """Leaves out TensorFlow's own notes, such as one for every checkpoint; warnings stay."""
+    return record.levelno >= std_logging.WARNING or "/tensorflow/" not in record.pathname
+
+
+def _check_same_run(run_dir: str, bindings: Dict[str, str]) -> None:
+    """Refuses to go on with the run of another configuration.
+
+    A directory in which nothing was trained yet is free: its configuration may have been mended.
+    """
+    path = os.path.join(run_dir, _CONFIG)
+    checkpoints = checkpoint_files.list_checkpoints(os.path.join(run_dir, "checkpoints"))
+    if not checkpoints or not os.path.isfile(path):
+        return
+    mend = "Choose another --run_dir, or start over with --fresh, which keeps the old run."
+    try:
+        old = Configuration([os.path.abspath(path)]).bindings
+    except (UserError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error} {mend}") from error
+    differing = [
+        f"{key} was {old.get(key, 'not bound')} and is {bindings.get(key, 'not bound')}"
+        for key in sorted({*old, *bindings})
+        if old.get(key) != bindings.get(key)
+    ]
+    if differing:
+        raise UserError(
+            f"{run_dir} holds a run of another configuration: {'; '.join(differing)}. {mend}"
+        )
+
+
+def _move_aside(run_dir: str) -> None:
+    if not os.path.lexists(run_dir):
+        return
+    base = os.path.normpath(run_dir)
+    number = 1
+    while os.path.lexists(f"{base}.old-{number}"):
+        number += 1
+    whole_files.rename_whole(base, f"{base}.old-{number}")
+    logging.info("The run before is kept as %s.old-%d.", base, number)
+
+
+def _print_summary(results, run_dir):
+    print(results.format_table())
+    figure = os.path.join(run_dir, "figure.png")
+    if os.path.exists(figure):
+        print(f"\nFigure:  {figure}")
+    print(f"Results: {results.path}")
+    if results.verdict is not None:
+        print(f"\n{verdict.format_verdict(results.verdict, run_dir)}")

@@ -1,0 +1,63 @@
+"""Run directories, read back: the model of a run with the weights of one of its checkpoints."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+from typing import Optional
+
+import keras
+
+from data_pipelines.errors import UserError
+from drsl_tf.config.configuration import Configuration
+from drsl_tf.experiments.experiment import Experiment
+from drsl_tf.runs import stored_weights
+
+
+class LoadedRun(NamedTuple):
+    """A trained model and the experiment it comes from.
+
+    Attributes:
+        model: a `DrslModel` with the checkpoint's weights.
+        experiment: what the run's configuration says.
+        checkpoint: path of the checkpoint.
+    """
+
+    model: object
+    experiment: Experiment
+    checkpoint: str
+
+
+def load_run(run_dir: str, checkpoint: str = "last", precision: Optional[str] = None) -> LoadedRun:
+    """Builds the model of a run and gives it the weights of a checkpoint.
+
+    Args:
+        run_dir: a directory that `drsl_tf.train` wrote.
+        checkpoint: as in `stored_weights.find_checkpoint`.
+        precision: Keras's policy to build under; None is the run's own.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: the directory holds no run, no such checkpoint, or one of another model or of
+            the other line of Keras.
+    """
+    config = os.path.abspath(os.path.join(run_dir, "config.gin"))
+    if not os.path.isfile(config):
+        raise UserError(
+            f"{os.path.abspath(run_dir)} is no run directory: it holds no config.gin. Name what "
+            "--run_dir of drsl_tf.train named."
+        )
+    path = stored_weights.find_checkpoint(run_dir, checkpoint)
+    # The checkpoint holds the weights; those that training began with may be out of reach here.
+    without = ["WEIGHTS = None"] if "WEIGHTS" in Configuration([config]).bindings else []
+    experiment = Experiment([config], without)
+    keras.mixed_precision.set_global_policy(precision or experiment.get("precision"))
+    model = experiment.build_model()
+    if not stored_weights.restore_weights(model, path):
+        raise UserError(
+            f"The checkpoint {path} is of another model: its multi-modal head is not the one that "
+            "config.gin beside it describes. Was config.gin edited after the run?"
+        )
+    return LoadedRun(model, experiment, path)

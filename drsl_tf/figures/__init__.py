@@ -1,0 +1,1 @@
+"""Pictures for people: label maps in colour, comparisons, contact sheets."""

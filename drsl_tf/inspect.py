@@ -1,0 +1,55 @@
+"""Shows what a model will see of an experiment's data, before anything is trained.
+
+  python -m drsl_tf.inspect demo.gin
+  python -m drsl_tf.inspect mine.gin --gin_param="CROP = (256, 256)" --output=mine.png
+
+Opens every file, prints images, sizes and pixels by class of source and target, and draws a contact
+sheet: the first augmented images of both, labels in the palette's colours, and a legend. The run to
+come finds the files audited and the classes counted.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List
+
+from absl import flags
+
+from data_pipelines import cli
+from data_pipelines.errors import UserError
+
+_GIN_PARAM = flags.DEFINE_multi_string(
+    "gin_param", [], 'One more binding, such as "CROP = (256, 256)"; wins over every file.'
+)
+_RUN_DIR = flags.DEFINE_string(
+    "run_dir", None, "The --run_dir of the training to come, by default what it takes by default."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "The PNG to write; by default inspection.png in the run directory."
+)
+_COUNT = flags.DEFINE_integer("count", 4, "Images of each domain to show.", lower_bound=1)
+
+
+def main(gin_files: List[str]) -> None:
+    """Inspects the data of a configuration."""
+    if not gin_files:
+        raise UserError("Name a configuration: python -m drsl_tf.inspect GIN_FILE ...")
+    run_dir = _RUN_DIR.value or cli.name_run_dir(gin_files)
+    path = _OUTPUT.value or os.path.join(run_dir, "inspection.png")
+    from drsl_tf.experiments import inspection  # TensorFlow takes seconds, --help must not.
+
+    print(
+        inspection.inspect_experiment(
+            gin_files, _GIN_PARAM.value, run_dir, path, count=_COUNT.value
+        )
+    )
+    print(f"Contact sheet: {path}")
+
+
+def run() -> None:
+    """Runs the command from an installed script."""
+    cli.run_command(main, takes_arguments=True)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""The DRSL model: networks and losses put together, and inference by it."""

@@ -1,0 +1,35 @@
+"""Builds a model from its parts, as config files describe it."""
+
+from __future__ import annotations
+
+from typing import Callable
+from typing import Optional
+
+from data_pipelines.labels.label_spaces import LabelSpace
+from drsl_tf.models.model import DrslModel
+
+
+def build_model(
+    label_space: LabelSpace,
+    *,
+    base: Callable,
+    segmentation_head: Callable,
+    multimodal_head: Optional[Callable] = None,
+    model: Callable = DrslModel,
+) -> DrslModel:
+    """Builds the model of an experiment; called under the experiment's strategy.
+
+    Args:
+        label_space: gives the number of classes of both heads.
+        base: callable without arguments that builds the base network.
+        segmentation_head: callable(num_classes) that builds the segmentation head.
+        multimodal_head: callable(num_classes) that builds the multi-modal head; None trains by
+            cross-entropy alone.
+        model: callable(base, segmentation_head, multimodal_head) that joins them.
+
+    Returns:
+        The model, every variable created.
+    """
+    num_classes = label_space.num_classes
+    head = None if multimodal_head is None else multimodal_head(num_classes)
+    return model(base(), segmentation_head(num_classes), head)

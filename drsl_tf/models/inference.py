@@ -1,0 +1,75 @@
+"""Logits for images of any size, at the images' own resolution."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from data_pipelines.batches.augment import PAD_VALUE
+from drsl_tf import common
+
+# Every network here divides an image of this multiple without a remainder, so its feature maps
+# lie exactly on the image's grid.
+SIZE_MULTIPLE = 32
+
+
+def pad_images(images):
+    """Pads images at the bottom and the right to a multiple of `SIZE_MULTIPLE`.
+
+    Args:
+        images: (B, H, W, 3) float32 in [0, 255].
+
+    Returns:
+        (B, H', W', 3) float32, padded with the mid-grey that training pads with.
+    """
+    size = tf.shape(images)
+    bottom = -size[1] % SIZE_MULTIPLE
+    right = -size[2] % SIZE_MULTIPLE
+    return tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]], constant_values=PAD_VALUE)
+
+
+def upsample_logits(logits, stride, size):
+    """Brings logits to the resolution of their images.
+
+    The logits are enlarged by their stride, which keeps them on the image's grid, and then cut to
+    the image: enlarging them straight to a size that the stride does not divide would shift them.
+
+    Args:
+        logits: (B, h, w, C) float32.
+        stride: image pixels per logit, an int.
+        size: (H, W) of the images before any padding, ints or int32 tensors; h * stride >= H.
+
+    Returns:
+        (B, H, W, C) float32.
+    """
+    grid = tf.shape(logits)[1:3] * stride
+    logits = tf.image.resize(logits, grid, method="bilinear")
+    return logits[:, : size[0], : size[1]]
+
+
+def predict_logits(model, images):
+    """Runs the segmentation network on images of any size.
+
+    Args:
+        model: a `DrslModel`.
+        images: (B, H, W, 3), uint8 or float32 in [0, 255].
+
+    Returns:
+        The model's outputs on the padded images: logits (B, h, w, C) and, where the model has a
+        multi-modal head, the embedding (B, h, w, d); h = ceil(H / SIZE_MULTIPLE) *
+        SIZE_MULTIPLE / stride.
+    """
+    return model(pad_images(tf.cast(images, tf.float32)), training=False)
+
+
+def predict_full_size_logits(model, images):
+    """Runs the segmentation network and brings its logits to the images' size.
+
+    Args:
+        model: a `DrslModel`.
+        images: (B, H, W, 3), uint8 or float32 in [0, 255].
+
+    Returns:
+        (B, H, W, C) float32.
+    """
+    logits = predict_logits(model, images)[common.LOGITS]
+    return upsample_logits(logits, model.logits_stride, tf.shape(images)[1:3])

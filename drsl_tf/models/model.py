@@ -1,0 +1,299 @@
+"""The DRSL model: one base network, two heads, and the losses put together."""
+
+from __future__ import annotations
+
+import copy
+from typing import Optional
+
+import keras
+import tensorflow as tf
+
+from drsl_tf import common
+from drsl_tf import compat
+from drsl_tf.losses import segmentation
+from drsl_tf.losses.mode_terms import ModeTerms
+from drsl_tf.models import inference
+from drsl_tf.models.objective import Objective
+from drsl_tf.optimization.gradient_update import GradientUpdate
+
+_PROBE_SIZE = 64
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class DrslModel(keras.Model):
+    """Segmentation model with a multi-modal head, trained by DRSL (arXiv 2206.09683).
+
+    Called on images (B, H, W, 3), float32 in [0, 255], it returns `{"logits": (B, h, w, C)
+    float32, "embedding": (B, h, w, d) float32}`; without a multi-modal head the embedding is
+    missing and training is cross-entropy self-training.
+
+    Source and target images pass through the network in ONE forward pass, so in training batch
+    normalisation normalises both with the statistics of both, or with stored ones, see
+    `freeze_statistics`.
+
+    The loss, each term divided by its own count over all replicas:
+
+        L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
+            + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
+
+    The terms are the paper's, L_mce, margin and sigma RepMet's; their sum, weights, sampling and
+    the mean over classes are this project's choices (`docs/method.md`).
+
+    Args:
+        base: keras.Model from images to a dict of feature maps with the key "features".
+        segmentation_head: keras.layers.Layer from that dict to logits.
+        multimodal_head: a `MultimodalHead` from that dict to embeddings, or None.
+        target_weight: weight of the cross-entropy on pseudo-labels.
+        dml_weight: weight of the margin loss on distances to modes.
+        posterior_weight: weight of the cross-entropy on mode posteriors. It draws every mode of a
+            class to its pixels, the margin loss the nearest one alone, and so keeps modes in use.
+        sma_weight: weight of stochastic mode alignment.
+        margin: the margin alpha on squared distances, of unit-length vectors.
+        sigma: width of the mode posteriors.
+        samples_per_mode: most pixels that one mode aligns in one domain, a step and a replica.
+        class_balance: whether L_dml and L_mce are means over the classes present, of the mean over
+            each one's pixels; otherwise they are means over all pixels, most of which are road,
+            building and sky.
+        freeze_statistics: whether a batch with target images passes through the network in
+            inference mode: batch normalisation uses its stored statistics and leaves them, as
+            labels and scores see them, while its scales and offsets train; dropout, if any, is off.
+        seed: seed of the mode alignment's draws, together with the optimizer's step.
+        name: the model's name.
+    """
+
+    labels_online = False
+    """Whether the model labels its target images itself, in every step."""
+
+    def __init__(
+        self,
+        base,
+        segmentation_head,
+        multimodal_head=None,
+        *,
+        target_weight: float = 1.0,
+        dml_weight: float = 1.0,
+        posterior_weight: float = 0.0,
+        sma_weight: float = 0.1,
+        margin: float = 0.5,
+        sigma: float = 0.5,
+        samples_per_mode: int = 64,
+        class_balance: bool = True,
+        freeze_statistics: bool = False,
+        seed: int = 0,
+        name: Optional[str] = "drsl_model",
+    ):
+        super().__init__(name=name)
+        self.base = base
+        self.segmentation_head = segmentation_head
+        self.multimodal_head = multimodal_head
+        self._settings = {
+            "target_weight": target_weight,
+            "dml_weight": dml_weight,
+            "posterior_weight": posterior_weight,
+            "sma_weight": sma_weight,
+            "margin": margin,
+            "sigma": sigma,
+            "samples_per_mode": samples_per_mode,
+            "class_balance": class_balance,
+            "freeze_statistics": freeze_statistics,
+            "seed": seed,
+        }
+        weights = {
+            "ce_source": 1.0,
+            "ce_target": target_weight,
+            "dml_source": dml_weight,
+            "dml_target": dml_weight,
+            "posterior_source": posterior_weight,
+            "posterior_target": posterior_weight,
+            "sma": sma_weight,
+        }
+        has_modes = multimodal_head is not None
+        weights = {
+            name: float(weight)
+            for name, weight in weights.items()
+            if weight and (has_modes or name.startswith("ce_"))
+        }
+        self._loss_metrics = {name: keras.metrics.Mean(name=name) for name in ("loss", *weights)}
+        # A first call creates every variable: checkpoints, optimizers and Keras 3's `compile`
+        # all need them to exist.
+        outputs = self(tf.zeros((1, _PROBE_SIZE, _PROBE_SIZE, 3)))
+        self.logits_stride = _PROBE_SIZE // int(outputs[common.LOGITS].shape[1])
+        self.embedding_stride = _PROBE_SIZE // int(
+            outputs.get(common.EMBEDDING, outputs[common.LOGITS]).shape[1]
+        )
+        self.num_classes = int(outputs[common.LOGITS].shape[-1])
+        mode_terms = ModeTerms(
+            frozenset(weights), margin, sigma, samples_per_mode, by_class=class_balance
+        )
+        self._objective = Objective(
+            weights,
+            mode_terms if has_modes else None,
+            num_classes=self.num_classes,
+            class_balance=class_balance,
+            logits_stride=self.logits_stride,
+            embedding_stride=self.embedding_stride,
+        )
+        self.gradient_update = GradientUpdate()
+
+    def call(self, inputs, training=None):
+        """Computes logits and embeddings, see the class."""
+        features = self.base(inputs, training=training)
+        outputs = {common.LOGITS: self.segmentation_head(features, training=training)}
+        if self.multimodal_head is not None:
+            outputs[common.EMBEDDING] = self.multimodal_head(features, training=training)
+        return outputs
+
+    @property
+    def metrics(self):
+        """The running mean of the loss and of each of its terms."""
+        return list(self._loss_metrics.values())
+
+    @property
+    def head_variables(self):
+        """The trainable variables of both heads."""
+        heads = [self.segmentation_head, self.multimodal_head]
+        return [v for head in heads if head is not None for v in head.trainable_variables]
+
+    @property
+    def extra_variables(self):
+        """Variables that training changes and `variables` does not hold."""
+        return []
+
+    def compile(self, optimizer="rmsprop", *, gradient_update=None, **kwargs):
+        """Configures training.
+
+        Args:
+            optimizer: a Keras optimizer, or one of TensorFlow Addons on the older line.
+            gradient_update: a `GradientUpdate`; None applies gradients as they are.
+            **kwargs: further arguments of `keras.Model.compile`.
+        """
+        super().compile(optimizer=optimizer, **kwargs)
+        self.gradient_update = gradient_update or GradientUpdate()
+        self.gradient_update.attach(self)
+
+    def train_step(self, data):
+        """Trains on one batch of source and target images.
+
+        Args:
+            data: `{"source": {"image": (B, H, W, 3) float32, "label": (B, H, W) int32}, "target":
+                the same}`, one replica's share; either half may hold no image.
+
+        Returns:
+            Dict of float32 scalars, equal on every replica, over the batch of all replicas:
+            "loss", each term of it, and "gradient_norm", the L2 norm of the gradient as it comes.
+        """
+        batch = self.prepare_batch(data[0] if isinstance(data, tuple) else data)
+        variables = self.trainable_variables
+        context = tf.distribute.get_replica_context()
+        parts = self.gradient_update.split_batch(batch)
+        if len(parts) > 1:
+            pixels = self._objective.count_pixels(batch)
+            pixels = context.all_reduce(tf.distribute.ReduceOp.SUM, pixels)
+        gradients, means, counts = [], 0.0, 0.0
+        for part in parts:
+            with tf.control_dependencies(gradients):
+                # One part after the other: side by side they would need the memory of all.
+                part = tf.nest.map_structure(tf.identity, part)
+            with tf.GradientTape() as tape:
+                sums, part_counts = self._compute_part(part)
+                part_counts = context.all_reduce(tf.distribute.ReduceOp.SUM, part_counts)
+                divisors = part_counts
+                if len(parts) > 1:
+                    divisors = tf.where(pixels >= 0, pixels, part_counts * len(parts))
+                part_means = self._objective.compute_means(sums, divisors)
+                part_loss = self._objective.weigh(part_means)
+                scaled_loss = compat.scale_loss(self.optimizer, part_loss)
+            part_gradients = tape.gradient(
+                scaled_loss,
+                [compat.as_tf_variable(variable) for variable in variables],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+            if gradients:
+                part_gradients = [a + b for a, b in zip(gradients, part_gradients)]
+            gradients = part_gradients
+            means += part_means
+            counts += part_counts
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        norm = tf.linalg.global_norm(compat.unscale_gradients(self.optimizer, gradients))
+        self.gradient_update.apply(gradients, variables)
+        self.finish_step()
+
+        loss = self._objective.weigh(means)
+        values = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0))
+        present = tf.concat([[1.0], self._objective.find_present(counts)], axis=0)
+        results = {"gradient_norm": norm}
+        for index, (name, metric) in enumerate(self._loss_metrics.items()):
+            metric.update_state(values[index], sample_weight=present[index])
+            results[name] = values[index]
+        return results
+
+    def prepare_batch(self, batch):
+        """Gives the batch to train on; a subclass may label its target images here.
+
+        Args:
+            batch: what `train_step` takes.
+
+        Returns:
+            The same, where each half may also hold "weight" (B, H, W) float32, which multiplies
+            the cross-entropy of each pixel, and "mode_label" (B, H, W) int32, the labels for the
+            losses on the embedding, in the place of "label".
+        """
+        return batch
+
+    def finish_step(self):
+        """Called once the optimizer has moved the variables; a subclass may follow them."""
+        return
+
+    def adopt_weights(self):
+        """Called once weights came from elsewhere; a subclass may start from them anew."""
+        return
+
+    def test_step(self, data):
+        """Computes the cross-entropy on labelled images.
+
+        Args:
+            data: `{"image": (B, H, W, 3) float32, "label": (B, H, W) int32}`.
+
+        Returns:
+            `{"loss": float32 scalar}`, the mean over the valid pixels of the batch.
+        """
+        logits = inference.predict_full_size_logits(self, data[common.IMAGE])
+        total, count = segmentation.cross_entropy_loss(logits, data[common.LABEL])
+        context = tf.distribute.get_replica_context()
+        total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+        loss = total / tf.maximum(count, 1.0)
+        self._loss_metrics["loss"].update_state(loss, sample_weight=count)
+        return {"loss": loss}
+
+    def _compute_part(self, part):
+        """Computes the sums and counts of the terms, see `Objective`."""
+        images = [part[domain][common.IMAGE] for domain in (common.SOURCE, common.TARGET)]
+        freezes = self._settings["freeze_statistics"] and images[1].shape[0] != 0
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        return self._objective.compute_sums(
+            self(tf.concat(images, axis=0), training=not freezes),
+            part,
+            None if self.multimodal_head is None else self.multimodal_head.modes,
+            seed=tf.stack([self._settings["seed"], step]),
+        )
+
+    def get_config(self):
+        """Gives what `from_config` rebuilds the model from, weights apart."""
+        head = self.multimodal_head
+        return {
+            "base": keras.saving.serialize_keras_object(self.base),
+            "segmentation_head": keras.saving.serialize_keras_object(self.segmentation_head),
+            "multimodal_head": None if head is None else keras.saving.serialize_keras_object(head),
+            "name": self.name,
+            **self._settings,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuilds a model from `get_config`'s dict."""
+        config = copy.deepcopy(config)  # Keras 3 empties the dict that it rebuilds a network from.
+        for part in ("base", "segmentation_head", "multimodal_head"):
+            config[part] = keras.saving.deserialize_keras_object(
+                config[part], custom_objects=custom_objects
+            )
+        return cls(**config)

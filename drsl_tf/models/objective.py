@@ -1,0 +1,175 @@
+"""The loss of one batch: its terms, what each is a mean over, and their weighted sum."""
+
+from __future__ import annotations
+
+from typing import Dict
+from typing import Optional
+from typing import Tuple
+
+import tensorflow as tf
+
+from drsl_tf import common
+from drsl_tf.losses import segmentation
+from drsl_tf.losses.mode_terms import ModeTerms
+from drsl_tf.losses.term_means import TermMeans
+from drsl_tf.models import inference
+
+_BY_CLASS = ("dml_", "posterior_")
+"""How the terms begin whose means may be over classes."""
+
+
+class Objective:
+    """Puts the loss together, as `DrslModel` states it.
+
+    Each term is a row of sums and one of counts, G groups altogether, which add up over replicas
+    and over parts of a batch; only then are they divided.
+
+    Attributes:
+        mode_terms: computes the terms on the embedding; None without a multi-modal head.
+
+    Args:
+        weights: by the term's name, "ce_", "dml_" or "posterior_" with "source" or "target", or
+            "sma", what it is multiplied by.
+        mode_terms: see above.
+        num_classes: C.
+        class_balance: whether margin and posterior losses are means over classes.
+        logits_stride: image pixels for one of the logits.
+        embedding_stride: image pixels for one embedding.
+    """
+
+    def __init__(
+        self,
+        weights: Dict[str, float],
+        mode_terms: Optional[ModeTerms],
+        *,
+        num_classes: int,
+        class_balance: bool,
+        logits_stride: int,
+        embedding_stride: int,
+    ):
+        self._weights = dict(weights)
+        self.mode_terms = mode_terms
+        self._num_classes = num_classes
+        self._class_balance = class_balance
+        self._logits_stride = logits_stride
+        self._embedding_stride = embedding_stride
+        self._means = TermMeans(
+            [
+                num_classes if class_balance and name.startswith(_BY_CLASS) else 1
+                for name in self._weights
+            ]
+        )
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """The names of the terms, in the order of their means."""
+        return tuple(self._weights)
+
+    def compute_sums(self, outputs, batch, modes, seed):
+        """Computes the sums and counts of this replica's batch.
+
+        Args:
+            outputs: what the model returns for the source images followed by the target images.
+            batch: what `DrslModel.prepare_batch` returns. Without target images their terms are
+                0 of 0. Weights change the sums and not the counts.
+            modes: (C, K, d) float32 of unit vectors, or None without a multi-modal head.
+            seed: (2,) int32, of the alignment's draws.
+
+        Returns:
+            Two tensors, (G,) float32.
+        """
+        num_source = tf.shape(batch[common.SOURCE][common.IMAGE])[0]
+        parts = {common.SOURCE: slice(None, num_source)}
+        if batch[common.TARGET][common.IMAGE].shape[0] != 0:
+            parts[common.TARGET] = slice(num_source, None)
+        size = tf.shape(batch[common.SOURCE][common.LABEL])[1:3]
+        logits = inference.upsample_logits(outputs[common.LOGITS], self._logits_stride, size)
+        terms = {
+            f"ce_{domain}": segmentation.cross_entropy_loss(
+                logits[part], batch[domain][common.LABEL], weights=batch[domain].get(common.WEIGHT)
+            )
+            for domain, part in parts.items()
+        }
+        if self.mode_terms is not None:
+            embedding = outputs[common.EMBEDDING]
+            pixels = {
+                domain: (
+                    tf.reshape(embedding[part], (-1, embedding.shape[-1])),
+                    tf.reshape(
+                        segmentation.sample_labels(
+                            _get_mode_labels(batch[domain]), tf.shape(embedding)[1:3]
+                        ),
+                        (-1,),
+                    ),
+                )
+                for domain, part in parts.items()
+            }
+            terms.update(self.mode_terms.compute(pixels, modes, seed))
+        nothing = (tf.constant(0.0), tf.constant(0.0))
+        sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
+        return self._means.join(sums), self._means.join(counts)
+
+    def count_pixels(self, batch):
+        """Counts, without the network, the pixels that each term is a mean over.
+
+        Args:
+            batch: what `DrslModel.prepare_batch` returns.
+
+        Returns:
+            (G,) float32; -1 for mode alignment, which has no count before its draws.
+        """
+        counts = {}
+        for domain, half in batch.items():
+            labels = _get_mode_labels(half)
+            size = -(-tf.shape(labels)[1:3] // self._embedding_stride)
+            labels = segmentation.sample_labels(labels, size)
+            if self._class_balance:
+                is_class = tf.equal(tf.reshape(labels, (-1, 1)), tf.range(self._num_classes))
+                counted = tf.cast(tf.math.count_nonzero(is_class, axis=0), tf.float32)
+            else:
+                counted = _count_valid(labels)
+            counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
+            counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = counted
+        return self._means.join([counts.get(name, -1.0) for name in self._weights])
+
+    def compute_means(self, sums, counts):
+        """Divides the sums; the one place where a loss is divided.
+
+        Args:
+            sums: (G,) float32, of `compute_sums`.
+            counts: (G,) float32, of the whole batch.
+
+        Returns:
+            (terms,) float32; 0 for a term without a pixel.
+        """
+        return self._means.compute(sums, counts)
+
+    def weigh(self, means):
+        """Weights the means of the terms and adds them up; the one place where that is done.
+
+        Args:
+            means: (terms,) float32.
+
+        Returns:
+            The loss, a float32 scalar.
+        """
+        return tf.reduce_sum(means * list(self._weights.values()))
+
+    def find_present(self, counts):
+        """Tells which terms have a pixel.
+
+        Args:
+            counts: (G,) float32.
+
+        Returns:
+            (terms,) float32: 1 or 0.
+        """
+        return self._means.find_present(counts)
+
+
+def _get_mode_labels(half):
+    return half.get(common.MODE_LABEL, half[common.LABEL])
+
+
+def _count_valid(labels):
+    return tf.cast(tf.math.count_nonzero(tf.not_equal(labels, common.IGNORE_ID)), tf.float32)

@@ -1,0 +1,98 @@
+"""The callbacks by which every run can be watched."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+import keras
+import tensorflow as tf
+
+from data_pipelines.batches.adaptation import AdaptationData
+from drsl_tf import common
+from drsl_tf.monitoring.panels import PanelWriter
+from drsl_tf.monitoring.projector import ProjectorWriter
+from drsl_tf.monitoring.tensorboard import TensorBoardWriter
+from drsl_tf.self_training.schedule import Schedule
+
+LOG_FOLDER = "tensorboard"
+# Pixels of the Projector come from this many images of a domain: rare classes need several.
+_PROJECTOR_IMAGES = 12
+
+
+def make_callbacks(
+    *,
+    run_dir: str,
+    data: AdaptationData,
+    schedule: Schedule,
+    strategy: tf.distribute.Strategy,
+    inference_size: Optional[Tuple[int, int]],
+    num_frames: int,
+    tensorboard: bool,
+    settings: Dict[str, Any],
+) -> List[keras.callbacks.Callback]:
+    """Makes the callbacks of a run, for the process that writes its directory.
+
+    Args:
+        run_dir: the run's directory.
+        data: audited data.
+        schedule: steps and rounds.
+        strategy: where to run.
+        inference_size: (height, width) of whole target images, or None.
+        num_frames: target images whose panels are kept; 0 keeps none.
+        tensorboard: whether to write event files under `run_dir/tensorboard`.
+        settings: hyper-parameters that stand in no configuration file, such as the seed.
+
+    Returns:
+        Keras callbacks, in the order in which they need to run.
+    """
+    callbacks: List[keras.callbacks.Callback] = []
+    if num_frames:
+        frames = spread_evenly(data.target_pairs, num_frames)
+        callbacks.append(PanelWriter(run_dir, data.target, frames, strategy, inference_size))
+    if tensorboard:
+        log_dir = os.path.join(run_dir, LOG_FOLDER)
+        pairs = {common.SOURCE: data.source_pairs, common.TARGET: data.target_pairs}
+        callbacks.append(
+            ProjectorWriter(
+                log_dir,
+                {common.SOURCE: data.source, common.TARGET: data.target},
+                {name: spread_evenly(each, _PROJECTOR_IMAGES) for name, each in pairs.items()},
+                strategy,
+                inference_size,
+            )
+        )
+        callbacks.append(
+            TensorBoardWriter(
+                log_dir,
+                run_dir,
+                data.label_space.class_names,
+                count_steps=lambda round_index: schedule.count_steps(
+                    round_index, len(data.target_pairs), data.target_batch
+                ),
+                count_images=lambda round_index: (
+                    data.source_batch + (data.target_batch if round_index else 0)
+                ),
+                settings=settings,
+            )
+        )
+    return callbacks
+
+
+def spread_evenly(items: Sequence[Any], count: int) -> List[Any]:
+    """Chooses items at even distances, the first one among them.
+
+    Args:
+        items: a sequence.
+        count: how many to choose, at most.
+
+    Returns:
+        The chosen ones, in order.
+    """
+    count = min(count, len(items))
+    return [items[index * len(items) // count] for index in range(count)]

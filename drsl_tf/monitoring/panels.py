@@ -1,0 +1,134 @@
+"""Pictures of what a run makes of a few target images, kept stage by stage."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from data_pipelines.batches import images as image_batches
+from data_pipelines.batches.adaptation import read_id_map
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
+from data_pipelines.labels.label_spaces import LabelSpace
+from drsl_tf import common
+from drsl_tf import files
+from drsl_tf.distribution.replicated import ReplicatedFunction
+from drsl_tf.figures import label_maps
+from drsl_tf.models import inference
+from drsl_tf.runs import panel_files
+from drsl_tf.self_training import pseudo_labels
+from drsl_tf.self_training import rounds
+
+_MOST_PIXELS_WIDE = 512
+
+
+class PanelWriter(keras.callbacks.Callback):
+    """Writes, after every stage, the panels of a fixed set of target images.
+
+    They go to `RUN_DIR/panels`: pictures as PNGs, 512 pixels wide at most, and `index.json` with
+    the names of frames, classes and colours.
+
+    Args:
+        run_dir: the run's directory.
+        domain: the target.
+        pairs: the frames, of the split that is given pseudo-labels.
+        strategy: where to run.
+        size: (height, width) at which the network sees the images; None is each image's own.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        domain: Domain,
+        pairs: Sequence[Pair],
+        strategy: tf.distribute.Strategy,
+        size: Optional[Tuple[int, int]] = None,
+    ):
+        super().__init__()
+        self._run_dir = run_dir
+        self._domain = domain
+        self._pairs = list(pairs)
+        self._strategy = strategy
+        self._size = size
+        self._run = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the panels of a stage.
+
+        Args:
+            epoch: 0 for the source stage, then the round.
+            logs: not used.
+        """
+        space = self._domain.label_space
+        head = self.model.multimodal_head
+        if self._run is None:
+            self._run = ReplicatedFunction(self._predict, self._strategy)
+            self._write_frames(space)
+        num_modes = 0 if head is None else head.modes_per_class
+        palette = label_maps.make_mode_palette(space, max(num_modes, 1))
+        for frame, (pair, image) in enumerate(self._read_images()):
+            confidence, prediction, *modes = self._run(image[np.newaxis])
+            shape = prediction.shape[1:]
+            painted = label_maps.color_label_map(prediction[0], space)
+            self._save("prediction", frame, epoch, painted)
+            heat = label_maps.color_confidence(confidence[0])
+            self._save("confidence", frame, epoch, heat)
+            if modes:
+                stride = self.model.embedding_stride
+                ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
+                self._save("mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]])
+            path = os.path.join(
+                self._run_dir, "pseudo_labels", f"round_{epoch}", f"{pair.name}.png"
+            )
+            if os.path.isfile(path):
+                ids = read_id_map(path, self._domain.max_pixels)
+                painted = label_maps.color_label_map(ids, space)
+                self._save("pseudo_label", frame, epoch, painted)
+
+    def _predict(self, images):
+        outputs = inference.predict_logits(self.model, images)
+        logits = inference.upsample_logits(
+            outputs[common.LOGITS], self.model.logits_stride, tf.shape(images)[1:3]
+        )
+        results = pseudo_labels.confidence_and_prediction(logits)
+        head = self.model.multimodal_head
+        return (*results, rounds.find_modes(outputs, head.modes)) if head is not None else results
+
+    def _read_images(self):
+        batches = image_batches.iterate_image_batches(
+            self._pairs, self._domain.read_image, size=self._size, batch_size=1
+        )
+        for batch in batches:
+            yield batch.pairs[0], batch.images[0]
+
+    def _write_frames(self, space: LabelSpace):
+        for frame, (pair, image) in enumerate(self._read_images()):
+            self._save("image", frame, 0, np.clip(image + 0.5, 0, 255).astype(np.uint8))
+            if pair.label_path is not None:
+                truth = self._domain.read_label(pair.label_path)
+                self._save("truth", frame, 0, label_maps.color_label_map(truth, space))
+        head = self.model.multimodal_head
+        content = {
+            "frames": [pair.name for pair in self._pairs],
+            "class_names": list(space.class_names),
+            "palette": [list(map(int, color)) for color in space.palette],
+            "modes_per_class": 0 if head is None else int(head.modes_per_class),
+        }
+        files.write_json(panel_files.locate_index(self._run_dir), content)
+
+    def _save(self, panel, frame, round_index, picture):
+        path = panel_files.locate_panel(self._run_dir, panel, frame, round_index)
+        image = Image.fromarray(picture)
+        if image.width > _MOST_PIXELS_WIDE:
+            height = max(1, round(image.height * _MOST_PIXELS_WIDE / image.width))
+            smooth = panel in ("image", "confidence")
+            method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+            image = image.resize((_MOST_PIXELS_WIDE, height), method)
+        files.write_png(path, image, optimize=True)

@@ -1,0 +1,38 @@
+"""Networks of `keras.applications`, built with clear errors for their weights."""
+
+from __future__ import annotations
+
+import keras
+
+from data_pipelines.errors import UserError
+from drsl_tf.networks.weights.weight_files import load_weights
+
+
+def build_application(factory, name: str, weights=None, **arguments) -> keras.Model:
+    """Builds a network of `keras.applications`, without its top for any image size by default.
+
+    Args:
+        factory: function such as `keras.applications.MobileNetV2`.
+        name: the network's name in error messages.
+        weights: None, "imagenet" to download them, or a path.
+        **arguments: further arguments of the factory, which win over the defaults.
+
+    Returns:
+        Functional model of the factory's own layers.
+
+    Raises:
+        UserError: the weights cannot be downloaded, the file is missing or does not fit.
+    """
+    arguments = {"include_top": False, "input_shape": (None, None, 3), **arguments}
+    if weights != "imagenet":
+        backbone = factory(weights=None, **arguments)
+        if weights is not None:
+            load_weights(backbone, weights)
+        return backbone
+    try:
+        return factory(weights="imagenet", **arguments)
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise UserError(
+            f"The ImageNet weights of {name} cannot be fetched ({error}): fetch the file on "
+            "another machine and give its path as weights, or use weights=None."
+        ) from error

@@ -1,0 +1,1 @@
+"""Heads: feature maps in, scores or embeddings out."""

@@ -1,0 +1,71 @@
+"""The head of DeepLab-v2: class scores at several atrous rates, summed."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import keras
+import tensorflow as tf
+
+from drsl_tf.common import FEATURES
+from drsl_tf.networks.layers.sublayers import build_sublayer
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class DeepLabV2Head(keras.layers.Layer):
+    """Sums 3x3 atrous convolutions to class scores, each with a bias, initialised N(0, 0.01^2).
+
+    L.-C. Chen et al., "DeepLab: Semantic Image Segmentation with ... Atrous Convolution", PAMI
+    2018, in the form that domain adaptation uses on ResNet-101 at stride 8.
+
+    Args:
+        num_classes: number of classes C.
+        rates: atrous rates, one convolution each.
+        **kwargs: arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, num_classes: int, rates: Sequence[int] = (6, 12, 18, 24), **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.rates = tuple(rates)
+        self._branches = [
+            keras.layers.Conv2D(
+                num_classes,
+                3,
+                padding="same",
+                dilation_rate=rate,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                name=f"rate{rate}",
+            )
+            for rate in self.rates
+        ]
+
+    def build(self, input_shape):
+        """Builds the convolutions for the shapes of the base's outputs."""
+        for branch in self._branches:
+            build_sublayer(branch, input_shape[FEATURES])
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """Computes class scores.
+
+        Args:
+            inputs: outputs of a base, a dict with "features" (B, h, w, D).
+
+        Returns:
+            Logits (B, h, w, C), float32.
+        """
+        x = inputs[FEATURES]
+        return tf.add_n([tf.cast(branch(x), tf.float32) for branch in self._branches])
+
+    def compute_output_shape(self, input_shape):
+        """Gives (B, h, w, C) for the shapes of the base's outputs."""
+        return (*tuple(input_shape[FEATURES])[:3], self.num_classes)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "rates": list(self.rates),
+        }

@@ -1,0 +1,130 @@
+"""The multi-modal head: an embedding of each pixel, and the modes of each class."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from drsl_tf.common import FEATURES
+from drsl_tf.networks.layers.sublayers import build_sublayer
+
+# Spread of the class centres and of the modes around them at the start (RepMet's code).
+_CLASS_STDDEV = 0.1
+_MODE_STDDEV = 0.05
+
+_BIAS_STDDEV = 0.01
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class MultimodalHead(keras.layers.Layer):
+    """Embeds every pixel on the unit sphere, where each class has several trainable modes.
+
+    Hidden 1x1 convolutions with ReLU and a linear 1x1 convolution to the embedding, as RepMet
+    (L. Karlinsky et al., CVPR 2019) does for boxes with dense layers. The modes start at
+    R[c, k] = u_c + v_k with u ~ N(0, 0.1^2) and v ~ N(0, 0.05^2) shared by the classes [RepMet];
+    three modes a class and the sizes are this project's choice.
+
+    Args:
+        num_classes: number of classes C.
+        modes_per_class: number of modes K of each class.
+        embedding_dim: dimension d of the embedding.
+        hidden_units: channels of the hidden convolutions, one entry each; may be empty.
+        seed: seed of the modes' initial values.
+        **kwargs: arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        modes_per_class: int = 3,
+        embedding_dim: int = 64,
+        hidden_units: Sequence[int] = (256,),
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.modes_per_class = modes_per_class
+        self.embedding_dim = embedding_dim
+        self.hidden_units = tuple(hidden_units)
+        self.seed = seed
+        self._hidden = [
+            keras.layers.Conv2D(units, 1, activation="relu", name=f"hidden{index}")
+            for index, units in enumerate(self.hidden_units)
+        ]
+        # The last map and the normalisation are float32 under every precision policy. Its bias
+        # starts off zero: a pixel whose hidden units are all at rest would have no direction, and
+        # the normalisation there a gradient without bounds.
+        self._embed = keras.layers.Conv2D(
+            embedding_dim,
+            1,
+            bias_initializer=keras.initializers.RandomNormal(stddev=_BIAS_STDDEV),
+            dtype="float32",
+            name="embed",
+        )
+
+    def build(self, input_shape):
+        """Builds the convolutions and the modes for the shapes of the base's outputs."""
+        shape = _select_features(input_shape)
+        for layer in self._hidden:
+            shape = build_sublayer(layer, shape)
+        build_sublayer(self._embed, shape)
+        self.mode_weights = self.add_weight(
+            name="modes",
+            shape=(self.num_classes, self.modes_per_class, self.embedding_dim),
+            dtype="float32",
+            initializer=self._initialise_modes,
+            trainable=True,
+        )
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """Computes the embedding.
+
+        Args:
+            inputs: outputs of a base, a dict with "features" (B, h, w, D), or that map alone.
+
+        Returns:
+            (B, h, w, d) float32, every pixel's vector of length 1.
+        """
+        x = _select_features(inputs)
+        for layer in self._hidden:
+            x = layer(x)
+        return tf.math.l2_normalize(self._embed(x), axis=-1)
+
+    @property
+    def modes(self):
+        """The modes (C, K, d), float32, each of length 1; gradients reach the weights."""
+        weights = tf.cast(tf.convert_to_tensor(self.mode_weights), tf.float32)
+        return tf.math.l2_normalize(weights, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """Gives (B, h, w, d) for the shapes of the base's outputs."""
+        return (*tuple(_select_features(input_shape))[:3], self.embedding_dim)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "modes_per_class": self.modes_per_class,
+            "embedding_dim": self.embedding_dim,
+            "hidden_units": list(self.hidden_units),
+            "seed": self.seed,
+        }
+
+    def _initialise_modes(self, shape, dtype=None, **_):
+        """Draws R[c, k] = u_c + v_k from the seed alone."""
+        generator = np.random.default_rng(self.seed)
+        classes, modes, dim = shape
+        centres = generator.normal(0.0, _CLASS_STDDEV, (classes, 1, dim))
+        offsets = generator.normal(0.0, _MODE_STDDEV, (1, modes, dim))
+        return tf.constant(centres + offsets, dtype=dtype or "float32")
+
+
+def _select_features(inputs):
+    """Takes "features" out of a base's outputs, or out of their shapes."""
+    return inputs[FEATURES] if isinstance(inputs, dict) else inputs

@@ -1,0 +1,82 @@
+"""The head of SegFormer: an all-MLP decoder over four levels."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from drsl_tf.networks.layers.conv_block import ConvBlock
+from drsl_tf.networks.layers.resize_like import ResizeLike
+from drsl_tf.networks.layers.sublayers import build_sublayer
+
+_LEVELS = ("level2", "level3", "level4", "level5")
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class SegFormerHead(keras.layers.Layer):
+    """Maps four levels to one width, joins them at stride 4 and scores classes, pixel by pixel.
+
+    E. Xie et al., "SegFormer", NeurIPS 2021. Its widths are 256 for MiT-B0 and B1, 768 for the
+    larger ones.
+
+    Args:
+        num_classes: number of classes C.
+        filters: width of the decoder.
+        dropout: rate before the scores; SegFormer uses 0.1. Above 0, a resumed run is not
+            bit-equal on Keras 2.
+        **kwargs: arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, num_classes: int, filters: int = 256, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.filters = filters
+        self.dropout = dropout
+        self._projections = [keras.layers.Dense(filters, name=level) for level in _LEVELS]
+        self._resize = ResizeLike(name="resize")
+        self._fuse = ConvBlock(filters, 1, name="fuse")
+        self._dropout = keras.layers.Dropout(dropout, name="dropout") if dropout else None
+        # Scores are float32 under every precision policy: a softmax follows.
+        self._score = keras.layers.Conv2D(num_classes, 1, dtype="float32", name="score")
+
+    def build(self, input_shape):
+        """Builds the layers for the shapes of the base's outputs."""
+        for projection, level in zip(self._projections, _LEVELS):
+            build_sublayer(projection, input_shape[level])
+        shape = tuple(input_shape[_LEVELS[0]])[:3]
+        build_sublayer(self._fuse, (*shape, len(_LEVELS) * self.filters))
+        build_sublayer(self._score, (*shape, self.filters))
+        super().build(input_shape)
+
+    def call(self, inputs, training=None):
+        """Computes class scores.
+
+        Args:
+            inputs: outputs of a base, a dict with "level2" ... "level5", maps at strides 4 to 32.
+            training: whether batch norm and dropout act as in training.
+
+        Returns:
+            Logits (B, h, w, C) at stride 4, float32.
+        """
+        maps = []
+        for projection, level in zip(self._projections, _LEVELS):
+            x = projection(inputs[level])
+            maps.append(self._resize([x, maps[0]]) if maps else x)
+        # The published code joins the levels from coarse to fine; converted weights keep the order.
+        x = self._fuse(tf.concat(maps[::-1], axis=-1), training=training)
+        if self._dropout is not None:
+            x = self._dropout(x, training=training)
+        return self._score(x)
+
+    def compute_output_shape(self, input_shape):
+        """Gives (B, h, w, C) for the shapes of the base's outputs."""
+        return (*tuple(input_shape[_LEVELS[0]])[:3], self.num_classes)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "filters": self.filters,
+            "dropout": self.dropout,
+        }

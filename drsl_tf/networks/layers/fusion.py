@@ -1,0 +1,39 @@
+"""Fusion of feature maps of several strides into one."""
+
+from __future__ import annotations
+
+import keras
+
+from drsl_tf.networks.layers.resize_like import ResizeLike
+
+# Short schedules: the running statistics must follow within some tens of steps.
+BATCH_NORM_MOMENTUM = 0.95
+
+
+def fuse_levels(levels, feature_dim: int, *, name: str):
+    """Fuses feature maps at the size of the first one.
+
+    1x1 convolutions bring all to `feature_dim` channels, bilinear resizing to one size, and their
+    sum passes batch norm, ReLU and a depthwise-separable 3x3 refinement.
+
+    Args:
+        levels: symbolic maps, finest first.
+        feature_dim: channels of the result.
+        name: name of the layer that gives the result.
+
+    Returns:
+        Symbolic map (B, h, w, feature_dim) of the first level's size.
+    """
+    laterals = []
+    for index, level in enumerate(levels):
+        x = keras.layers.Conv2D(feature_dim, 1, use_bias=False, name=f"lateral{index}")(level)
+        if index:
+            x = ResizeLike(name=f"lateral{index}_resize")([x, levels[0]])
+        laterals.append(x)
+    x = keras.layers.Add(name="fuse_add")(laterals)
+    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="fuse_bn")(x)
+    x = keras.layers.ReLU(name="fuse_relu")(x)
+    x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="refine_dw")(x)
+    x = keras.layers.Conv2D(feature_dim, 1, use_bias=False, name="refine_pw")(x)
+    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="refine_bn")(x)
+    return keras.layers.ReLU(name=name)(x)

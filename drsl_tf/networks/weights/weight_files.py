@@ -1,0 +1,195 @@
+"""Weight files of backbones: read with errors that name the layer, written by layer name.
+
+The layout is Keras's HDF5 one (an attribute `layer_names`, one group a layer with an attribute
+`weight_names`): published ImageNet files come in it, and it reads the same on every Keras line.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+
+import h5py
+import keras
+import numpy as np
+
+from data_pipelines.errors import UserError
+from data_pipelines.io import whole_files
+from drsl_tf.networks.weights import hdf5_check
+
+
+def load_weights(model: keras.Model, path: str) -> None:
+    """Fills a model from a weight file, layer after layer in the model's order.
+
+    Args:
+        model: built model without the layers that the file does not know.
+        path: file in Keras's HDF5 layout, or one that `model.save_weights` of the running Keras
+            wrote (`.weights.h5`).
+
+    Raises:
+        UserError: the file is missing or unreadable, or a layer of it does not fit; the message
+            names the first such layer.
+    """
+    saved = read_layers(path, model.name)
+    if saved is None:
+        _load_running_layout(model, path)
+    else:
+        fill_layers(_iterate_leaf_layers(model), saved, f"weight file {path!r}", model.name)
+
+
+def read_layers(path: str, owner: str):
+    """Reads a weight file.
+
+    Args:
+        path: file in Keras's HDF5 layout.
+        owner: name of the network, for error messages.
+
+    Returns:
+        List of (layer name, list of arrays) of the layers that have weights, in the file's order;
+        None where the file is HDF5 of another layout.
+
+    Raises:
+        UserError: the file is missing or unreadable.
+    """
+    check_exists(path, owner)
+    try:
+        hdf5_check.check_file(path)
+        with h5py.File(path, "r") as file:
+            root = file["model_weights"] if "model_weights" in file else file
+            names = _read_names(root, "layer_names")
+            if names is None:
+                return None
+            layers = []
+            for name in names:
+                weights = _read_names(root[name], "weight_names")
+                if weights:
+                    layers.append((name, [np.asarray(root[name][weight]) for weight in weights]))
+            return layers
+    except (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        # A damaged file makes h5py raise nearly anything.
+        raise UserError(
+            f"The weight file {path!r} of {owner!r} cannot be read as HDF5 ({error}): fetch or "
+            "copy it again."
+        ) from error
+
+
+def check_exists(path: str, owner: str) -> None:
+    """Stops with a UserError where a weight file is missing.
+
+    Args:
+        path: path of the file.
+        owner: name of the network, for the message.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not os.path.isfile(path):
+        raise UserError(
+            f"The weight file {path!r} of {owner!r} does not exist: give the path of an existing "
+            "file, or weights=None for random weights."
+        )
+
+
+def fill_layers(layers, saved, source: str, owner: str) -> None:
+    """Sets the weights of layers in order; nothing is set unless everything fits.
+
+    Args:
+        layers: built layers; those without weights are passed over.
+        saved: list of (layer name, list of arrays) in the same order.
+        source: what the weights come from, for error messages.
+        owner: name of the network, for error messages.
+
+    Raises:
+        UserError: a layer does not fit; the message names the first one.
+    """
+    layers = [layer for layer in layers if layer.weights]
+    for layer, (name, values) in zip(layers, saved):
+        expected = [tuple(weight.shape) for weight in layer.weights]
+        found = [tuple(value.shape) for value in values]
+        if expected != found:
+            raise UserError(
+                f"The {source} does not fit {owner!r}: the first layer that does not fit is "
+                f"{layer.name!r} with shapes {expected}; in its place lies {name!r} with shapes "
+                f"{found}. Use the weights of this very network and its settings."
+            )
+    if len(layers) != len(saved):
+        shared = min(len(layers), len(saved))
+        extra, side = (
+            (layers[shared].name, "the network")
+            if len(layers) > shared
+            else (saved[shared][0], "the file")
+        )
+        raise UserError(
+            f"The {source} does not fit {owner!r}: it has {len(saved)} layers with weights, the "
+            f"network {len(layers)}; the first layer that only {side} has is {extra!r}. Use the "
+            "weights of this very network and its settings."
+        )
+    for layer, (_, values) in zip(layers, saved):
+        layer.set_weights(values)
+
+
+def save_weights(model: keras.Model, path: str) -> None:
+    """Writes a model's weights in the layout that `load_weights` reads on every line.
+
+    Args:
+        model: built model.
+        path: file to write, ending in `.h5`; replaced only once it is complete.
+    """
+    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
+    folder = os.path.dirname(os.path.abspath(path))
+    handle, partial = tempfile.mkstemp(suffix=".h5", dir=folder)
+    os.close(handle)
+    try:
+        with h5py.File(partial, "w") as file:
+            file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+            for layer in layers:
+                group = file.create_group(layer.name)
+                names = [f"weight_{index}" for index in range(len(layer.weights))]
+                group.attrs["weight_names"] = [name.encode() for name in names]
+                for name, value in zip(names, layer.get_weights()):
+                    group.create_dataset(name, data=value)
+        whole_files.sync(partial)
+        whole_files.rename_whole(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def _iterate_leaf_layers(model):
+    """Yields the layers of a model in order, those of nested models in their place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _iterate_leaf_layers(layer)
+        else:
+            yield layer
+
+
+def _read_names(group, attribute):
+    """Reads a list of names that HDF5's size limit may have split; None where it is absent."""
+    if attribute in group.attrs:
+        parts = [group.attrs[attribute]]
+    else:
+        parts = []
+        while f"{attribute}{len(parts)}" in group.attrs:
+            parts.append(group.attrs[f"{attribute}{len(parts)}"])
+        if not parts:
+            return None
+    names = [name for part in parts for name in part]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _load_running_layout(model, path):
+    """Lets Keras read the layout of its own `save_weights`."""
+    try:
+        # Keras 3 only warns of layers that it cannot find, and leaves them as they are.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (
+        OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, UserWarning,
+    ) as error:  # fmt: skip
+        raise UserError(
+            f"The weight file {path!r} does not fit {model.name!r}: {error} Use the file of this "
+            "very network, written by the same Keras line."
+        ) from error

@@ -1,0 +1,1 @@
+"""What becomes of gradients, and learning rates."""

@@ -1,0 +1,153 @@
+"""From the gradient of a batch to the step of the optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import Dict
+from typing import FrozenSet
+from typing import List
+from typing import Optional
+
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from drsl_tf import compat
+from drsl_tf.optimization.scaled_schedule import ScaledSchedule
+
+
+class GradientUpdate:
+    """Splits batches, mends gradients, and hands them to the optimizers.
+
+    The defaults apply a gradient as it is. One object serves one model.
+
+    A batch in `micro_batches` parts gives the gradient of the whole batch: every part's losses are
+    divided by the counts of all parts. (Only mode alignment is the mean over the parts: a mode
+    may be shared by the whole batch and by no part.) The parts follow each other within one
+    training step, so nothing is left over between steps, and schedules count whole batches. Batch
+    normalisation that is not frozen sees one part at a time.
+
+    Args:
+        weight_decay: adds weight_decay * w to the gradient of every kernel w: the coupled decay
+            of SGD's recipes, which Keras's own `weight_decay` is not. Biases, scales and offsets
+            of norms, and modes do not decay.
+        clip_norm: longest gradient, in the L2 norm over all variables and replicas, before the
+            decay is added; None does not clip.
+        head_rate_factor: what the heads' learning rate is of the base's. Both heads are then
+            moved by an optimizer of their own, a copy with a scaled rate.
+        micro_batches: parts that each replica's batch passes through the network in; memory
+            falls with it.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight_decay: float = 0.0,
+        clip_norm: Optional[float] = None,
+        head_rate_factor: float = 1.0,
+        micro_batches: int = 1,
+    ):
+        for name, value, fits in (
+            ("weight_decay", weight_decay, weight_decay >= 0),
+            ("clip_norm", clip_norm, clip_norm is None or clip_norm > 0),
+            ("head_rate_factor", head_rate_factor, head_rate_factor > 0),
+            ("micro_batches", micro_batches, micro_batches >= 1),
+        ):
+            if not fits:
+                least = "at least 1" if name == "micro_batches" else "a positive number"
+                raise UserError(f"GradientUpdate.{name} is {value}; it must be {least}.")
+        self.micro_batches = micro_batches
+        self._weight_decay = weight_decay
+        self._clip_norm = clip_norm
+        self._head_rate_factor = head_rate_factor
+        self._optimizer = None
+        self._head_optimizer = None
+        self._head_ids: FrozenSet[int] = frozenset()
+
+    @property
+    def head_optimizer(self):
+        """The optimizer of the heads, None where the model's own moves them."""
+        return self._head_optimizer
+
+    def attach(self, model) -> None:
+        """Makes the optimizers' variables; called by the model's `compile`.
+
+        Args:
+            model: a `DrslModel` with an optimizer.
+        """
+        variables = list(model.trainable_variables)
+        self._optimizer = model.optimizer
+        self._head_optimizer = None
+        self._head_ids = frozenset()
+        if self._head_rate_factor != 1.0:
+            self._head_ids = frozenset(id(variable) for variable in model.head_variables)
+            self._head_optimizer = compat.copy_optimizer(model.optimizer, self._scale_rate)
+        for optimizer, indices in self._share_out(variables):
+            compat.build_optimizer_slots(optimizer, [variables[i] for i in indices])
+
+    def split_batch(self, batch: Dict[str, Any]) -> List[Dict[str, Any]]:
+        """Splits a replica's batch, source and target alike.
+
+        Args:
+            batch: nested dict of tensors whose first axis is the image's; the images of either
+                half divide by the parts.
+
+        Returns:
+            `micro_batches` of them.
+        """
+        if self.micro_batches == 1:
+            return [batch]
+        splits = tf.nest.map_structure(lambda x: tf.split(x, self.micro_batches), batch)
+        return [
+            {
+                domain: {key: parts[index] for key, parts in half.items()}
+                for domain, half in splits.items()
+            }
+            for index in range(self.micro_batches)
+        ]
+
+    def apply(self, gradients, variables) -> None:
+        """Moves the variables by one step.
+
+        Args:
+            gradients: list of tensors of the scaled loss (`compat.scale_loss`), summed over the
+                replicas.
+            variables: the trainable variables they belong to.
+        """
+        gradients = compat.unscale_gradients(self._optimizer, gradients)
+        if self._head_optimizer is not None and compat.has_loss_scale(self._optimizer):
+            # Both optimizers skip a step, or none does: their loss scales stay equal.
+            finite = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients]
+            poison = tf.where(tf.reduce_all(finite), 0.0, float("nan"))
+            gradients = [gradient + poison for gradient in gradients]
+        if self._clip_norm is not None:
+            # Infinite gradients have no norm; NaN makes an optimizer with a loss scale skip them.
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+        if self._weight_decay:
+            gradients = [
+                gradient + self._weight_decay * tf.convert_to_tensor(variable)
+                if _is_kernel(variable)
+                else gradient
+                for gradient, variable in zip(gradients, variables)
+            ]
+        for optimizer, indices in self._share_out(variables):
+            compat.apply_reduced_gradients(
+                optimizer, [gradients[i] for i in indices], [variables[i] for i in indices]
+            )
+
+    def _scale_rate(self, rate):
+        if callable(rate):
+            return ScaledSchedule(rate, self._head_rate_factor)
+        return rate * self._head_rate_factor
+
+    def _share_out(self, variables):
+        """Lists (optimizer, indices of its variables), without those that have none."""
+        is_head = [id(variable) in self._head_ids for variable in variables]
+        shares = [
+            (self._optimizer, [i for i, head in enumerate(is_head) if not head]),
+            (self._head_optimizer, [i for i, head in enumerate(is_head) if head]),
+        ]
+        return [(optimizer, indices) for optimizer, indices in shares if indices]
+
+
+def _is_kernel(variable):
+    return variable.name.split("/")[-1].split(":")[0].endswith("kernel")

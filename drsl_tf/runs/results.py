@@ -1,0 +1,212 @@
+"""The record of a run: `results.json`, and the table that a person reads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
+
+import numpy as np
+
+from data_pipelines.errors import UserError
+from drsl_tf import files
+from drsl_tf.evaluation import confusion_files
+from drsl_tf.evaluation import protocols
+from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.runs import records
+from drsl_tf.runs import verdict
+
+_PACKAGES = ("drsl_tf", "tensorflow", "keras", "keras-cv", "tensorflow-addons", "numpy")
+
+
+class ResultsFile:
+    """Reads and writes `results.json`, valid after every round.
+
+    Args:
+        run_dir: the run's directory.
+        experiment: the experiment's name.
+        seed: the experiment's seed.
+        class_names: names of the classes, in the order of their ids.
+        initial_run: directory of the run whose weights this one started from, if any.
+        is_chief: whether this process is the one of its job that writes files.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        *,
+        experiment: str,
+        seed: int,
+        class_names,
+        initial_run: Optional[str] = None,
+        is_chief: bool = True,
+    ):
+        self.path = os.path.join(run_dir, "results.json")
+        self._run_dir = run_dir
+        self._is_chief = is_chief
+        self._class_names = list(class_names)
+        self._header = {
+            "schema": records.SCHEMA,
+            "experiment": experiment,
+            "seed": seed,
+            "initial_run": initial_run,
+            "versions": _list_versions(),
+        }
+        self.stages: List[Dict[str, Any]] = []
+        if os.path.exists(self.path):
+            try:
+                self.stages = records.read_results(self.path)["stages"]
+            except UserError as error:
+                raise UserError(
+                    f"{error} Its scores cannot be carried on otherwise; or start over with "
+                    "--fresh."
+                ) from error
+
+    def record_stage(
+        self,
+        round_index: int,
+        confusion: Optional[ConfusionMatrix],
+        pseudo_label: Optional[Dict[str, Any]],
+        seconds: float,
+        warnings: Sequence[str] = (),
+        *,
+        steps: Optional[int] = None,
+    ) -> Dict[str, Any]:
+        """Adds a stage, in the place of an earlier record of the same round, and writes the file.
+
+        The confusion matrix goes to a file of its own, `confusion/round_N.csv`.
+
+        Args:
+            round_index: 0 for the source stage.
+            confusion: scores on the target; None where it has no labels.
+            pseudo_label: what is known of the pseudo-labels it trained on; None in the source
+                stage.
+            seconds: wall time of the stage, over all the processes that worked on it.
+            warnings: sentences on what a person should look at.
+            steps: training steps of the stage.
+
+        Returns:
+            The stage's entry in the file.
+        """
+        stage: Dict[str, Any] = {"round": round_index, "miou": None, "iou": None}
+        scores: Dict[str, Any] = {}
+        if confusion is not None:
+            stage["miou"] = _percent(confusion.mean_iou())
+            stage["iou"] = dict(zip(self._class_names, map(_percent, confusion.iou())))
+            stage["num_classes_scored"] = confusion.num_present
+            scores = protocols.score_protocols(confusion, self._class_names)
+            if self._is_chief:
+                confusion_files.write_confusion(
+                    confusion_files.locate_confusion(self._run_dir, round_index),
+                    confusion,
+                    self._class_names,
+                )
+        stage["pseudo_label"] = pseudo_label
+        stage["warnings"] = list(warnings)
+        stage["steps"] = steps
+        stage["seconds"] = round(seconds, 1)
+        stage["protocols"] = scores
+        self.stages = [s for s in self.stages if s["round"] != round_index] + [stage]
+        self.stages.sort(key=lambda s: s["round"])
+        if self._is_chief:
+            files.write_json(self.path, self.as_dict())
+        return stage
+
+    @property
+    def best_round(self) -> Optional[int]:
+        """The round of highest mIoU, chosen with target labels; None without them."""
+        return records.find_best_round(self.stages)
+
+    @property
+    def verdict(self) -> Optional[Dict[str, Any]]:
+        """Whether adaptation helped so far, as `verdict.judge` tells."""
+        return verdict.judge(self.stages, self._header["initial_run"])
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Gives the content of the file.
+
+        Returns:
+            The dict under the schema of `docs/results.md`; "best" is chosen with target labels
+            and is null where there are none.
+        """
+        last = self.stages[-1] if self.stages else None
+        best = [stage for stage in self.stages if stage["round"] == self.best_round]
+        return {
+            **self._header,
+            "stages": self.stages,
+            "last": last and _summarise(last),
+            "best": _summarise(best[0]) if best else None,
+            "verdict": self.verdict,
+            "protocols": last["protocols"] if last else {},
+        }
+
+    def format_table(self) -> str:
+        """Formats all stages as one table.
+
+        Returns:
+            Text of several lines: a row a class, a column a stage.
+        """
+        columns = [f"round {s['round']}" if s["round"] else "source only" for s in self.stages]
+        width = max([len("mIoU (%)"), *map(len, self._class_names)])
+        rows = [" " * width + "".join(f"{column:>14}" for column in columns)]
+        for name in self._class_names:
+            cells = [_cell(s["iou"] and s["iou"][name]) for s in self.stages]
+            rows.append(f"{name:<{width}}" + "".join(cells))
+        rows.append("-" * len(rows[0]))
+        rows.append(f"{'mIoU (%)':<{width}}" + "".join(_cell(s["miou"]) for s in self.stages))
+        for key, title in (("fraction", "labelled (%)"), ("accuracy", "of it right (%)")):
+            values = [s["pseudo_label"] and s["pseudo_label"][key] for s in self.stages]
+            if any(value is not None for value in values):
+                cells = [_cell(None if v is None else 100 * v) for v in values]
+                rows.append(f"{title:<{width}}" + "".join(cells))
+        return "\n".join(rows)
+
+
+def flatten_numbers(entry: Any, prefix: str = "") -> Dict[str, float]:
+    """Lists the numbers of a nested record under the paths to them.
+
+    Args:
+        entry: dicts and lists of numbers and other values, such as a stage's entry.
+        prefix: what stands before every path.
+
+    Returns:
+        Path, such as "iou/road" or "mode_usage/road/0", -> number. What is no number is left out.
+    """
+    if isinstance(entry, dict):
+        items = list(entry.items())
+    elif isinstance(entry, list):
+        items = list(enumerate(entry))
+    else:
+        is_number = isinstance(entry, (int, float)) and not isinstance(entry, bool)
+        return {prefix: float(entry)} if is_number else {}
+    flat = {}
+    for key, value in items:
+        flat.update(flatten_numbers(value, f"{prefix}/{key}" if prefix else str(key)))
+    return flat
+
+
+def _summarise(stage):
+    return {key: stage[key] for key in ("round", "miou", "iou")}
+
+
+def _percent(fraction):
+    return None if np.isnan(fraction) else 100.0 * float(fraction)
+
+
+def _cell(value):
+    return f"{'-':>14}" if value is None else f"{value:>14.2f}"
+
+
+def _list_versions():
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

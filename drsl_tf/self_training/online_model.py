@@ -1,0 +1,174 @@
+"""DRSL as a regulariser of today's recipes: a mean teacher labels the target in every step."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from drsl_tf import common
+from drsl_tf.models.model import DrslModel
+from drsl_tf.self_training import class_mix
+from drsl_tf.self_training import pseudo_labels
+from drsl_tf.self_training.teacher import Teacher
+
+_TEACHER = "teacher_"
+
+
+@keras.saving.register_keras_serializable(package="drsl_tf")
+class OnlineDrslModel(DrslModel):
+    """A `DrslModel` that makes its pseudo-labels itself, in every training step.
+
+    This goes beyond DRSL's paper. It follows the released recipe of DAFormer (L. Hoyer et al.,
+    CVPR 2022), which builds on DACS: an exponential moving average of the network predicts every
+    target image; all its pixels are labelled, and the cross-entropy is weighted by the share of
+    pixels whose confidence reaches a threshold. The share is taken of each image by itself, so
+    that it does not depend on the batch.
+
+    The losses on the embedding see confident target pixels alone, and none that was pasted from
+    the source: that choice is this project's.
+
+    The target labels of a batch are read for one thing only: 255 marks padding.
+
+    Args:
+        base: see `DrslModel`.
+        segmentation_head: see `DrslModel`.
+        multimodal_head: see `DrslModel`.
+        threshold: confidence in [0, 1] from which on a pixel counts as confident.
+        teacher_decay: how much of the teacher stays in a step. Its first steps average over all
+            steps so far: the decay of step t is min(1 - 1 / t, teacher_decay).
+        mix_classes: paste half of the classes of a source image, with their labels, into the
+            target image (ClassMix).
+        **settings: further arguments of `DrslModel`.
+
+    Raises:
+        UserError: when an argument is out of its range.
+    """
+
+    labels_online = True
+
+    def __init__(
+        self,
+        base,
+        segmentation_head,
+        multimodal_head=None,
+        *,
+        threshold: float = 0.968,
+        teacher_decay: float = 0.999,
+        mix_classes: bool = False,
+        **settings,
+    ):
+        for name, value in (("threshold", threshold), ("teacher_decay", teacher_decay)):
+            if not 0 <= value <= 1:
+                raise UserError(f"OnlineDrslModel.{name} is {value}; it must be in [0, 1].")
+        super().__init__(base, segmentation_head, multimodal_head, **settings)
+        self._online_settings = {
+            "threshold": threshold,
+            "teacher_decay": teacher_decay,
+            "mix_classes": mix_classes,
+        }
+        self._teacher = Teacher(self)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The mean teacher."""
+        return self._teacher
+
+    @property
+    def extra_variables(self):
+        """The teacher's variables."""
+        return self._teacher.variables
+
+    def prepare_batch(self, batch):
+        """Labels the target images by the teacher and mixes source classes into them."""
+        source, target = batch[common.SOURCE], batch[common.TARGET]
+        if target[common.IMAGE].shape[0] == 0:
+            return batch
+        target = self._label_target(target)
+        if self._online_settings["mix_classes"]:
+            target = self._mix(source, target)
+        return {common.SOURCE: source, common.TARGET: target}
+
+    def finish_step(self):
+        """Lets the teacher follow."""
+        step = tf.maximum(tf.cast(self.optimizer.iterations, tf.float32), 1.0)
+        self._teacher.follow(tf.minimum(1.0 - 1.0 / step, self._online_settings["teacher_decay"]))
+
+    def adopt_weights(self):
+        """Lets the teacher start as the equal of what the model was given."""
+        self._teacher.restart()
+
+    def _label_target(self, target):
+        logits = self._teacher.predict_logits(target[common.IMAGE])
+        confidence, prediction = pseudo_labels.confidence_and_prediction(logits)
+        is_image = tf.not_equal(target[common.LABEL], common.IGNORE_ID)
+        confident = tf.logical_and(is_image, confidence >= self._online_settings["threshold"])
+        total = tf.reduce_sum(tf.cast(is_image, tf.float32), axis=(1, 2), keepdims=True)
+        share = tf.reduce_sum(tf.cast(confident, tf.float32), axis=(1, 2), keepdims=True)
+        share /= tf.maximum(total, 1.0)
+        return {
+            common.IMAGE: target[common.IMAGE],
+            common.LABEL: tf.where(is_image, prediction, common.IGNORE_ID),
+            common.WEIGHT: share * tf.ones_like(is_image, tf.float32),
+            common.MODE_LABEL: tf.where(confident, prediction, common.IGNORE_ID),
+        }
+
+    def _mix(self, source, target):
+        count = tf.shape(target[common.IMAGE])[0]
+        # Where the halves differ in size, source images are used more than once, or some not.
+        order = tf.range(count) % tf.shape(source[common.IMAGE])[0]
+        image = tf.gather(source[common.IMAGE], order)
+        label = tf.gather(source[common.LABEL], order)
+        context = tf.distribute.get_replica_context()
+        mask = class_mix.draw_class_masks(
+            label,
+            self.num_classes,
+            seed=tf.stack([self._settings["seed"], tf.cast(self.optimizer.iterations, tf.int32)]),
+            first=tf.cast(context.replica_id_in_sync_group, tf.int32) * count,
+            total=context.num_replicas_in_sync * count,
+        )
+        pasted = {
+            common.IMAGE: image,
+            common.LABEL: label,
+            common.WEIGHT: tf.ones_like(target[common.WEIGHT]),
+            common.MODE_LABEL: tf.fill(tf.shape(label), common.IGNORE_ID),
+        }
+        return {key: class_mix.paste(mask, pasted[key], target[key]) for key in target}
+
+    def save_own_variables(self, store):
+        """Stores the teacher, which no layer holds, beside the network.
+
+        Args:
+            store: dict-like, as Keras gives it to every layer that it saves.
+        """
+        super().save_own_variables(store)
+        for index, variable in enumerate(self._teacher.variables):
+            store[f"{_TEACHER}{index}"] = variable.numpy()
+
+    def load_own_variables(self, store):
+        """Restores the teacher that `save_own_variables` stored.
+
+        Args:
+            store: dict-like, as Keras gives it to every layer that it loads.
+
+        Raises:
+            ValueError: it holds no such teacher.
+        """
+        stored = {name: store[name] for name in store.keys()}
+        values = {name: stored.pop(name) for name in list(stored) if name.startswith(_TEACHER)}
+        super().load_own_variables(stored)
+        variables = self._teacher.variables
+        shapes = [tuple(np.shape(values.get(f"{_TEACHER}{i}"))) for i in range(len(variables))]
+        if len(values) != len(variables) or shapes != [tuple(v.shape) for v in variables]:
+            raise ValueError(
+                f"These weights hold {len(values)} of this model's {len(variables)} teacher "
+                "variables: they are of another model. To start from the weights of a DrslModel, "
+                "call load_weights(path, skip_mismatch=True), then adopt_weights()."
+            )
+        for index, variable in enumerate(variables):
+            variable.assign(values[f"{_TEACHER}{index}"])
+
+    def get_config(self):
+        """Gives what `from_config` rebuilds the model from, weights apart."""
+        return {**super().get_config(), **self._online_settings}

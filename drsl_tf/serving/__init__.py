@@ -1,0 +1,1 @@
+"""Exported models, and the prediction of files by them."""

@@ -1,0 +1,92 @@
+"""Predicts files: a folder of images in, a folder of label maps out."""
+
+from __future__ import annotations
+
+from typing import Dict
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+import numpy as np
+
+from data_pipelines import progress
+from data_pipelines.errors import UserError
+from data_pipelines.io import decoding
+from drsl_tf.models.inference import SIZE_MULTIPLE
+from drsl_tf.serving import input_files
+from drsl_tf.serving import tiling
+from drsl_tf.serving import video
+from drsl_tf.serving.output_files import PredictionWriter
+from drsl_tf.serving.predictor import Predictor
+
+DEFAULT_TILE = (1024, 2048)
+
+
+def predict_files(
+    model: str,
+    pattern: str,
+    output: str,
+    *,
+    kinds: Sequence[str] = ("ids",),
+    format_name: str = "png",
+    batch_size: int = 4,
+    tile: Optional[Tuple[int, int]] = DEFAULT_TILE,
+    overlap: int = 128,
+    max_pixels: int = decoding.MAX_PIXELS,
+) -> Dict[str, str]:
+    """Predicts every image and video frame that a pattern leads to.
+
+    Args:
+        model: a SavedModel or TFLite file that `drsl_tf.export` wrote.
+        pattern: file, folder or glob.
+        output: the folder to write to.
+        kinds: what to write, of `prediction_writer.KINDS`.
+        format_name: of `prediction_writer.FORMATS`.
+        batch_size: most images at once; only neighbours of one size go together.
+        tile: (height, width); an image that is larger either way is predicted in tiles of at most
+            this size. None predicts every image whole. A model with a network size of its own
+            sees every image whole.
+        overlap: pixels that neighbouring tiles share at least.
+        max_pixels: larger images are skipped.
+
+    Returns:
+        Path -> reason for every file that could not be read, empty where all could.
+
+    Raises:
+        UserError: the arguments do not fit, there is no input, or an output cannot be written.
+    """
+    if batch_size < 1:
+        raise UserError(f"--batch_size={batch_size} must be at least 1.")
+    if max_pixels < 1:
+        raise UserError(f"--max_pixels={max_pixels} must be at least 1.")
+    if tile is not None and min(tile) - overlap < SIZE_MULTIPLE or overlap < 0:
+        raise UserError(
+            f"--overlap={overlap} must lie between 0 and {min(tile or DEFAULT_TILE)} - "
+            f"{SIZE_MULTIPLE}: a tile must reach beyond what it shares with the next."
+        )
+    inputs = input_files.find_inputs(pattern, excluded=output)
+    if any(source.is_video for source in inputs):
+        video.require_opencv()
+    predictor = Predictor(model)
+    writer = PredictionWriter(output, kinds, predictor.label_space, format_name)
+    for source in inputs:
+        writer.check_name(source.name)
+    if predictor.network_size is not None:
+        tile = None
+    skipped: Dict[str, str] = {}
+    frames = input_files.read_frames(inputs, max_pixels, skipped)
+    with progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
+        for group in input_files.group_frames(frames, batch_size):
+            height, width = group[0].image.shape[:2]
+            if tile is not None and (height > tile[0] or width > tile[1]):
+                results = [
+                    tiling.predict_in_tiles(predictor.predict, frame.image, tile, overlap)
+                    for frame in group
+                ]
+            else:
+                images = np.stack([frame.image for frame in group])
+                results = list(zip(*predictor.predict(images)))
+            for frame, (label, confidence) in zip(group, results):
+                writer.write(frame.name, frame.image, label, confidence)
+            bar.update(len(group))
+    return skipped

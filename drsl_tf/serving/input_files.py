@@ -1,0 +1,211 @@
+"""Finds the files to predict, and reads them ahead of the network."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import glob
+import os
+from typing import Dict
+from typing import Iterator
+from typing import List
+from typing import NamedTuple
+from typing import Sequence
+from typing import Tuple
+
+import numpy as np
+
+from data_pipelines.errors import UserError
+from data_pipelines.io import decoding
+from data_pipelines.io import files
+from drsl_tf.serving import video
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_READERS = 2
+# More than any sensible file holds: 16-bit RGBA without compression.
+_BYTES_PER_PIXEL = 8
+
+
+class Input(NamedTuple):
+    """A file to predict.
+
+    Attributes:
+        name: what its outputs are called: its path below the input folder, without its ending
+            unless another file would have the same name.
+        path: the file.
+    """
+
+    name: str
+    path: str
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it holds frames."""
+        return self.path.lower().endswith(video.SUFFIXES)
+
+
+class Frame(NamedTuple):
+    """An image to predict: a file's, or one of a video's."""
+
+    name: str
+    image: np.ndarray
+
+
+def find_inputs(pattern: str, excluded: str) -> List[Input]:
+    """Finds what `--input` means.
+
+    Args:
+        pattern: a file, a folder, which is searched with its sub-folders, or a glob, in which
+            "**" stands for sub-folders. Neither looks behind links to folders.
+        excluded: a folder whose files are no inputs: that of the outputs, which may lie within.
+
+    Returns:
+        Images and videos, sorted by name.
+
+    Raises:
+        UserError: there are none, or one lies outside of the folder that the pattern begins with.
+    """
+    if os.path.isdir(pattern):
+        root = pattern
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+    elif os.path.exists(pattern):
+        root, found = os.path.dirname(pattern), [pattern]
+    else:
+        found = [path for path in _expand(pattern) if os.path.isfile(path)]
+        root = _find_fixed_folder(pattern)
+    outputs = os.path.join(os.path.realpath(excluded), "")
+    suffixes = (*IMAGE_SUFFIXES, *video.SUFFIXES)
+    paths = [
+        path
+        for path in found
+        if path.lower().endswith(suffixes)
+        and not os.path.basename(path).startswith(".")
+        and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
+        and not _leads_back(path, root)
+    ]
+    if not paths:
+        raise UserError(
+            f"--input={pattern} leads to no image ({', '.join(IMAGE_SUFFIXES)}) and no video "
+            f"({', '.join(video.SUFFIXES)})."
+        )
+    inputs = _name_inputs(sorted(paths), root or ".")
+    outside = [source.path for source in inputs if ".." in source.name.split("/")]
+    if outside:
+        raise UserError(
+            f"--input={pattern} leads out of {os.path.abspath(root or '.')}, to {outside[0]}, so "
+            "its outputs would lie outside of --output. Write the path without '..' after a "
+            "wildcard."
+        )
+    return inputs
+
+
+def read_frames(
+    inputs: Sequence[Input], max_pixels: int, skipped: Dict[str, str]
+) -> Iterator[Frame]:
+    """Reads files in order, a few ahead of whoever takes them.
+
+    Args:
+        inputs: what `find_inputs` found.
+        max_pixels: larger images are skipped before they are decoded.
+        skipped: receives path -> reason for every file that cannot be read.
+
+    Yields:
+        Images upright in RGB; of a video every frame, named NAME/000000 and so on.
+    """
+    waiting: collections.deque = collections.deque()
+    remaining = iter(inputs)
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        while True:
+            while len(waiting) < 2 * _READERS:
+                source = next(remaining, None)
+                if source is None:
+                    break
+                task = None if source.is_video else pool.submit(_read_image, source, max_pixels)
+                waiting.append((source, task))
+            if not waiting:
+                return
+            source, task = waiting.popleft()
+            try:
+                if task is not None:
+                    yield Frame(source.name, task.result())
+                else:
+                    for index, image in enumerate(video.iterate_frames(source.path)):
+                        yield Frame(f"{source.name}/{index:06d}", image)
+            except UserError as error:
+                skipped[source.path] = str(error)
+
+
+def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[List[Frame]]:
+    """Groups neighbours of one size.
+
+    Args:
+        frames: images in order.
+        batch_size: most images in a group.
+
+    Yields:
+        Lists of at least one image.
+    """
+    held: List[Frame] = []
+    for frame in frames:
+        if held and (len(held) == batch_size or frame.image.shape != held[0].image.shape):
+            yield held
+            held = []
+        held.append(frame)
+    if held:
+        yield held
+
+
+def _read_image(source, max_pixels):
+    data = files.read_bytes(source.path, _BYTES_PER_PIXEL * max_pixels)
+    return decoding.decode_rgb(data, max_pixels)
+
+
+def _expand(pattern):
+    """Expands a glob as `glob` does, but for "**", which there follows links without end."""
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        return glob.glob(pattern)
+    place = parts.index("**")
+    head = os.sep.join(parts[:place]) or (os.sep if pattern.startswith(os.sep) else ".")
+    rest = parts[place + 1 :] or ["*"]
+    found = set()
+    for top in glob.glob(head):
+        for folder, folders, _ in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found.update(_expand(os.path.join(glob.escape(folder), *rest)))
+    return found
+
+
+def _find_fixed_folder(pattern):
+    """The folders of a glob before its first wildcard."""
+    parts: List[str] = []
+    for part in pattern.split(os.sep)[:-1]:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return os.sep.join(parts) or (os.sep if pattern.startswith(os.sep) else ".")
+
+
+def _leads_back(path, root):
+    """Whether a path below a folder goes through a link to a folder above itself."""
+    if ".." in path.split(os.sep):
+        return False
+    folder, seen = os.path.dirname(path), set()
+    while len(folder) > len(root):
+        real = os.path.realpath(folder)
+        if real in seen:
+            return True
+        seen.add(real)
+        folder = os.path.dirname(folder)
+    return os.path.realpath(root or ".") in seen
+
+
+def _name_inputs(paths, root) -> List[Input]:
+    relative = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
+    stems = [os.path.splitext(name)[0] for name in relative]
+    counts = collections.Counter(stems)
+    named: List[Tuple[str, str]] = [
+        (stem if counts[stem] == 1 else name, path)
+        for stem, name, path in zip(stems, relative, paths)
+    ]
+    return sorted(Input(*pair) for pair in named)

@@ -1,0 +1,142 @@
+"""Writes predictions as pictures, under the names of their images."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Sequence
+
+import numpy as np
+from PIL import Image
+
+from data_pipelines.errors import UserError
+from data_pipelines.labels import label_spaces
+from data_pipelines.labels.label_spaces import LabelSpace
+from drsl_tf import files
+from drsl_tf.figures import label_maps
+
+KINDS = ("ids", "color", "overlay", "confidence")
+FORMATS = ("png", "cityscapes")
+
+_OVERLAY_OPACITY = 0.5
+_CITYSCAPES_FRAME = re.compile(r"[^_/]+_\d+_\d+(?=_|$)")
+_CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
+
+
+class PredictionWriter:
+    """Writes OUTPUT/KIND/NAME.png for every kind asked for.
+
+    "ids" are 8-bit grey PNGs of class ids; "color" shows them in the label space's palette;
+    "overlay" lays those colours over the image; "confidence" is 8-bit grey, 255 for certainty.
+
+    Args:
+        output: the folder.
+        kinds: of `KINDS`.
+        label_space: the classes of the predictions.
+        format_name: "png", or "cityscapes": ids become Cityscapes' labelIds, under the file names
+            that its evaluation looks for.
+
+    Raises:
+        UserError: a kind or format is unknown, or the classes are not Cityscapes'.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        kinds: Sequence[str],
+        label_space: LabelSpace,
+        format_name: str = "png",
+    ):
+        unknown = sorted(set(kinds) - set(KINDS))
+        if unknown or not kinds:
+            raise UserError(
+                f"--what={','.join(kinds)} must name some of {', '.join(KINDS)}, with commas "
+                "between them."
+            )
+        if format_name not in FORMATS:
+            raise UserError(f"--format={format_name} must be one of {', '.join(FORMATS)}.")
+        self._output = output
+        self._kinds = list(kinds)
+        self._label_space = label_space
+        self._cityscapes = format_name == "cityscapes"
+        self._table = np.arange(256, dtype=np.uint8)
+        if self._cityscapes:
+            self._table = make_label_id_table(label_space)
+
+    def check_name(self, name: str) -> None:
+        """Checks that a prediction can be written under a name.
+
+        Args:
+            name: an image's name.
+
+        Raises:
+            UserError: the format's evaluation could not match it to an image.
+        """
+        if self._cityscapes and not _CITYSCAPES_FRAME.match(name.split("/")[-1]):
+            raise UserError(
+                f"--format=cityscapes needs image names such as aachen_000000_000019_leftImg8bit, "
+                f"by which its evaluation finds predictions, but there is {name!r}."
+            )
+
+    def write(
+        self, name: str, image: np.ndarray, label: np.ndarray, confidence: np.ndarray
+    ) -> None:
+        """Writes one prediction.
+
+        Args:
+            name: the image's name, sub-folders included.
+            image: (H, W, 3) uint8.
+            label: (H, W) uint8.
+            confidence: (H, W) float32 in [0, 1].
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        for kind in self._kinds:
+            if kind == "ids":
+                picture = self._table[label]
+            elif kind == "confidence":
+                picture = np.round(255 * confidence).astype(np.uint8)
+            else:
+                picture = label_maps.color_label_map(label, self._label_space)
+            if kind == "overlay":
+                mixed = (1 - _OVERLAY_OPACITY) * image + _OVERLAY_OPACITY * picture
+                picture = np.round(mixed).astype(np.uint8)
+            self._save(kind, name, picture)
+
+    def _save(self, kind, name, picture):
+        if self._cityscapes:
+            if name.endswith(_CITYSCAPES_IMAGE_ENDING):
+                name = name[: -len(_CITYSCAPES_IMAGE_ENDING)]
+            name += "_pred_labelIds" if kind == "ids" else f"_pred_{kind}"
+        path = os.path.join(self._output, kind, f"{name}.png")
+        files.write_png(path, Image.fromarray(picture))
+
+
+def make_label_id_table(label_space: LabelSpace) -> np.ndarray:
+    """Makes the table from class ids to Cityscapes' labelIds.
+
+    Args:
+        label_space: classes whose names are among Cityscapes' 19.
+
+    Returns:
+        (256,) uint8; 0, unlabeled, for ids that are no class.
+
+    Raises:
+        UserError: a class is not Cityscapes'.
+    """
+    names = label_spaces.cityscapes19().class_names
+    label_ids = {
+        names[train_id]: label_id
+        for label_id, train_id in label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19.items()
+        if train_id != label_spaces.IGNORE_ID
+    }
+    foreign = [name for name in label_space.class_names if name not in label_ids]
+    if foreign:
+        raise UserError(
+            f"--format=cityscapes needs Cityscapes' classes, but the label space "
+            f"{label_space.name} of the model has {', '.join(foreign)}."
+        )
+    table = np.zeros(256, np.uint8)
+    table[: label_space.num_classes] = [label_ids[name] for name in label_space.class_names]
+    return table

@@ -1,0 +1,130 @@
+"""Writes a trained model in the formats that are served."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Optional
+from typing import Tuple
+
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from data_pipelines.io import whole_files
+from data_pipelines.labels.label_spaces import LabelSpace
+from drsl_tf import common
+from drsl_tf import files
+from drsl_tf.models import inference
+from drsl_tf.models.model import DrslModel
+from drsl_tf.serving import model_description
+from drsl_tf.serving import served_model
+
+
+def export_saved_model(
+    model, label_space: LabelSpace, path: str, size: Optional[Tuple[int, int]] = None
+) -> None:
+    """Writes a SavedModel, whole or not at all.
+
+    Its signatures: "serving_default", images (B, H, W, 3) uint8 RGB -> label (B, H, W) uint8 and
+    confidence (B, H, W) float32; "encoded", the same from JPEG or PNG files (B,); "logits", images
+    as float32 -> logits (B, H, W, C). Its description lies among its assets.
+
+    Args:
+        model: a `DrslModel`.
+        label_space: its classes.
+        path: the directory to make.
+        size: (height, width) at which the network sees every image; None is each image's own.
+
+    Raises:
+        UserError: the path is taken or cannot be written.
+    """
+    served = served_model.ServedModel(model, size)
+    description = model_description.ModelDescription(label_space, size)
+    partial = _reserve(path)
+    try:
+        # TensorFlow copies an asset as it saves; its content follows, once there are files to hash.
+        source = os.path.join(partial, model_description.NAME)
+        files.write_text(source, "")
+        served.description = tf.saved_model.Asset(source)
+        result = os.path.join(partial, "model")
+        with whole_files.explain_failures(path, through=partial):
+            tf.saved_model.save(served, result, signatures=served.signatures)
+            model_description.write_description(
+                model_description.locate_description(result), result, description
+            )
+            whole_files.sync_tree(result)
+            whole_files.rename_whole(result, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def export_tflite(
+    model,
+    label_space: LabelSpace,
+    path: str,
+    size: Optional[Tuple[int, int]] = None,
+    dynamic_range: bool = False,
+) -> None:
+    """Writes a TFLite file and its description, `PATH.json`.
+
+    Its one signature is "serving_default" as in the SavedModel, for one image at a time.
+
+    Args:
+        model: a `DrslModel` of the policy "float32".
+        label_space: its classes.
+        path: the file to write.
+        size: (height, width) of the images it takes; None takes every size.
+        dynamic_range: stores weights in 8 bits.
+
+    Raises:
+        UserError: the path is taken or cannot be written.
+    """
+    network = DrslModel(model.base, model.segmentation_head)
+    height, width = size or (None, None)
+
+    def serve(images):
+        # Padding with sizes known at run time alone forgets the channels, which TFLite must know.
+        padded = inference.pad_images(tf.cast(images, tf.float32))
+        padded = tf.reshape(padded, tf.concat([tf.shape(padded)[:3], [3]], axis=0))
+        logits = network(tf.ensure_shape(padded, (None, None, None, 3)), training=False)
+        logits = inference.upsample_logits(
+            logits[common.LOGITS], network.logits_stride, tf.shape(images)[1:3]
+        )
+        return served_model.classify(logits)
+
+    function = tf.function(
+        serve,
+        input_signature=[tf.TensorSpec((1, height, width, 3), tf.uint8, served_model.IMAGES)],
+    )
+    module = tf.Module()
+    module.weights = served_model.list_variables(network)
+    description = model_description.ModelDescription(label_space, size)
+    partial = _reserve(path)
+    try:
+        folder = os.path.join(partial, "model")
+        with whole_files.explain_failures(path, through=partial):
+            tf.saved_model.save(module, folder, signatures={"serving_default": function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if dynamic_range:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        content = converter.convert()
+        result = os.path.join(partial, os.path.basename(path))
+        with whole_files.explain_failures(path, through=partial):
+            whole_files.write_whole(result, lambda file: file.write(content))
+            model_description.write_description(
+                model_description.locate_description(path), result, description
+            )
+            whole_files.rename_whole(result, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _reserve(path):
+    """Makes a temporary directory beside a path that must be free."""
+    if os.path.exists(path):
+        raise UserError(f"{path} exists already; choose another --output or remove it first.")
+    parent = os.path.dirname(os.path.abspath(path))
+    with whole_files.explain_failures(path):
+        whole_files.make_folder(parent)
+        return tempfile.mkdtemp(prefix=".export-", dir=parent)

@@ -1,0 +1,56 @@
+"""The page of bindings says what the code says."""
+
+import inspect
+import os
+import re
+
+import pytest
+
+from drsl_tf.config import bindings_page
+from drsl_tf.training import trainer
+from tests import python_imports
+
+
+def _read_page():
+    path = os.path.join(python_imports.ROOT, "docs", "configuration.md")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def test_the_page_is_not_stale():
+    mend = "python -m drsl_tf.describe_bindings > docs/configuration.md"
+    assert _read_page() == bindings_page.format_page(), f"run: {mend}"
+
+
+def test_every_name_that_configurations_bind_or_refer_to_is_on_the_page():
+    known = {
+        ".".join(path.split(".")[-2:]) for _, paths in bindings_page.SECTIONS for path in paths
+    }
+    # Label spaces take no arguments, and the benchmarks are not installed.
+    others = {"label_spaces.camvid11", "label_spaces.synthia16", "triplet_model.TripletModel"}
+    named = set()
+    for name in bindings_page.list_config_files():
+        with open(os.path.join(python_imports.ROOT, "gin_configs", name), encoding="utf-8") as file:
+            text = re.sub(r"#.*", "", file.read())
+        named |= set(re.findall(r"@(?:\w+/)*([\w.]+)", text))
+        named |= set(re.findall(r"^(?:\w+/)*(\w+\.\w+)\.\w+ =", text, flags=re.MULTILINE))
+    ours = {name for name in named if not name.startswith("keras.")}
+    assert len(ours) > 20 and ours - others <= known
+
+
+def test_every_argument_stands_there_with_its_default():
+    section = _read_page().split("### `trainer.run`")[1].split("###")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section, flags=re.MULTILINE))
+    parameters = dict(inspect.signature(trainer.run).parameters)
+    del parameters["run_dir"]
+    assert list(rows) == list(parameters)
+    assert rows["data"] == "required" and rows["inference_batch"] == "`4`"
+
+
+def test_an_argument_without_a_description_is_an_error(monkeypatch):
+    def bind(*, size):
+        """Binds."""
+
+    monkeypatch.setattr(bindings_page, "find_callable", lambda path: bind)
+    with pytest.raises(ValueError, match="bind says nothing of size"):
+        bindings_page.format_page()

@@ -1,0 +1,270 @@
+"""What a run shows while it trains: event files, the Projector's tables, panels."""
+
+import csv
+import io
+import json
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from data_pipelines.labels.label_spaces import cityscapes19
+from drsl_tf import compat
+from drsl_tf.config.configuration import Configuration
+from drsl_tf.figures import label_maps
+from drsl_tf.models.model import DrslModel
+from drsl_tf.monitoring import callbacks
+from drsl_tf.monitoring.tensorboard import TensorBoardWriter
+from drsl_tf.monitoring.tensorboard import read_hparams
+from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import multimodal_head
+from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.optimization.optimizers import StageSchedule
+from drsl_tf.runs import panel_files
+from drsl_tf.self_training.schedule import Schedule
+from drsl_tf.training import trainer
+from tests.drsl_tf.training import streets
+from tests.drsl_tf.training.events import read_events
+
+_SOURCE_STEPS, _ROUND_STEPS = 25, 4
+_MODES = 2
+_RATES = StageSchedule(
+    source_rate=1e-3, source_steps=_SOURCE_STEPS, adaptation_rate=2e-4,
+    steps_per_round=_ROUND_STEPS,
+)  # fmt: skip
+
+
+class _Stop(keras.callbacks.Callback):
+    """Breaks a run off after a number of steps."""
+
+    def __init__(self, after):
+        super().__init__()
+        self._left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
+
+
+def _build_model(label_space):
+    num_classes = label_space.num_classes
+    head = multimodal_head.MultimodalHead(num_classes, _MODES, 8, hidden_units=(8,))
+    return DrslModel(backbones.small_cnn(width=8), segmentation_heads.LinearHead(num_classes), head)
+
+
+def _run(folder, run_dir, callbacks=(), **options):
+    return trainer.run(
+        run_dir=str(run_dir),
+        experiment="test",
+        data=streets.make_data(streets.render_roots(folder, num_source=3)),
+        schedule=Schedule(
+            source_steps=_SOURCE_STEPS,
+            rounds=1,
+            steps_per_round=_ROUND_STEPS,
+            checkpoint_every=15,
+        ),
+        build_model=_build_model,
+        optimizer=lambda: keras.optimizers.Adam(_RATES),
+        gradient_update=GradientUpdate(head_rate_factor=10.0),
+        figure_images=2,
+        callbacks=callbacks,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that broke off once, two logged steps past its checkpoint."""
+    folder = tmp_path_factory.mktemp("watched")
+    run_dir = folder / "run"
+    run_dir.mkdir()
+    (run_dir / "config.gin").write_text(Configuration(["demo.gin"]).format_text())
+    with pytest.raises(KeyboardInterrupt):
+        _run(folder, run_dir, [_Stop(22)])
+    return run_dir, _run(folder, run_dir).as_dict()
+
+
+@pytest.fixture(scope="module")
+def events(finished):
+    return read_events(finished[0] / "tensorboard")
+
+
+def test_losses_rates_and_speed_follow_the_steps_of_the_whole_run(events):
+    scalars = events["scalars"]
+    end = _SOURCE_STEPS + _ROUND_STEPS
+    for tag in (
+        "loss/total",
+        "loss/ce_source",
+        "loss/dml_source",
+        "speed/images_per_second",
+        "speed/data_wait_share",
+        "learning_rate/base",
+        "learning_rate/heads",
+    ):
+        # Step 20 was trained twice and is there once.
+        assert [step for step, _ in scalars[tag]] == [10, 20, _SOURCE_STEPS, end], tag
+        assert all(np.isfinite(value) for _, value in scalars[tag])
+    for tag in ("loss/ce_target", "loss/dml_target", "loss/sma"):
+        assert [step for step, _ in scalars[tag]] == [end], tag
+    for name, factor in (("base", 1.0), ("heads", 10.0)):
+        for step, rate in scalars[f"learning_rate/{name}"]:
+            assert rate == pytest.approx(factor * float(_RATES(step - 1))), step
+    assert all(value > 0 for _, value in scalars["speed/images_per_second"])
+    assert all(0 <= value <= 1 for _, value in scalars["speed/data_wait_share"])
+
+
+def test_scores_are_those_of_the_results(events, finished):
+    scalars, stages = events["scalars"], finished[1]["stages"]
+    ends = [_SOURCE_STEPS, _SOURCE_STEPS + _ROUND_STEPS]
+    for name in cityscapes19().class_names:
+        expected = [
+            (end, s["iou"][name]) for end, s in zip(ends, stages) if s["iou"][name] is not None
+        ]
+        found = scalars.get(f"target_iou/{name}", [])
+        assert [step for step, _ in found] == [step for step, _ in expected]
+        np.testing.assert_allclose([v for _, v in found], [v for _, v in expected], rtol=1e-5)
+    assert [float(v) for _, v in scalars["target/miou"]] == pytest.approx(
+        [stage["miou"] for stage in stages]
+    )
+    report = stages[1]["pseudo_label"]
+    assert scalars["pseudo_label/fraction"][0][1] == pytest.approx(report["fraction"])
+    for key, group in (
+        ("thresholds", "threshold"),
+        ("fractions", "fraction"),
+        ("accuracies", "accuracy"),
+    ):
+        for name, value in (report[key] or {}).items():
+            found = scalars.get(f"pseudo_label_{group}/{name}")
+            assert (found is None) == (value is None), (group, name)
+            if value is not None:
+                assert found[0][1] == pytest.approx(value)
+
+
+def test_modes_are_told_apart_and_counted(events, finished):
+    scalars = events["scalars"]
+    for name in cityscapes19().class_names:
+        smallest, mean = (scalars[f"mode_distance/{name}/{key}"] for key in ("smallest", "mean"))
+        assert len(smallest) == 2
+        for (_, low), (_, middle) in zip(smallest, mean):
+            assert 0 <= low <= middle <= 2
+        counts = finished[1]["stages"][1]["pseudo_label"]["mode_usage"][name]
+        if sum(counts):
+            shares = [scalars[f"mode_usage/{name}/{k}"][0][1] for k in range(_MODES)]
+            assert shares == pytest.approx([count / sum(counts) for count in counts])
+
+
+def test_panels_show_the_same_frames_after_every_stage(events, finished):
+    ends = [_SOURCE_STEPS, _SOURCE_STEPS + _ROUND_STEPS]
+    for frame in range(2):
+        for panel in panel_files.PANELS:
+            shown = events["images"][f"frame_{frame}/{panel}"]
+            steps = ends[1:] if panel == "pseudo_label" else ends
+            assert [step for step, _ in shown] == steps
+            for _, (width, height, encoded) in shown:
+                assert (int(width), int(height)) == (streets.SIZE[1], streets.SIZE[0])
+                assert Image.open(io.BytesIO(encoded)).size == (streets.SIZE[1], streets.SIZE[0])
+    index = json.loads((finished[0] / "panels" / "index.json").read_text())
+    assert len(index["frames"]) == 2 and index["modes_per_class"] == _MODES
+    # The panel's colours are those of the pseudo-label that was trained on.
+    label = Image.open(finished[0] / "pseudo_labels" / "round_1" / (index["frames"][0] + ".png"))
+    panel = Image.open(finished[0] / "panels" / "round_1" / "0_pseudo_label.png")
+    painted = label_maps.color_label_map(np.asarray(label), cityscapes19())
+    np.testing.assert_array_equal(np.asarray(panel), painted)
+
+
+def test_configuration_and_hparams_are_there(events, finished):
+    ((step, text),) = {s: v for s, v in events["text"]["config.gin"]}.items()
+    assert step == 0 and b"multimodal_head.MultimodalHead" in text.ravel()[0]
+    assert "_hparams_/session_start_info" in events["hparams"]
+    hparams = read_hparams(str(finished[0] / "config.gin"))
+    assert isinstance(hparams["SOURCE_STEPS"], int) and hparams["EXPERIMENT"] == "demo"
+    assert hparams["trainer.run.optimizer"] == "@keras.optimizers.Adam"
+    assert "trainer.run.experiment" not in hparams  # A macro's name says nothing.
+
+
+def test_projector_gets_modes_and_pixels_of_both_domains(finished):
+    log_dir = finished[0] / "tensorboard"
+    config = (log_dir / "projector_config.pbtxt").read_text()
+    num_modes = 19 * _MODES
+    for stage in (0, 1):
+        assert f'"projector/round_{stage}/vectors.tsv"' in config
+        folder = log_dir / "projector" / f"round_{stage}"
+        vectors = np.loadtxt(folder / "vectors.tsv", delimiter="\t")
+        with open(folder / "metadata.tsv", newline="") as file:
+            header, *rows = csv.reader(file, delimiter="\t")
+        assert header == ["class", "domain", "mode"] and len(rows) == len(vectors)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
+        assert all(row[1] == "mode" for row in rows[:num_modes])
+        assert {row[1] for row in rows[num_modes:]} == {"source", "target"}
+        assert {row[0] for row in rows} == set(cityscapes19().class_names)
+        # A target pixel bears the class whose mode it was given: the nearest of that class.
+        for row, vector in list(zip(rows, vectors))[num_modes:]:
+            if row[1] == "target":
+                first = cityscapes19().class_names.index(row[0]) * _MODES
+                cosines = vectors[first : first + _MODES] @ vector
+                assert cosines[int(row[2])] >= cosines.max() - 1e-3
+
+
+def test_event_files_can_be_switched_off(tmp_path):
+    _run(tmp_path, tmp_path / "run", tensorboard=False)
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    found = panel_files.list_panels(str(tmp_path / "run"), frame=0, round_index=1)
+    assert tuple(found) == panel_files.PANELS
+
+
+def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
+    writer = TensorBoardWriter(
+        str(tmp_path), str(tmp_path), ["road"], lambda _: 10, lambda _: 4, {"seed": 0}
+    )
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([])
+    writer.set_model(
+        types.SimpleNamespace(
+            optimizer=optimizer, multimodal_head=None, gradient_update=GradientUpdate()
+        )
+    )
+
+    def train(steps, loss):
+        writer.on_epoch_begin(0)
+        for step in steps:
+            writer.on_train_batch_begin(step)
+            writer.on_train_batch_end(step, {"loss": loss, "data_wait_seconds": 0.0})
+
+    train(range(8), 1.0)
+    train(range(5, 10), 2.0)
+    writer.on_epoch_end(0, {"miou": 50.0})
+    writer.on_epoch_begin(1)
+    losses = read_events(tmp_path)["scalars"]["loss/total"]
+    assert [(step, float(v)) for step, v in losses] == [
+        (step, 1.0 if step <= 5 else 2.0) for step in range(1, 11)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["keras", "loss scale", "addons"])
+def test_the_rate_is_that_of_the_last_step(kind):
+    module = keras.optimizers
+    if kind == "addons":
+        module = pytest.importorskip("tensorflow_addons").optimizers
+    options = {"weight_decay": 1e-4} if kind == "addons" else {}
+    optimizer = getattr(module, "AdamW" if kind == "addons" else "SGD")(
+        learning_rate=_RATES, **options
+    )
+    if kind == "loss scale":
+        wrappers = keras.optimizers if compat.KERAS_3 else keras.mixed_precision
+        optimizer = wrappers.LossScaleOptimizer(optimizer)
+    variable = tf.Variable([1.0])
+    variable = keras.Variable([1.0]) if compat.KERAS_3 else variable
+    compat.build_optimizer_slots(optimizer, [variable])
+    for step in range(3):
+        optimizer.apply_gradients([(tf.constant([1.0]), variable)])
+        assert compat.read_learning_rate(optimizer) == pytest.approx(float(_RATES(step)))
+
+
+def test_frames_are_spread_over_the_split():
+    assert callbacks.spread_evenly("abcdefgh", 3) == ["a", "c", "f"]
+    assert callbacks.spread_evenly("ab", 3) == ["a", "b"]

@@ -1,0 +1,204 @@
+"""The mean teacher, its labels and their weights."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.self_training.online_model import OnlineDrslModel
+from tests.drsl_tf import toys
+
+
+def _make_model(**settings):
+    return toys.make_model(model_class=OnlineDrslModel, **settings)
+
+
+def _list_student(model):
+    pairs = model.base.weights + model.segmentation_head.weights
+    return [variable.numpy() for variable in pairs]
+
+
+def _list_teacher(model):
+    return [variable.numpy() for variable in model.teacher.variables]
+
+
+def test_the_teacher_is_the_average_of_everything_it_follows():
+    model = _make_model(teacher_decay=0.7)
+    toys.compile_model(model, keras.optimizers.SGD(0.5))
+    assert len(_list_teacher(model)) == len(_list_student(model))
+    step = tf.function(model.train_step)
+    expected = None
+    for index in range(6):
+        step(toys.make_batch(seed=index))
+        decay = min(1 - 1 / (index + 1), 0.7)
+        student = _list_student(model)
+        if expected is None:
+            expected = student
+        expected = [decay * a + (1 - decay) * b for a, b in zip(expected, student)]
+        for a, b in zip(expected, _list_teacher(model)):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    # The statistics of batch normalisation moved as well.
+    names = [variable.name for variable in model.base.weights]
+    moved = [name for name, a, b in zip(names, expected, student) if np.abs(a - b).max() > 1e-6]
+    assert any("moving_variance" in name for name in moved)
+
+
+def test_the_teacher_predicts_what_an_equal_student_predicts():
+    model = _make_model()
+    images = toys.make_batch()["source"]["image"]
+    logits = tf.image.resize(model(images)["logits"], (32, 64))
+    np.testing.assert_allclose(logits, model.teacher.predict_logits(images), atol=1e-5)
+
+
+def test_the_teacher_is_no_part_of_the_model():
+    model, plain = _make_model(), toys.make_model()
+    assert len(model.variables) == len(plain.variables)
+    assert len(model.trainable_variables) == len(plain.trainable_variables)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 1.0])
+def test_labels_are_the_teachers_and_weigh_their_confident_share(threshold):
+    model = _make_model(threshold=threshold)
+    kernel = model.segmentation_head.weights[0]
+    kernel.assign(kernel * 8.0)
+    model = type(model).from_config(model.get_config())
+    model.segmentation_head.weights[0].assign(kernel)
+    model.teacher.follow(0.0)
+    batch = toys.make_batch()
+    padding = batch["target"]["label"].numpy() == 255
+    prepared = model.prepare_batch(batch)
+    for key, value in batch["source"].items():
+        assert prepared["source"][key] is value
+    logits = model.teacher.predict_logits(batch["target"]["image"]).numpy().astype(np.float64)
+    probability = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    confident = (probability.max(-1) >= threshold) & ~padding
+    label = np.where(padding, 255, logits.argmax(-1))
+    target = {key: value.numpy() for key, value in prepared["target"].items()}
+    np.testing.assert_array_equal(target["label"], label)
+    np.testing.assert_array_equal(target["mode_label"], np.where(confident, label, 255))
+    for index in range(4):
+        share = confident[index].sum() / (~padding[index]).sum()
+        np.testing.assert_allclose(target["weight"][index], share, rtol=1e-5)
+    if threshold == 0.25:
+        assert 0 < confident.sum() < (~padding).sum()
+
+
+def test_mixed_images_carry_labels_and_weights_with_them():
+    model = _make_model(mix_classes=True, threshold=0.9)
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
+    plain = _make_model(threshold=0.9)
+    batch = toys.make_batch()
+    target = {k: v.numpy() for k, v in model.prepare_batch(batch)["target"].items()}
+    under = {k: v.numpy() for k, v in plain.prepare_batch(batch)["target"].items()}
+    source = {k: v.numpy() for k, v in batch["source"].items()}
+    pasted = (target["image"] == source["image"]).all(-1)
+    for index in range(4):
+        label = source["label"][index]
+        classes = np.unique(label[pasted[index]])
+        present = np.setdiff1d(label, [255])
+        assert len(classes) == (len(present) + 1) // 2 and 255 not in classes
+        np.testing.assert_array_equal(pasted[index], np.isin(label, classes))
+    for key in ("image", "label"):
+        np.testing.assert_array_equal(target[key][pasted], source[key][pasted])
+        np.testing.assert_array_equal(target[key][~pasted], under[key][~pasted])
+    assert (target["weight"][pasted] == 1.0).all()
+    assert (target["mode_label"][pasted] == 255).all()
+    np.testing.assert_array_equal(target["weight"][~pasted], under["weight"][~pasted])
+    model.optimizer.iterations.assign(1)
+    other = model.prepare_batch(batch)["target"]["image"].numpy()
+    assert ((other == source["image"]).all(-1) != pasted).any()
+
+
+def test_the_cross_entropy_is_weighted():
+    model = _make_model(threshold=1.0)
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
+    logs = tf.function(model.train_step)(toys.make_batch())
+    assert float(logs["ce_target"]) == 0.0 and float(logs["ce_source"]) > 0
+    sure = _make_model(threshold=0.0)
+    toys.compile_model(sure, keras.optimizers.SGD(0.0))
+    assert float(tf.function(sure.train_step)(toys.make_batch())["ce_target"]) > 0
+
+
+def test_every_loss_is_there_and_the_source_stage_trains_too():
+    model = _make_model(mix_classes=True, threshold=0.2)
+    toys.compile_model(model, keras.optimizers.SGD(0.01))
+    step = tf.function(model.train_step)
+    logs = {k: float(v) for k, v in step(toys.make_batch(num_target=0)).items()}
+    assert logs["ce_source"] > 0 and logs["ce_target"] == logs["sma"] == 0.0
+    logs = {k: float(v) for k, v in tf.function(model.train_step)(toys.make_batch()).items()}
+    assert all(logs[name] > 0 for name in ("ce_target", "dml_source", "dml_target"))
+
+
+def test_a_checkpoint_holds_the_teacher(tmp_path):
+    def make():
+        model = _make_model(mix_classes=True)
+        toys.compile_model(model, keras.optimizers.SGD(0.1))
+        return model, CheckpointStore(str(tmp_path), model, model.optimizer, {})
+
+    model, store = make()
+    step = tf.function(model.train_step)
+    for index in range(3):
+        step(toys.make_batch(seed=index))
+    store.save()
+    twin, twin_store = make()
+    assert len(twin_store.variables["extra"]) == len(model.teacher.variables)
+    assert twin_store.restore_latest()
+    for a, b in zip(_list_teacher(model), _list_teacher(twin)):
+        np.testing.assert_array_equal(a, b)
+    step(toys.make_batch(seed=9))
+    tf.function(twin.train_step)(toys.make_batch(seed=9))
+    for a, b in zip(_list_teacher(model), _list_teacher(twin)):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_saved_model_has_its_teacher_again(tmp_path, whole):
+    model = _make_model(teacher_decay=0.7)
+    toys.compile_model(model, keras.optimizers.SGD(0.5))
+    step = tf.function(model.train_step)
+    for index in range(3):
+        step(toys.make_batch(seed=index))
+    if whole:
+        path = str(tmp_path / "model.keras")
+        model.save(path)
+        loaded = keras.models.load_model(path)
+    else:
+        path = str(tmp_path / "model.weights.h5")
+        model.save_weights(path)
+        loaded = type(model).from_config(model.get_config())
+        loaded.load_weights(path)
+    for list_variables in (_list_student, _list_teacher):
+        for expected, found in zip(list_variables(model), list_variables(loaded)):
+            np.testing.assert_array_equal(expected, found)
+    assert any(np.any(a != b) for a, b in zip(_list_student(model), _list_teacher(model)))
+
+
+def test_weights_without_a_teacher_are_refused_or_adopted(tmp_path):
+    plain = toys.make_model()
+    plain.segmentation_head.weights[0].assign_add(tf.ones_like(plain.segmentation_head.weights[0]))
+    path = str(tmp_path / "plain.weights.h5")
+    plain.save_weights(path)
+    model = _make_model()
+    with pytest.raises(ValueError, match="adopt_weights"):
+        model.load_weights(path)
+    with pytest.warns(UserWarning):
+        model.load_weights(path, skip_mismatch=True)
+    model.adopt_weights()
+    student = [variable.numpy() for variable in plain.base.weights]
+    student += [variable.numpy() for variable in plain.segmentation_head.weights]
+    for expected, found in zip(student, _list_teacher(model)):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_config_round_trip_keeps_the_settings():
+    model = _make_model(threshold=0.5, mix_classes=True, dml_weight=0.25)
+    config = type(model).from_config(model.get_config()).get_config()
+    assert (config["threshold"], config["mix_classes"], config["dml_weight"]) == (0.5, True, 0.25)
+
+
+@pytest.mark.parametrize("name", ["threshold", "teacher_decay"])
+def test_settings_out_of_range_are_refused(name):
+    with pytest.raises(UserError, match=name):
+        _make_model(**{name: 1.5})
