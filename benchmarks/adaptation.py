@@ -22,7 +22,9 @@ from absl import flags
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
-_SETUP = flags.DEFINE_string("setup", None, "Source and target: streets or streets2camvid.")
+_SETUP = flags.DEFINE_string(
+    "setup", None, "Source and target: streets, streets2camvid or simtown2kitti."
+)
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, from 0 on.")
 _ARMS = flags.DEFINE_list("arms", [], "Which arms to run; all by default.")
 _STEPS_SCALE = flags.DEFINE_float("steps_scale", 1.0, "Factor on the steps of every stage.")
@@ -44,10 +46,9 @@ def main() -> int:
     from benchmarks.adaptation_runs import ArmRunner
     from benchmarks.adaptation_runs import RecordFile
 
-    adaptation_arms.find_setup(_SETUP.value)
     is_full = _STEPS_SCALE.value == 1 and not _GIN_PARAM.value
     stem = os.path.join(_OUTPUT.value, f"adaptation_{_SETUP.value}" + ("" if is_full else "_trial"))
-    names = adaptation_arms.order_arms(tuple(_ARMS.value))
+    names = adaptation_arms.order_arms(_SETUP.value, tuple(_ARMS.value))
     left_out = [name for name in names if not adaptation_arms.is_available(name)]
     for name in left_out:
         needed = adaptation_arms.ARMS[name].module
@@ -61,7 +62,7 @@ def main() -> int:
             oracle_folder=os.path.join(_OUTPUT.value, "configs"),
         )
         # The report holds every arm that was ever run; only a trial's bindings may not fit all.
-        for name in (adaptation_arms.order_arms(()) if is_full else names)
+        for name in (adaptation_arms.order_arms(_SETUP.value) if is_full else names)
     }
     records = RecordFile(f"{stem}.jsonl")
     runner = ArmRunner(_SETUP.value, _WORK.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from typing import Dict
+from typing import Sequence
 from typing import Tuple
 
 from data_pipelines.errors import UserError
@@ -17,12 +18,15 @@ class Setup:
     Attributes:
         drsl_file: the experiment that runs DRSL.
         cbst_file: the same without a multi-modal head.
-        source_selectors: what these files bind for the source's data alone.
+        source_names: what these files bind for the source's data alone: selectors and macros.
+        repeated_arms: arms that do here what another does: those with the target's batch
+            statistics where all arms have them, or those without where none has.
     """
 
     drsl_file: str
     cbst_file: str
-    source_selectors: Tuple[str, ...]
+    source_names: Tuple[str, ...]
+    repeated_arms: Tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,21 +54,27 @@ class Arm:
     module: str = ""
 
 
+_WITH_STATISTICS = ("cbst_target_bn", "drsl_target_bn", "drsl_target_bn_frozen")
+_WITHOUT_STATISTICS = ("cbst_source_bn", "drsl_source_bn")
+
 SETUPS: Dict[str, Setup] = {
     "streets": Setup(
         "benchmarks/streets.gin",
         "benchmarks/streets_cbst.gin",
         ("gta5.Gta5", "game/rendered.rendered_root"),
+        _WITH_STATISTICS,
     ),
     "streets2camvid": Setup(
         "gin_configs/streets2camvid.gin",
         "gin_configs/streets2camvid_cbst.gin",
         ("gta5.Gta5", "streets/rendered.rendered_root"),
+        _WITHOUT_STATISTICS,
     ),
     "simtown2kitti": Setup(
         "benchmarks/simtown2kitti.gin",
         "benchmarks/simtown2kitti_cbst.gin",
-        ("source/folder.Folder",),
+        ("source/folder.Folder", "SOURCE", "SOURCE_SPLITS"),
+        _WITHOUT_STATISTICS,
     ),
 }
 
@@ -156,23 +166,26 @@ def find_setup(name: str) -> Setup:
     return SETUPS[name]
 
 
-def order_arms(names) -> Tuple[str, ...]:
+def order_arms(setup_name: str, names: Sequence[str] = ()) -> Tuple[str, ...]:
     """Puts the core arms before the others.
 
     Args:
-        names: names of arms; none means all.
+        setup_name: name of the setup.
+        names: names of arms; none means all that differ on this setup.
 
     Returns:
         The names, in the order in which to run them.
 
     Raises:
-        UserError: an arm is not known.
+        UserError: an arm is not known on this setup.
     """
-    unknown = [name for name in names if name not in ARMS]
+    known = [name for name in ARMS if name not in find_setup(setup_name).repeated_arms]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise UserError(f"--arms names {unknown[0]!r}; known are {', '.join(ARMS)}.")
-    wanted = names or tuple(ARMS)
-    return tuple(sorted(wanted, key=lambda name: (name not in CORE_ARMS, list(ARMS).index(name))))
+        raise UserError(
+            f"--arms names {unknown[0]!r}; on {setup_name} there are {', '.join(known)}."
+        )
+    return tuple(sorted(names or known, key=lambda n: (n not in CORE_ARMS, known.index(n))))
 
 
 def is_available(name: str) -> bool:

@@ -134,7 +134,7 @@ def _write_on_target(path, setup, configuration):
     lines = []
     for line in configuration.format_text().splitlines():
         key = line.split(" = ")[0]
-        if any(key.startswith(f"{selector}.") for selector in setup.source_selectors):
+        if f"{key}.".startswith(tuple(f"{name}." for name in setup.source_names)):
             continue
         if key == source:
             line = f"{source} = {bindings[target]}"

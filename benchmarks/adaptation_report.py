@@ -37,7 +37,7 @@ class AdaptationReport:
         self.seeds = sorted(set.intersection(*seeds)) if seeds else []
         self._arms: Dict[str, List[Dict[str, Any]]] = {}
         self._incomplete: Dict[str, List[int]] = {}
-        for arm in adaptation_arms.order_arms(tuple(by_seed)) if by_seed else ():
+        for arm in adaptation_arms.order_arms(setup_name, tuple(by_seed)) if by_seed else ():
             if set(self.seeds) <= set(by_seed[arm]):
                 self._arms[arm] = [by_seed[arm][seed] for seed in self.seeds]
             else:
