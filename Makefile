@@ -1,4 +1,4 @@
-# Both targets set up what they need in .venv: a machine with Python 3.9 to 3.11 and make will do.
+# Both targets set up what they need in .venv: a machine with Python 3.11 and make will do.
 # (On Python 3.12 and newer the same commands install the newer dependency line.)
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from typing import Dict
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 from data_pipelines.errors import UserError
 
@@ -25,8 +23,8 @@ class Setup:
 
     drsl_file: str
     cbst_file: str
-    source_names: Tuple[str, ...]
-    repeated_arms: Tuple[str, ...]
+    source_names: tuple[str, ...]
+    repeated_arms: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Arm:
 
     title: str
     base: str
-    gin_files: Tuple[str, ...] = ()
-    gin_params: Tuple[str, ...] = ()
+    gin_files: tuple[str, ...] = ()
+    gin_params: tuple[str, ...] = ()
     adapts: bool = True
     takes_statistics: bool = False
     on_target: bool = False
@@ -57,7 +55,7 @@ class Arm:
 _WITH_STATISTICS = ("cbst_target_bn", "drsl_target_bn", "drsl_target_bn_frozen")
 _WITHOUT_STATISTICS = ("cbst_source_bn", "drsl_source_bn")
 
-SETUPS: Dict[str, Setup] = {
+SETUPS: dict[str, Setup] = {
     "streets": Setup(
         "benchmarks/streets.gin",
         "benchmarks/streets_cbst.gin",
@@ -93,7 +91,7 @@ _MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"
 _STATISTICS = "runs/target_statistics.gin"
 _TRAINING_STATISTICS = "trainer.run.target_statistics = None"
 
-ARMS: Dict[str, Arm] = {
+ARMS: dict[str, Arm] = {
     "source_only": Arm("source only", "cbst", adapts=False),
     "cbst": Arm("cross-entropy self-training (CBST)", "cbst"),
     "drsl": Arm("CBST + DML + SMA (DRSL, K = 3)", "drsl"),
@@ -166,7 +164,7 @@ def find_setup(name: str) -> Setup:
     return SETUPS[name]
 
 
-def order_arms(setup_name: str, names: Sequence[str] = ()) -> Tuple[str, ...]:
+def order_arms(setup_name: str, names: Sequence[str] = ()) -> tuple[str, ...]:
     """Puts the core arms before the others.
 
     Args:

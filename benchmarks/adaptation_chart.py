@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -16,7 +15,7 @@ _WIDTH = 860
 _BAR, _DOT, _INK, _GRID = (158, 196, 226), (20, 70, 120), (30, 30, 30), (222, 222, 222)
 
 
-def draw_scores(title: str, scores: Dict[str, Sequence[float]]) -> Image.Image:
+def draw_scores(title: str, scores: dict[str, Sequence[float]]) -> Image.Image:
     """Draws a bar for the mean of each arm and a dot for each seed.
 
     Args:

@@ -7,9 +7,7 @@ import hashlib
 import json
 import os
 import re
-from typing import Dict
-from typing import List
-from typing import Sequence
+from collections.abc import Sequence
 
 from benchmarks import adaptation_arms
 from data_pipelines.errors import UserError
@@ -94,7 +92,7 @@ class Plan:
                 kept[key] = value
         return _hash(kept)
 
-    def make_arguments(self, seed: int, run_dir: str, *, rounds: bool = True) -> List[str]:
+    def make_arguments(self, seed: int, run_dir: str, *, rounds: bool = True) -> list[str]:
         """Makes the arguments of `python -m drsl_tf.train`.
 
         Args:
@@ -113,7 +111,7 @@ class Plan:
         ]
 
 
-def _hash(bindings: Dict[str, str]) -> str:
+def _hash(bindings: dict[str, str]) -> str:
     kept = {key: value for key, value in bindings.items() if key != _SEED}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Sequence
 
 import numpy as np
 
@@ -27,7 +24,7 @@ class AdaptationReport:
         records: by arm, a record for each seed done, of one configuration an arm.
     """
 
-    def __init__(self, setup_name: str, records: Dict[str, List[Dict[str, Any]]]):
+    def __init__(self, setup_name: str, records: dict[str, list[dict[str, Any]]]):
         self._setup_name = setup_name
         by_seed = {arm: {r["seed"]: r for r in found} for arm, found in records.items() if found}
         core = [arm for arm in by_seed if arm in adaptation_arms.CORE_ARMS] or list(by_seed)
@@ -35,15 +32,15 @@ class AdaptationReport:
             core = list(adaptation_arms.COMPARED_ARMS)
         seeds = [set(by_seed[arm]) for arm in core]
         self.seeds = sorted(set.intersection(*seeds)) if seeds else []
-        self._arms: Dict[str, List[Dict[str, Any]]] = {}
-        self._incomplete: Dict[str, List[int]] = {}
+        self._arms: dict[str, list[dict[str, Any]]] = {}
+        self._incomplete: dict[str, list[int]] = {}
         for arm in adaptation_arms.order_arms(setup_name, tuple(by_seed)) if by_seed else ():
             if set(self.seeds) <= set(by_seed[arm]):
                 self._arms[arm] = [by_seed[arm][seed] for seed in self.seeds]
             else:
                 self._incomplete[arm] = sorted(by_seed[arm])
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Gives what the JSON file holds.
 
         Returns:
@@ -53,7 +50,7 @@ class AdaptationReport:
         """
         arms = {}
         for arm, records in self._arms.items():
-            accuracies: Optional[List[float]] = [r["pseudo_label"]["accuracy"] for r in records]
+            accuracies: list[float] | None = [r["pseudo_label"]["accuracy"] for r in records]
             if adaptation_arms.ARMS[arm].on_target or None in accuracies:
                 accuracies = None
             arms[arm] = {"miou": self._list_scores(arm), "pseudo_label_accuracy": accuracies}
@@ -64,7 +61,7 @@ class AdaptationReport:
             "incomplete": self._incomplete,
         }
 
-    def list_scores(self) -> Dict[str, List[float]]:
+    def list_scores(self) -> dict[str, list[float]]:
         """Lists the last round's mIoU in percent, by arm, one number a seed."""
         return {arm: self._list_scores(arm) for arm in self._arms}
 
@@ -216,7 +213,7 @@ class AdaptationReport:
         return "```\n" + "\n".join(lines) + "\n```"
 
 
-def describe_usage(usage: Dict[str, Sequence[int]]):
+def describe_usage(usage: dict[str, Sequence[int]]):
     """Describes how evenly the modes of the classes are used.
 
     Args:
@@ -238,7 +235,7 @@ def describe_usage(usage: Dict[str, Sequence[int]]):
     return used, float(np.mean(effective)) if effective else float("nan")
 
 
-def write_json(path: str, content: Dict[str, Any]) -> None:
+def write_json(path: str, content: dict[str, Any]) -> None:
     """Writes a JSON file with its lists of numbers on one line each.
 
     Args:

@@ -10,9 +10,6 @@ import subprocess
 import sys
 import time
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
 
 from benchmarks.adaptation_plan import Plan
 from data_pipelines import cli
@@ -29,7 +26,7 @@ class RecordFile:
     def __init__(self, path: str):
         self.path = path
 
-    def read(self) -> List[Dict[str, Any]]:
+    def read(self) -> list[dict[str, Any]]:
         """Reads all records.
 
         Returns:
@@ -46,7 +43,7 @@ class RecordFile:
                     continue
         return records
 
-    def find(self, arm: str, seed: int, fingerprint: str) -> Optional[Dict[str, Any]]:
+    def find(self, arm: str, seed: int, fingerprint: str) -> dict[str, Any] | None:
         """Finds the record of a run.
 
         Args:
@@ -61,7 +58,7 @@ class RecordFile:
         found = [r for r in self.read() if (r["arm"], r["seed"], r["fingerprint"]) == key]
         return found[-1] if found else None
 
-    def append(self, record: Dict[str, Any]) -> None:
+    def append(self, record: dict[str, Any]) -> None:
         """Adds a record and waits until it is on the disk.
 
         Args:
@@ -93,7 +90,7 @@ class ArmRunner:
         self._setup_name = setup_name
         self._folder = os.path.join(work_dir, setup_name)
 
-    def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> Dict[str, Any]:
+    def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> dict[str, Any]:
         """Trains and scores one arm with one seed.
 
         The source stage of arms that differ only in their rounds is trained once: its run

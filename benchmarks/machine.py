@@ -7,10 +7,9 @@ import platform
 import time
 from importlib import metadata
 from typing import Any
-from typing import Dict
 
 
-def describe_machine() -> Dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Names the machine of this process.
 
     Returns:

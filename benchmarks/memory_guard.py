@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import Optional
 
 # A step takes a gigabyte in about a second: this often is soon enough.
 _INTERVAL_SECONDS = 0.1
@@ -27,7 +26,7 @@ class MemoryGuard:
         self._pid = pid
         self._limit_bytes = limit_bytes
         self._stop = threading.Event()
-        self.reason: Optional[str] = None
+        self.reason: str | None = None
         """Why the child was ended: "limit", "machine" (others left too little), or None."""
         with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")  # Should the guard be late, the kernel takes this one.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
 from typing import NamedTuple
-from typing import Optional
-from typing import Tuple
 
 TITLES = {
     "deeplab_v2_resnet101": "DeepLab-v2, ResNet-101",
@@ -48,8 +45,8 @@ class Measurement(NamedTuple):
 
 
 def list_measurements(
-    *, quick: bool = False, network: Optional[str] = None, size: Optional[Tuple[int, int]] = None
-) -> List[Measurement]:
+    *, quick: bool = False, network: str | None = None, size: tuple[int, int] | None = None
+) -> list[Measurement]:
     """Lists what to measure, the small sizes first.
 
     Args:

@@ -6,9 +6,6 @@ import json
 import os
 import statistics
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
 
 from benchmarks.memory_plan import TITLES
 from benchmarks.memory_plan import Measurement
@@ -29,12 +26,12 @@ class MemoryRecord:
 
     def __init__(self, path: str):
         self.path = path
-        self.rows: List[Dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 self.rows = json.load(file)["rows"]
 
-    def find(self, measurement: Measurement) -> Optional[Dict[str, Any]]:
+    def find(self, measurement: Measurement) -> dict[str, Any] | None:
         """Finds the row of a measurement.
 
         Args:
@@ -47,7 +44,7 @@ class MemoryRecord:
         found = [row for row in self.rows if {name: row[name] for name in _KEYS} == key]
         return found[0] if found else None
 
-    def add(self, measurement: Measurement, found: Dict[str, Any]) -> None:
+    def add(self, measurement: Measurement, found: dict[str, Any]) -> None:
         """Adds a row and writes the file.
 
         Args:
@@ -74,7 +71,7 @@ class MemoryRecord:
             "| network | size | training, GB | training, s | evaluation, GB | evaluation, s |",
             "|---|---|---|---|---|---|",
         ]
-        cells: Dict[tuple, Dict[str, str]] = {}
+        cells: dict[tuple, dict[str, str]] = {}
         for row in plain:
             place = (TITLES[row["network"]], f"{row['height']}x{row['width']}")
             cells.setdefault(place, {})[row["step"]] = _format_cells(row)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Optional
-from typing import Sequence
 
 import numpy as np
 
@@ -45,11 +44,11 @@ class Difference(NamedTuple):
     """
 
     mean: float
-    low: Optional[float]
-    high: Optional[float]
+    low: float | None
+    high: float | None
 
 
-def compute_sd(values: Sequence[float]) -> Optional[float]:
+def compute_sd(values: Sequence[float]) -> float | None:
     """Computes the standard deviation of a sample (n - 1 in the divisor).
 
     Args:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Sequence
 
 from data_pipelines import progress
 
 
-def summarise(numerators: Sequence[float], denominators: Sequence[float]) -> Dict[str, Any]:
+def summarise(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, Any]:
     """Divides repetitions that were measured in turn.
 
     Each repetition gives a ratio of its own, so that a machine that slows down for a while slows
@@ -38,7 +36,7 @@ def summarise(numerators: Sequence[float], denominators: Sequence[float]) -> Dic
     }
 
 
-def measure_in_turn(measures, repetitions: int, title: str) -> Dict[str, List[float]]:
+def measure_in_turn(measures, repetitions: int, title: str) -> dict[str, list[float]]:
     """Measures several things in turn, in alternating order.
 
     Args:
@@ -49,7 +47,7 @@ def measure_in_turn(measures, repetitions: int, title: str) -> Dict[str, List[fl
     Returns:
         By name, a number a repetition.
     """
-    found: Dict[str, List[float]] = {name: [] for name in measures}
+    found: dict[str, list[float]] = {name: [] for name in measures}
     with progress.make_progress_bar(repetitions, title, "repetition") as bar:
         for repetition in range(repetitions):
             names = list(measures)

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from typing import Any
-from typing import Dict
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from data_pipelines.errors import UserError
 _NUM_CLASSES = 19
 
 
-def measure_labelling(quick: bool, folder: str) -> Dict[str, Any]:
+def measure_labelling(quick: bool, folder: str) -> dict[str, Any]:
     """Measures pseudo-labelling against bare inference, and its memory over images.
 
     Args:
@@ -38,7 +37,7 @@ def measure_labelling(quick: bool, folder: str) -> Dict[str, Any]:
         f"--repetitions={repetitions}",
         f"--network={'small_cnn' if quick else 'efficientnet_lite0'}",
     )
-    peaks: Dict[int, list] = {100: [], 1000: []}
+    peaks: dict[int, list] = {100: [], 1000: []}
     for _ in range(1 if quick else 3):
         for images, found in peaks.items():
             worker = _run_worker("label_worker", *arguments, f"--images={images}")
@@ -68,7 +67,7 @@ def measure_labelling(quick: bool, folder: str) -> Dict[str, Any]:
     }
 
 
-def measure_pipeline(quick: bool, folder: str) -> Dict[str, Any]:
+def measure_pipeline(quick: bool, folder: str) -> dict[str, Any]:
     """Measures training batches against decoding, and waiting in a training run.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from typing import Any
-from typing import Dict
 
 from benchmarks.adaptation_report import write_json
 
@@ -38,7 +37,7 @@ class SpeedReport:
 
     def __init__(self, path: str, quick: bool):
         self.path = path
-        self._parts: Dict[str, Dict[str, Any]] = {}
+        self._parts: dict[str, dict[str, Any]] = {}
         self._quick = quick
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
@@ -46,7 +45,7 @@ class SpeedReport:
             if content["quick"] == quick:
                 self._parts = content["parts"]
 
-    def add(self, part: str, found: Dict[str, Any]) -> None:
+    def add(self, part: str, found: dict[str, Any]) -> None:
         """Puts a part in the place of an earlier measurement and writes the files.
 
         Args:
@@ -60,9 +59,9 @@ class SpeedReport:
         write_json(self.path, self.as_dict())
         files.write_text(os.path.splitext(self.path)[0] + ".md", self.format_markdown())
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Gives what the JSON file holds: "ratios" of all parts, and the parts themselves."""
-        ratios: Dict[str, Any] = {}
+        ratios: dict[str, Any] = {}
         for part in self._parts.values():
             ratios.update(part.get("ratios", {}))
         return {"quick": self._quick, "ratios": ratios, "parts": self._parts}

@@ -9,7 +9,6 @@ import sys
 import time
 import types
 from typing import Any
-from typing import Dict
 
 import numpy as np
 
@@ -30,7 +29,7 @@ _COMMANDS = (
 )
 
 
-def measure_scoring(quick: bool) -> Dict[str, Any]:
+def measure_scoring(quick: bool) -> dict[str, Any]:
     """Measures the rate of scored pixels, both sides on arrays in memory.
 
     Args:
@@ -97,7 +96,7 @@ def measure_scoring(quick: bool) -> Dict[str, Any]:
     }
 
 
-def measure_commands(quick: bool) -> Dict[str, Any]:
+def measure_commands(quick: bool) -> dict[str, Any]:
     """Measures how long an import and the help of every command take.
 
     Args:

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 from typing import Any
-from typing import Dict
-from typing import Optional
 
 from benchmarks import ratios
 from benchmarks.step_server import StepServer
@@ -17,7 +15,7 @@ from data_pipelines.errors import UserError
 TORCH = "torch==2.13.0"
 
 
-def measure_drsl(quick: bool) -> Dict[str, Any]:
+def measure_drsl(quick: bool) -> dict[str, Any]:
     """Measures what DRSL's head and losses add to a step (C = 19, d = 64, stride 8).
 
     Args:
@@ -31,7 +29,7 @@ def measure_drsl(quick: bool) -> Dict[str, Any]:
     else:
         networks = {"efficientnet_lite0": ((176, 240), 4), "resnet101": ((128, 256), 1)}
     repetitions, steps = (3, 2) if quick else (9, 3)
-    found: Dict[str, Any] = {"ratios": {}, "sizes": {}}
+    found: dict[str, Any] = {"ratios": {}, "sizes": {}}
     for number, (network, (size, images)) in enumerate(networks.items()):
         variants = {f"k{modes}": (size, modes) for modes in (0, 3)}
         if number == 0:
@@ -64,7 +62,7 @@ def measure_drsl(quick: bool) -> Dict[str, Any]:
     return found
 
 
-def measure_torch(quick: bool, python: str) -> Dict[str, Any]:
+def measure_torch(quick: bool, python: str) -> dict[str, Any]:
     """Measures this project's step against PyTorch's, both with the cross-entropy alone.
 
     Args:
@@ -79,7 +77,7 @@ def measure_torch(quick: bool, python: str) -> Dict[str, Any]:
     if not quick:
         networks["resnet101"] = ((128, 256), 1)
     repetitions, steps = (3, 2) if quick else (9, 3)
-    found: Dict[str, Any] = {"ratios": {}, "sizes": {}}
+    found: dict[str, Any] = {"ratios": {}, "sizes": {}}
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_step.py")
     for network, (size, images) in networks.items():
         torch_command = [python, script, network, *map(str, (*size, images))]
@@ -106,7 +104,7 @@ def measure_torch(quick: bool, python: str) -> Dict[str, Any]:
     return found
 
 
-def find_torch(folder: str, install: bool) -> Optional[str]:
+def find_torch(folder: str, install: bool) -> str | None:
     """Finds or makes the environment that holds PyTorch.
 
     Args:
@@ -140,7 +138,7 @@ def find_torch(folder: str, install: bool) -> Optional[str]:
 
 def _run_in_turn(commands, repetitions, steps, title):
     """Gives seconds a repetition, peak memory and parameters, each by name."""
-    servers: Dict[str, StepServer] = {}
+    servers: dict[str, StepServer] = {}
     try:
         for name, command in commands.items():
             servers[name] = StepServer(command)

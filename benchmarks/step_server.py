@@ -5,9 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from typing import List
-from typing import Optional
-from typing import Sequence
+from collections.abc import Sequence
 
 from benchmarks.memory_guard import MemoryGuard
 from data_pipelines.errors import UserError
@@ -29,7 +27,7 @@ class StepServer:
         UserError: it ended early for another reason; also from the methods.
     """
 
-    def __init__(self, command: Sequence[str], limit_bytes: Optional[int] = None):
+    def __init__(self, command: Sequence[str], limit_bytes: int | None = None):
         self._command = command
         # A file, not a pipe: nobody reads it while the process works, and a full pipe blocks.
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
@@ -110,7 +108,7 @@ class StepServer:
         raise UserError(f"{command} ended early: {lines[-1]}")
 
 
-def make_step_command(network: str, size: Sequence[int], images: int, **options) -> List[str]:
+def make_step_command(network: str, size: Sequence[int], images: int, **options) -> list[str]:
     """Makes the command of a `StepServer` of this project.
 
     Args:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Callable
-from typing import List
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 from typing import NoReturn
-from typing import Optional
-from typing import Sequence
 
 from absl import app
 from absl import flags
@@ -30,7 +29,7 @@ _HELP_FLAGS = ("-h", "-help", "--help", "-helpshort", "--helpshort")
 _DEBUG = flags.DEFINE_bool("debug", False, "Show a traceback with every error.")
 
 
-def run_command(main: Callable[..., Optional[int]], *, takes_arguments: bool = False) -> None:
+def run_command(main: Callable[..., int | None], *, takes_arguments: bool = False) -> None:
     """Parses flags, runs a command and exits.
 
     Bad input ends with one paragraph on standard error and no traceback, unless `--debug` is set.
@@ -62,11 +61,14 @@ def run_command(main: Callable[..., Optional[int]], *, takes_arguments: bool = F
     app.run(run, flags_parser=lambda argv: _parse_flags(argv, main.__module__))
 
 
-def require_flags(*names: str) -> None:
-    """Stops where a flag has no value.
+def require_flags(*names: str) -> list[Any]:
+    """Returns the values of flags that must be given.
 
     Args:
         *names: flags without a default.
+
+    Returns:
+        A value for each name.
 
     Raises:
         UserError: names the first flag that is missing.
@@ -74,6 +76,7 @@ def require_flags(*names: str) -> None:
     for name in names:
         if not flags.FLAGS[name].value:
             raise UserError(f"The flag --{name} is missing: {flags.FLAGS[name].help}")
+    return [flags.FLAGS[name].value for name in names]
 
 
 def name_run_dir(gin_files: Sequence[str]) -> str:
@@ -89,7 +92,7 @@ def name_run_dir(gin_files: Sequence[str]) -> str:
     return os.path.join("runs", "-".join(names))
 
 
-def _parse_flags(argv: List[str], module: str) -> List[str]:
+def _parse_flags(argv: list[str], module: str) -> list[str]:
     if any(argument in _HELP_FLAGS for argument in argv[1:]):
         flags.FLAGS(argv[:1])
         if module != "__main__":

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Callable
-from typing import Iterator
-from typing import List
+from collections.abc import Callable
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -20,7 +19,7 @@ class ErrorRelay:
     """
 
     def __init__(self):
-        self._errors: List[UserError] = []
+        self._errors: list[UserError] = []
 
     def watch(self, function: Callable) -> Callable:
         """Wraps a function that `tf.numpy_function` calls.

@@ -7,8 +7,7 @@ import io
 import os
 import uuid
 import zlib
-from typing import Optional
-from typing import Sequence
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -35,7 +34,7 @@ def write_split(
     split: str,
     output: str,
     *,
-    num_shards: Optional[int] = None,
+    num_shards: int | None = None,
     bad_files: str = "error",
 ) -> AuditReport:
     """Audits a split and writes its good pairs.

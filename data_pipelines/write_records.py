@@ -22,7 +22,7 @@ from data_pipelines.errors import UserError
 
 domain_flags.define_flags()
 flags.adopt_module_key_flags(domain_flags)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to write to, any path that TensorFlow takes.")
+flags.DEFINE_string("output", None, "Folder to write to, any path that TensorFlow takes.")
 _SHARDS = flags.DEFINE_integer("shards", None, "TFRecord files. Default: one for 500 images.")
 
 
@@ -32,7 +32,7 @@ def main() -> int:
     Returns:
         Exit code: 0, or 3 where bad files were left out.
     """
-    cli.require_flags("output")
+    (output,) = cli.require_flags("output")
     if _SHARDS.value is not None and _SHARDS.value < 1:
         raise UserError(f"--shards={_SHARDS.value}: write at least 1.")
     domain = domain_flags.make_domain()
@@ -41,13 +41,13 @@ def main() -> int:
     report = record_writer.write_split(
         domain,
         flags.FLAGS.split,
-        _OUTPUT.value,
+        output,
         num_shards=_SHARDS.value,
         bad_files=flags.FLAGS.bad_files,
     )
     print(
         f"{domain.name} {flags.FLAGS.split}: {len(report.pairs)} images written to "
-        f"{_OUTPUT.value}, {len(report.skipped)} bad files skipped"
+        f"{output}, {len(report.skipped)} bad files skipped"
     )
     return cli.EXIT_SKIPPED if report.skipped else 0
 

@@ -16,16 +16,15 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
-from typing import Dict
 
 from absl import flags
 
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to score.")
-_MODEL = flags.DEFINE_string("model", None, "The SavedModel or .tflite file to score.")
-_PREDICTIONS = flags.DEFINE_string("predictions", None, "The folder of label maps to score.")
+flags.DEFINE_string("run_dir", None, "The run to score.")
+flags.DEFINE_string("model", None, "The SavedModel or .tflite file to score.")
+flags.DEFINE_string("predictions", None, "The folder of label maps to score.")
 _GIN_FILE = flags.DEFINE_multi_string(
     "gin_file", [], "Configuration whose target is scored on; a run's own by default."
 )
@@ -55,10 +54,12 @@ _BATCH_SIZE = flags.DEFINE_integer(
 
 def main() -> None:
     """Evaluates and writes the report."""
-    sources = [name for name in ("run_dir", "model", "predictions") if flags.FLAGS[name].value]
-    if len(sources) != 1:
+    given = [name for name in ("run_dir", "model", "predictions") if flags.FLAGS[name].value]
+    if len(given) != 1:
         raise UserError("Give one of --run_dir, --model and --predictions: what is to be scored.")
-    if sources != ["run_dir"]:
+    (kind,) = given
+    (path,) = cli.require_flags(kind)
+    if kind != "run_dir":
         cli.require_flags("gin_file", "output")
     if _BATCH_SIZE.value is not None and _BATCH_SIZE.value < 1:
         raise UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1.")
@@ -77,30 +78,28 @@ def main() -> None:
         stride=parse_size(_STRIDE.value, otherwise="none"),
     )
     target = (_GIN_FILE.value, _GIN_PARAM.value)
-    options: Dict[str, Any] = {
+    options: dict[str, Any] = {
         "split": _SPLIT.value,
         "protocol": protocol,
         "batch_size": _BATCH_SIZE.value,
     }
-    if _RUN_DIR.value:
-        report = evaluation.evaluate_run(
-            _RUN_DIR.value, *target, checkpoint=_CHECKPOINT.value, **options
-        )
-    elif _MODEL.value:
-        report = evaluation.evaluate_model(_MODEL.value, *target, **options)
+    if kind == "run_dir":
+        report = evaluation.evaluate_run(path, *target, checkpoint=_CHECKPOINT.value, **options)
+    elif kind == "model":
+        report = evaluation.evaluate_model(path, *target, **options)
     else:
-        report = evaluation.evaluate_predictions(_PREDICTIONS.value, *target, split=_SPLIT.value)
-    paths = report.write(_OUTPUT.value or _name_output(protocol))
+        report = evaluation.evaluate_predictions(path, *target, split=_SPLIT.value)
+    paths = report.write(_OUTPUT.value or _name_output(path, protocol))
     print(report.format_table())
     print("\n" + "\n".join(paths))
 
 
-def _name_output(protocol):
+def _name_output(run_dir, protocol):
     """Names a folder of the run, another for each kind of test."""
     targets = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
     parts = [_CHECKPOINT.value, *targets, _SPLIT.value or "", protocol.name]
     name = re.sub(r"[^\w.+-]+", "_", " ".join(filter(None, parts))).strip("_")
-    return os.path.join(_RUN_DIR.value, "evaluation", name)
+    return os.path.join(run_dir, "evaluation", name)
 
 
 def run() -> None:

@@ -13,8 +13,8 @@ from absl import flags
 
 from data_pipelines import cli
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to export.")
-_OUTPUT = flags.DEFINE_string("output", None, "The directory, or .tflite file, to write.")
+flags.DEFINE_string("run_dir", None, "The run to export.")
+flags.DEFINE_string("output", None, "The directory, or .tflite file, to write.")
 _FORMAT = flags.DEFINE_enum(
     "format",
     "saved_model",
@@ -43,12 +43,12 @@ _PRECISION = flags.DEFINE_enum(
 
 def main() -> None:
     """Exports the run."""
-    cli.require_flags("run_dir", "output")
+    run_dir, output = cli.require_flags("run_dir", "output")
     from drsl_tf.experiments import exporting  # TensorFlow takes seconds, --help must not.
 
     exporting.export_run(
-        _RUN_DIR.value,
-        _OUTPUT.value,
+        run_dir,
+        output,
         format_name=_FORMAT.value,
         checkpoint=_CHECKPOINT.value,
         size=_SIZE.value,

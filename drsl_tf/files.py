@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
-from typing import Dict
 
 from PIL import Image
 
@@ -14,7 +13,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
 
 
-def write_json(path: str, content: Dict[str, Any]) -> None:
+def write_json(path: str, content: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all.
 
     Args:
@@ -54,7 +53,7 @@ def write_png(path: str, image: Image.Image, optimize: bool = False) -> None:
     _write(path, lambda file: image.save(file, format="PNG", optimize=optimize))
 
 
-def read_json(path: str) -> Dict[str, Any]:
+def read_json(path: str) -> dict[str, Any]:
     """Reads a JSON file.
 
     Args:

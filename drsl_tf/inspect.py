@@ -11,7 +11,6 @@ come finds the files audited and the classes counted.
 from __future__ import annotations
 
 import os
-from typing import List
 
 from absl import flags
 
@@ -30,7 +29,7 @@ _OUTPUT = flags.DEFINE_string(
 _COUNT = flags.DEFINE_integer("count", 4, "Images of each domain to show.", lower_bound=1)
 
 
-def main(gin_files: List[str]) -> None:
+def main(gin_files: list[str]) -> None:
     """Inspects the data of a configuration."""
     if not gin_files:
         raise UserError("Name a configuration: python -m drsl_tf.inspect GIN_FILE ...")

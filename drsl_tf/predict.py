@@ -17,9 +17,9 @@ from absl import flags
 
 from data_pipelines import cli
 
-_MODEL = flags.DEFINE_string("model", None, "The SavedModel or .tflite file of drsl_tf.export.")
-_INPUT = flags.DEFINE_string("input", None, "Image or video file, folder, or glob.")
-_OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
+flags.DEFINE_string("model", None, "The SavedModel or .tflite file of drsl_tf.export.")
+flags.DEFINE_string("input", None, "Image or video file, folder, or glob.")
+flags.DEFINE_string("output", None, "The folder to write to.")
 _WHAT = flags.DEFINE_list(
     "what", ["ids"], "What to write: some of ids, color, overlay, confidence."
 )
@@ -39,14 +39,14 @@ _MAX_PIXELS = flags.DEFINE_integer("max_pixels", 64_000_000, "Larger images are 
 
 def main() -> int:
     """Predicts the inputs; gives the exit code."""
-    cli.require_flags("model", "input", "output")
+    model, source, output = cli.require_flags("model", "input", "output")
     from drsl_tf.config import sizes
     from drsl_tf.serving import folder_prediction  # TensorFlow takes seconds, --help must not.
 
     skipped = folder_prediction.predict_files(
-        _MODEL.value,
-        _INPUT.value,
-        _OUTPUT.value,
+        model,
+        source,
+        output,
         kinds=_WHAT.value,
         format_name=_FORMAT.value,
         batch_size=_BATCH_SIZE.value,

@@ -9,7 +9,6 @@ Runs of the same experiment are taken as its seeds. The page needs no network.
 from __future__ import annotations
 
 import os
-from typing import List
 
 from absl import flags
 
@@ -19,7 +18,7 @@ from data_pipelines.errors import UserError
 _OUTPUT = flags.DEFINE_string("output", "report.html", "The HTML file to write.")
 
 
-def main(run_dirs: List[str]) -> None:
+def main(run_dirs: list[str]) -> None:
     """Writes the report."""
     if not run_dirs:
         raise UserError("Name one run directory or several: python -m drsl_tf.report RUN_DIR ...")

@@ -16,7 +16,7 @@ from absl import flags
 from data_pipelines import cli
 from drsl_tf.training.preemption import Preemption
 
-_GIN_FILE = flags.DEFINE_multi_string(
+flags.DEFINE_multi_string(
     "gin_file",
     None,
     "Configuration: a path, or the name of a file in gin_configs/; of several, later ones win.",
@@ -36,12 +36,12 @@ _FRESH = flags.DEFINE_bool(
 
 def main() -> None:
     """Reads the configuration and runs the experiment."""
-    cli.require_flags("gin_file")
-    run_dir = _RUN_DIR.value or cli.name_run_dir(_GIN_FILE.value)
+    (gin_files,) = cli.require_flags("gin_file")
+    run_dir = _RUN_DIR.value or cli.name_run_dir(gin_files)
     with Preemption():
         from drsl_tf.experiments import launcher  # TensorFlow takes seconds, --help must not.
 
-        launcher.launch(_GIN_FILE.value, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)
+        launcher.launch(gin_files, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)
 
 
 def run() -> None:

@@ -11,11 +11,7 @@ import ast
 import os
 import re
 import sys
-from typing import Dict
-from typing import Iterator
-from typing import List
-from typing import Optional
-from typing import Tuple
+from collections.abc import Iterator
 
 from tests import python_imports
 from tests.build_targets import Target
@@ -30,7 +26,7 @@ _LOADS = {
 }
 
 
-def read_targets(folder: str) -> Dict[str, Tuple[Target, ast.Call]]:
+def read_targets(folder: str) -> dict[str, tuple[Target, ast.Call]]:
     """Reads the Python rules of a BUILD file, which is valid Python.
 
     Args:
@@ -58,7 +54,7 @@ def read_targets(folder: str) -> Dict[str, Tuple[Target, ast.Call]]:
     return targets
 
 
-def check_loads(folder: str) -> List[str]:
+def check_loads(folder: str) -> list[str]:
     """Compares what a BUILD file loads with what it uses.
 
     Args:
@@ -80,7 +76,7 @@ def check_loads(folder: str) -> List[str]:
     ]
 
 
-def format_target(target: Target, call: Optional[ast.Call] = None, text: str = "") -> str:
+def format_target(target: Target, call: ast.Call | None = None, text: str = "") -> str:
     """Formats a target as buildifier does.
 
     Args:
@@ -105,7 +101,7 @@ def format_target(target: Target, call: Optional[ast.Call] = None, text: str = "
     return "\n".join([f"{target.rule}(", *lines, ")"])
 
 
-def fix_folder(folder: str, expected: List[Target]) -> None:
+def fix_folder(folder: str, expected: list[Target]) -> None:
     """Writes what is missing or wrong in a BUILD file.
 
     Args:
@@ -169,7 +165,7 @@ def _format_list(values):
 
 
 def _main():
-    by_folder: Dict[str, List[Target]] = {}
+    by_folder: dict[str, list[Target]] = {}
     for path, target in expect_targets().items():
         by_folder.setdefault(path.rpartition("/")[0], []).append(target)
     for folder, targets in sorted(by_folder.items()):

@@ -14,12 +14,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from typing import Dict
-from typing import List
 from typing import NamedTuple
-from typing import Optional
-from typing import Set
-from typing import Tuple
 
 from tests import python_imports
 
@@ -54,12 +49,12 @@ class Target(NamedTuple):
 
     rule: str
     name: str
-    srcs: Tuple[str, ...]
-    deps: Tuple[str, ...]
-    others: Tuple[Tuple[str, str], ...] = ()
+    srcs: tuple[str, ...]
+    deps: tuple[str, ...]
+    others: tuple[tuple[str, str], ...] = ()
 
 
-def expect_targets() -> Dict[str, Target]:
+def expect_targets() -> dict[str, Target]:
     """Works out the target of every Python file.
 
     Returns:
@@ -75,7 +70,7 @@ def expect_targets() -> Dict[str, Target]:
         if rule != "py_library" and _READS_CONFIGS in _close(needed, deps):
             needed.add(_CONFIGS)
         folder, _, name = path.rpartition("/")
-        others: Tuple[Tuple[str, str], ...] = ()
+        others: tuple[tuple[str, str], ...] = ()
         if rule == "py_test":
             others = (("args", f'["{path}"]'), ("main_module", '"tests.run_pytest"'))
         elif path.startswith("tests/"):
@@ -90,7 +85,7 @@ def expect_targets() -> Dict[str, Target]:
     return targets
 
 
-def find_cycle(targets: Dict[str, Target]) -> Optional[List[str]]:
+def find_cycle(targets: dict[str, Target]) -> list[str] | None:
     """Finds targets that depend on each other in a circle, which Bazel refuses.
 
     Args:
@@ -103,7 +98,7 @@ def find_cycle(targets: Dict[str, Target]) -> Optional[List[str]]:
     for path, target in targets.items():
         folder = path.rpartition("/")[0]
         graph[_make_label(path)] = [_lengthen(dep, folder) for dep in target.deps]
-    done: Set[str] = set()
+    done: set[str] = set()
 
     def visit(label, trail):
         if label in trail:
@@ -130,7 +125,7 @@ def _choose_rule(path):
     return "py_binary" if is_main else "py_library"
 
 
-def _find_deps(path, labels) -> Set[str]:
+def _find_deps(path, labels) -> set[str]:
     tree = python_imports.parse_file(path)
     imported = set(python_imports.iterate_imports(tree))
     if path.startswith(("tests/", "benchmarks/")):
@@ -162,7 +157,7 @@ def _find_deps(path, labels) -> Set[str]:
     return deps - {labels[path]}
 
 
-def _close(deps, graph) -> Set[str]:
+def _close(deps, graph) -> set[str]:
     reached, waiting = set(), list(deps)
     while waiting:
         label = waiting.pop()

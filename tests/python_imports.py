@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from typing import Iterator
-from typing import List
-from typing import Optional
+from collections.abc import Iterator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGES = ("benchmarks", "data_pipelines", "drsl_tf", "gin_configs", "tests")
@@ -15,7 +13,7 @@ PACKAGES = ("benchmarks", "data_pipelines", "drsl_tf", "gin_configs", "tests")
 _IMPORT = re.compile(r"\s*(?:from\s+([\w.]+)\s+import\s+(\w+)|import\s+([\w.]+))")
 
 
-def list_python_files() -> List[str]:
+def list_python_files() -> list[str]:
     """Lists the repository's Python files, as paths below its root."""
     found = []
     for package in PACKAGES:
@@ -84,7 +82,7 @@ def iterate_config_imports() -> Iterator[str]:
                         yield from _iterate_line_imports(line, labels)
 
 
-def find_module(module, labels, exact=False) -> Optional[str]:
+def find_module(module, labels, exact=False) -> str | None:
     """Finds the file of a module, or that of the module whose attribute the name is."""
     place = module.replace(".", "/")
     above = place.rpartition("/")[0]

@@ -71,7 +71,8 @@ def test_what_a_file_needs_is_found_in_imports_calls_and_texts(tmp_path, monkeyp
         "tests/conftest.py": "",
         "tests/run_pytest.py": "import pytest\n\nif __name__ == '__main__':\n    pass\n",
         "tests/drsl_tf/test_it.py": (
-            '"""Runs data_pipelines.errors."""\nimport os\n\nfrom drsl_tf.config import configuration\n\n'
+            '"""Runs data_pipelines.errors."""\nimport os\n\n'
+            "from drsl_tf.config import configuration\n\n"
             'COMMAND = ["-m", "data_pipelines.tool"]\n'
             'CODE = "import os; from tests import helper"\n'
         ),

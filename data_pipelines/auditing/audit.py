@@ -6,9 +6,6 @@ import concurrent.futures
 import dataclasses
 import os
 import time
-from typing import List
-from typing import Optional
-from typing import Tuple
 
 from absl import logging
 
@@ -36,8 +33,8 @@ class AuditReport:
         from_stamp: True where an earlier audit of this very list was taken over.
     """
 
-    pairs: List[Pair]
-    skipped: List[Tuple[str, str]]
+    pairs: list[Pair]
+    skipped: list[tuple[str, str]]
     from_stamp: bool = False
 
 
@@ -47,7 +44,7 @@ def audit_split(
     *,
     bad_files: str = "error",
     progress: bool = True,
-    stamp_dir: Optional[str] = None,
+    stamp_dir: str | None = None,
 ) -> AuditReport:
     """Decodes every image and label of a split and checks that they belong together.
 
@@ -81,13 +78,14 @@ def audit_split(
     try:
         # Without a stamp nobody asks for the fingerprint.
         fingerprint = None
-        skipped = None
+        stamped = None
         if stamp_dir is not None:
             fingerprint = audit_stamp.take_fingerprint(domain, pairs, orphans, executor.map)
-            skipped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
+            stamped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
         # Bad files are looked at again where they stop a run: a network may have failed.
-        from_stamp = skipped is not None and (not skipped or bad_files == "skip")
-        if from_stamp:
+        from_stamp = stamped is not None and (not stamped or bad_files == "skip")
+        if stamped is not None and from_stamp:
+            skipped = stamped
             logging.info(
                 "%s %s: %d pairs unchanged since their audit, recorded in %s",
                 domain.name, split, len(pairs), stamp_dir,
@@ -99,12 +97,12 @@ def audit_split(
         executor.shutdown(cancel_futures=True)
     report = AuditReport(_drop_bad(pairs, skipped), skipped, from_stamp)
     _judge(report, domain, split, pairs, bad_files)
-    if fingerprint is not None and not from_stamp:
+    if stamp_dir is not None and fingerprint is not None and not from_stamp:
         audit_stamp.write_stamp(stamp_dir, domain, split, fingerprint, skipped)
     return report
 
 
-def check_pair(domain: Domain, pair: Pair) -> List[Tuple[str, str]]:
+def check_pair(domain: Domain, pair: Pair) -> list[tuple[str, str]]:
     """Decodes one pair.
 
     Args:
@@ -124,7 +122,7 @@ def check_pair(domain: Domain, pair: Pair) -> List[Tuple[str, str]]:
             sizes[path] = decode(read_bytes(path, domain.max_bytes)).shape[:2]
         except UserError as error:
             bad.append((path, str(error)))
-    if len(set(sizes.values())) == 2:
+    if pair.label_path is not None and len(set(sizes.values())) == 2:
         image, label = sizes[pair.image_path], sizes[pair.label_path]
         bad.append((
             pair.label_path,

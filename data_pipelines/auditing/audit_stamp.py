@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Callable
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Callable
+from collections.abc import Sequence
 
 from absl import logging
 
@@ -55,7 +52,7 @@ def take_fingerprint(
 
 def read_stamp(
     stamp_dir: str, domain: Domain, split: str, fingerprint: str
-) -> Optional[List[Tuple[str, str]]]:
+) -> list[tuple[str, str]] | None:
     """Looks an earlier audit up.
 
     Args:
@@ -85,7 +82,7 @@ def write_stamp(
     domain: Domain,
     split: str,
     fingerprint: str,
-    skipped: Sequence[Tuple[str, str]],
+    skipped: Sequence[tuple[str, str]],
 ) -> None:
     """Records an audit, atomically. A folder that cannot be written costs a warning.
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -59,8 +55,8 @@ class AdaptationData:
         target_split: str = "train",
         eval_split: str = "val",
         bad_files: str = "error",
-        source_sampler: Optional[RareClassSampler] = None,
-        target_sampler: Optional[RareClassSampler] = None,
+        source_sampler: RareClassSampler | None = None,
+        target_sampler: RareClassSampler | None = None,
     ):
         if source.label_space != target.label_space:
             raise UserError(
@@ -85,10 +81,10 @@ class AdaptationData:
         self._splits = {"source": source_split, "target": target_split, "eval": eval_split}
         self._bad_files = bad_files
         self._samplers = {"source": source_sampler, "target": target_sampler}
-        self._stamp_dir: Optional[str] = None
-        self.source_pairs: List[Pair] = []
-        self.target_pairs: List[Pair] = []
-        self.eval_pairs: List[Pair] = []
+        self._stamp_dir: str | None = None
+        self.source_pairs: list[Pair] = []
+        self.target_pairs: list[Pair] = []
+        self.eval_pairs: list[Pair] = []
 
     @property
     def label_space(self):
@@ -123,7 +119,7 @@ class AdaptationData:
                     f"replicas{parts}. Bind a multiple of {count * micro_batches}."
                 )
 
-    def audit(self, stamp_dir: Optional[str] = None) -> None:
+    def audit(self, stamp_dir: str | None = None) -> None:
         """Opens every file that the experiment will read, and lists the pairs.
 
         Args:
@@ -150,7 +146,7 @@ class AdaptationData:
         )
         return report.pairs
 
-    def list_splits(self) -> Dict[str, Tuple[Domain, str, List[Pair]]]:
+    def list_splits(self) -> dict[str, tuple[Domain, str, list[Pair]]]:
         """Lists what the experiment reads; called after the audit.
 
         Returns:
@@ -165,7 +161,7 @@ class AdaptationData:
             splits["eval"] = (self.target, self._splits["eval"], self.eval_pairs)
         return splits
 
-    def count_classes(self, role: str) -> Optional[np.ndarray]:
+    def count_classes(self, role: str) -> np.ndarray | None:
         """Counts the pixels of every class in a split's own labels.
 
         Args:

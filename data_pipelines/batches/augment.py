@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-from typing import Tuple
-
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
@@ -38,15 +35,15 @@ class Augmenter:
     def __init__(
         self,
         *,
-        size: Tuple[int, int],
-        resize: Optional[Tuple[int, int]] = None,
-        scale: Tuple[float, float] = (1.0, 1.0),
+        size: tuple[int, int],
+        resize: tuple[int, int] | None = None,
+        scale: tuple[float, float] = (1.0, 1.0),
         mirror: bool = True,
         brightness: float = 0.0,
-        contrast: Tuple[float, float] = (1.0, 1.0),
-        saturation: Tuple[float, float] = (1.0, 1.0),
+        contrast: tuple[float, float] = (1.0, 1.0),
+        saturation: tuple[float, float] = (1.0, 1.0),
         hue: float = 0.0,
-        gamma: Tuple[float, float] = (1.0, 1.0),
+        gamma: tuple[float, float] = (1.0, 1.0),
     ):
         if len(size) != 2 or min(size) < 1:
             raise UserError(f"Augmenter.size must be (height, width) in pixels, not {size}.")

@@ -6,10 +6,9 @@ import concurrent.futures
 import hashlib
 import json
 import os
-from typing import Callable
-from typing import Mapping
-from typing import Optional
-from typing import Sequence
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -28,8 +27,8 @@ def count_pixels(
     read_label: Callable[[str], np.ndarray],
     class_names: Sequence[str],
     *,
-    table: Optional[Mapping[int, int]] = None,
-    path: Optional[str] = None,
+    table: Mapping[int, int] | None = None,
+    path: str | None = None,
     description: str = "counting classes",
 ) -> np.ndarray:
     """Counts the pixels of every class in every label map.

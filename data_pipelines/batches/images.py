@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Callable
-from typing import Iterator
-from typing import List
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,17 +24,17 @@ class ImageBatch(NamedTuple):
         labels: (n, H', W') uint8 at the labels' own size, or None.
     """
 
-    pairs: List[Pair]
+    pairs: list[Pair]
     images: np.ndarray
-    labels: Optional[np.ndarray]
+    labels: np.ndarray | None
 
 
 def iterate_image_batches(
     pairs: Sequence[Pair],
     read_image: Callable[[str], np.ndarray],
-    read_label: Optional[Callable[[str], np.ndarray]] = None,
+    read_label: Callable[[str], np.ndarray] | None = None,
     *,
-    size: Optional[Tuple[int, int]] = None,
+    size: tuple[int, int] | None = None,
     batch_size: int,
 ) -> Iterator[ImageBatch]:
     """Reads images in order and groups neighbours of one size.
@@ -75,7 +72,7 @@ def iterate_image_batches(
 
     dataset = tf.data.Dataset.range(len(pairs))
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    held: List[tuple] = []
+    held: list[tuple] = []
     arrays = relay.pass_errors(dataset.prefetch(2).as_numpy_iterator())
     for place, (image, label) in enumerate(arrays):
         fits = not held or (image.shape, label.shape) == (held[0][1].shape, held[0][2].shape)
@@ -105,7 +102,7 @@ def resize_image(image, size):
     return tf.ensure_shape(resized, (*size, 3))
 
 
-def resize_label_map(label: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def resize_label_map(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes a label map to the size of another map of the same scene.
 
     Args:

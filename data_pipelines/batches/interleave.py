@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from typing import Callable
-from typing import Optional
-from typing import Sequence
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -43,10 +42,10 @@ class Stream:
 
     pairs: Sequence[Pair]
     read_image: Callable[[str], np.ndarray]
-    read_label: Optional[Callable[[str], np.ndarray]]
+    read_label: Callable[[str], np.ndarray] | None
     augmenter: Augmenter
     batch_size: int
-    weights: Optional[np.ndarray] = None
+    weights: np.ndarray | None = None
 
 
 def derive_seed(*parts) -> np.ndarray:
@@ -69,7 +68,7 @@ def draw_order(
     seed: int,
     round_index: int,
     stream: str,
-    weights: Optional[np.ndarray] = None,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Says which item stands at each of the first `count` places of a stage.
 
@@ -101,7 +100,7 @@ def draw_order(
 
 def make_training_batches(
     source: Stream,
-    target: Optional[Stream],
+    target: Stream | None,
     *,
     steps: int,
     start_step: int = 0,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from data_pipelines.errors import UserError
@@ -31,7 +29,7 @@ class RareClassSampler:
         self._temperature = temperature
         self._min_pixels = min_pixels
 
-    def weigh(self, counts: np.ndarray) -> Optional[np.ndarray]:
+    def weigh(self, counts: np.ndarray) -> np.ndarray | None:
         """Gives each image's chance.
 
         Args:

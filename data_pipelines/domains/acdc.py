@@ -6,8 +6,7 @@ C. Sakaridis, D. Dai, L. Van Gool, ACDC: The Adverse Conditions Dataset with Cor
 
 from __future__ import annotations
 
-from typing import Optional
-from typing import Sequence
+from collections.abc import Sequence
 
 from data_pipelines.domains.train_ids import TrainIdDomain
 from data_pipelines.errors import UserError
@@ -47,7 +46,7 @@ class Acdc(TrainIdDomain):
         *,
         root: str,
         conditions: Sequence[str] = CONDITIONS,
-        label_space: Optional[LabelSpace] = None,
+        label_space: LabelSpace | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
     ):
         unknown = [name for name in conditions if name not in CONDITIONS]

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import Dict
-from typing import List
-from typing import Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
-from typing import Optional
-from typing import Tuple
 
 import numpy as np
 
@@ -33,7 +29,7 @@ class Pair(NamedTuple):
 
     name: str
     image_path: str
-    label_path: Optional[str]
+    label_path: str | None
 
 
 class Domain:
@@ -54,15 +50,15 @@ class Domain:
     """
 
     name = "domain"
-    splits: Optional[Tuple[str, ...]] = ("train", "val")
+    splits: tuple[str, ...] | None = ("train", "val")
     """Names of the splits; None takes any name."""
     split_hint = ""
     """What a user may do who asks for another split."""
     image_folder = "images/{split}"
     """Where the images of a split lie below root, sub-folders included."""
     label_folder = "labels/{split}"
-    image_suffixes: Tuple[str, ...] = (".png",)
-    label_suffixes: Tuple[str, ...] = (".png",)
+    image_suffixes: tuple[str, ...] = (".png",)
+    label_suffixes: tuple[str, ...] = (".png",)
     image_ending = ""
     """What ends an image's name before its suffix, and its label's name does not hold."""
     label_ending = ""
@@ -70,14 +66,14 @@ class Domain:
     """Values that a stored label pixel can have."""
     obtained = ""
     """How a user comes by the data set."""
-    stand_in: Optional[Tuple[str, str]] = None
+    stand_in: tuple[str, str] | None = None
     """(layout, style) of rendered streets in this layout."""
 
     def __init__(
         self,
         *,
         root: str,
-        label_space: Optional[LabelSpace] = None,
+        label_space: LabelSpace | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
     ):
         if not root or not isinstance(root, str):
@@ -86,8 +82,8 @@ class Domain:
             raise UserError(f"{type(self).__name__}.max_pixels is {max_pixels}; bind at least 1.")
         self.root = root
         self.max_pixels = max_pixels
-        self._lookup: Optional[np.ndarray] = None
-        self._table: Optional[Dict[int, int]] = None
+        self._lookup: np.ndarray | None = None
+        self._table: dict[int, int] | None = None
         native = self.native_space()
         self.label_space = native if label_space is None else label_space
         self._from_native = label_spaces.convert(native, self.label_space)
@@ -100,11 +96,11 @@ class Domain:
         """Returns every id that a label file may hold -> id of `native_space`, or 255."""
         raise NotImplementedError
 
-    def image_folders(self, split: str) -> List[Tuple[str, str]]:
+    def image_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns (prefix of the pairs' names, folder below root) for each folder of images."""
         return [("", self.image_folder.format(split=split))]
 
-    def label_folders(self, split: str) -> List[Tuple[str, str]]:
+    def label_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns the folders of labels as `image_folders` does those of images."""
         return [("", self.label_folder.format(split=split))]
 
@@ -112,7 +108,7 @@ class Domain:
         """Decodes a label file to the ids as stored, (H, W) of an unsigned type."""
         return decoding.decode_ids(data, self.max_pixels)
 
-    def select_names(self, names: List[str], split: str) -> List[str]:
+    def select_names(self, names: list[str], split: str) -> list[str]:
         """Keeps the names that belong to a split; readers without split folders override it."""
         del split
         return names
@@ -122,7 +118,7 @@ class Domain:
         """Bytes above which a file is refused unread."""
         return _BYTES_PER_PIXEL * self.max_pixels
 
-    def id_table(self) -> Dict[int, int]:
+    def id_table(self) -> dict[int, int]:
         """Returns every id that a label file may hold -> id of `label_space`, or 255."""
         if self._table is None:
             self._table = label_spaces.compose(self.raw_table(), self._from_native)
@@ -144,7 +140,7 @@ class Domain:
         folders = self.label_folders(split)
         return any(files.is_folder(self._join(folder)) for _, folder in folders)
 
-    def list_pairs(self, split: str) -> List[Pair]:
+    def list_pairs(self, split: str) -> list[Pair]:
         """Lists a split.
 
         Args:
@@ -172,7 +168,7 @@ class Domain:
             pairs.append(Pair(full_name, path, label or self._expect_label(name, split)))
         return sorted(pairs)
 
-    def list_orphans(self, split: str) -> List[str]:
+    def list_orphans(self, split: str) -> list[str]:
         """Lists label files that no image belongs to.
 
         Args:

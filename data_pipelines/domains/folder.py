@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import List
-from typing import Mapping
-from typing import Optional
-from typing import Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
@@ -62,13 +60,13 @@ class Folder(Domain):
         *,
         root: str,
         images: str = "images",
-        masks: Optional[str] = None,
-        class_names: Optional[Sequence[str]] = None,
-        palette: Optional[Sequence[Sequence[int]]] = None,
-        id_table: Optional[Mapping[int, int]] = None,
-        splits: Optional[Mapping[str, str]] = None,
+        masks: str | None = None,
+        class_names: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        id_table: Mapping[int, int] | None = None,
+        splits: Mapping[str, str] | None = None,
         mask_suffix: str = "",
-        label_space: Optional[LabelSpace] = None,
+        label_space: LabelSpace | None = None,
         name: str = "folder",
         max_pixels: int = decoding.MAX_PIXELS,
     ):
@@ -95,7 +93,7 @@ class Folder(Domain):
         self._raw_table = self._check_table(id_table)
         self._places = None if splits is None else dict(splits)
         if splits is not None:
-            self.splits = tuple(self._places)
+            self.splits = tuple(splits)
         super().__init__(root=root, label_space=label_space, max_pixels=max_pixels)
 
     def native_space(self):
@@ -175,7 +173,7 @@ class Folder(Domain):
         if id_table is None:
             ignored = {label_spaces.IGNORE_ID: label_spaces.IGNORE_ID}
             return {**{index: index for index in range(count)}, **ignored}
-        bad: List[str] = [
+        bad: list[str] = [
             f"{key!r}: {value!r}"
             for key, value in id_table.items()
             if not isinstance(key, int)

@@ -7,8 +7,6 @@ G. Neuhold et al., The Mapillary Vistas Dataset for Semantic Understanding of St
 from __future__ import annotations
 
 import json
-from typing import Dict
-from typing import Optional
 
 from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
@@ -18,7 +16,7 @@ from data_pipelines.io import files
 # labelling policy of Cityscapes puts it (curbs, pedestrian areas to sidewalk; markings, manholes
 # and bicycle lanes to road; sand to terrain), and to 255 where Cityscapes does not evaluate it or
 # draws the line elsewhere (backs and frames of signs, guard rails, bridges, parking, mountains).
-CLASS_TO_CITYSCAPES19: Dict[str, int] = {
+CLASS_TO_CITYSCAPES19: dict[str, int] = {
     "animal--bird": 255,
     "animal--ground-animal": 255,
     "construction--barrier--curb": 1,
@@ -105,7 +103,7 @@ class Mapillary(Domain):
     splits = tuple(_SPLIT_FOLDERS)
     image_suffixes = (".jpg",)
     obtained = "Request Mapillary Vistas at the Mapillary website and unpack version 2.0 there."
-    _names_table: Optional[Dict[int, int]] = None
+    _names_table: dict[int, int] | None = None
 
     def raw_table(self):
         """Returns place in the data set's list of classes -> trainId."""

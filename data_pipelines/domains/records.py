@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict
-from typing import Optional
-
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
@@ -41,7 +38,7 @@ class Records(Domain):
         self,
         *,
         root: str,
-        label_space: Optional[LabelSpace] = None,
+        label_space: LabelSpace | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
     ):
         self._indices = _read_indices(root)
@@ -86,7 +83,7 @@ class Records(Domain):
         return []
 
 
-def _read_indices(root) -> Dict[str, RecordIndex]:
+def _read_indices(root) -> dict[str, RecordIndex]:
     if not root or not isinstance(root, str):
         raise UserError(f"Records.root is {root!r}; bind the records' folder.")
     found = []

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-from typing import Tuple
-
 from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
@@ -24,14 +21,14 @@ class UnsplitDomain(Domain):
         UserError: `val_count` is negative.
     """
 
-    splits: Optional[Tuple[str, ...]] = ("train",)
+    splits: tuple[str, ...] | None = ("train",)
     split_hint = " Bind val_count to hold the last images by name out as val."
 
     def __init__(
         self,
         *,
         root: str,
-        label_space: Optional[LabelSpace] = None,
+        label_space: LabelSpace | None = None,
         val_count: int = 0,
         max_pixels: int = decoding.MAX_PIXELS,
     ):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 from typing import NamedTuple
-from typing import Optional
 
 import numpy as np
 from PIL import Image
@@ -46,7 +45,7 @@ class PngHeader(NamedTuple):
     color_type: int
 
 
-def read_png_header(data: bytes) -> Optional[PngHeader]:
+def read_png_header(data: bytes) -> PngHeader | None:
     """Reads size and kind of a PNG from its first chunk.
 
     Args:

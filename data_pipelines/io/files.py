@@ -6,10 +6,7 @@ The path of a record in a TFRecord file (`data_pipelines.io.record_files`) is re
 from __future__ import annotations
 
 import os
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 from data_pipelines.errors import UserError
 from data_pipelines.io import record_files
@@ -51,7 +48,7 @@ def is_folder(path: str) -> bool:
         return False
 
 
-def list_files(root: str, suffixes: Sequence[str]) -> List[str]:
+def list_files(root: str, suffixes: Sequence[str]) -> list[str]:
     """Lists the files under a folder, sub-folders included, hidden ones left out.
 
     Args:
@@ -65,7 +62,7 @@ def list_files(root: str, suffixes: Sequence[str]) -> List[str]:
     Raises:
         UserError: a folder cannot be read, or folders lie deeper than `MAX_DEPTH`.
     """
-    found: List[str] = []
+    found: list[str] = []
     _collect(root, "", tuple(suffixes), 0, found)
     return sorted(found)
 
@@ -95,7 +92,7 @@ def _collect(root, folder, suffixes, depth, found):
             _collect(root, relative, suffixes, depth + 1, found)
 
 
-def read_status(path: str) -> Optional[Tuple[int, int]]:
+def read_status(path: str) -> tuple[int, int] | None:
     """Asks for a file's size and time of change.
 
     Args:

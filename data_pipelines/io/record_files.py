@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import zlib
 from typing import NamedTuple
-from typing import Optional
 
 from data_pipelines.errors import UserError
 
@@ -47,7 +46,7 @@ def format_path(record: RecordPath) -> str:
     return f"{record.shard}#{record.offset}+{record.length}*{record.checksum:08x}"
 
 
-def parse_path(path: str) -> Optional[RecordPath]:
+def parse_path(path: str) -> RecordPath | None:
     """Reads a path that `format_path` wrote; None for the path of a file."""
     match = _PATH.fullmatch(path)
     if match is None:

@@ -7,10 +7,6 @@ import hashlib
 import json
 import re
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Tuple
 
 from data_pipelines.errors import UserError
 from data_pipelines.io import files
@@ -39,8 +35,8 @@ class Entry:
 
     name: str
     shard: int
-    image: Tuple[int, int, int]
-    label: Optional[Tuple[int, int, int]]
+    image: tuple[int, int, int]
+    label: tuple[int, int, int] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +56,8 @@ class RecordIndex:
     domain: str
     label_space: LabelSpace
     has_labels: bool
-    shards: List[str]
-    entries: List[Entry]
+    shards: list[str]
+    entries: list[Entry]
 
 
 def check_split_name(split: str) -> None:
@@ -139,7 +135,7 @@ def read_index(root: str, split: str) -> RecordIndex:
         ) from error
 
 
-def _parse(content: Dict[str, Any], split: str) -> RecordIndex:
+def _parse(content: dict[str, Any], split: str) -> RecordIndex:
     shards = content["shards"]
     for name in shards:
         if not _SHARD_NAME.fullmatch(name):

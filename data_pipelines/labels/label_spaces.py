@@ -10,12 +10,9 @@ The colours are those of the cityscapesScripts package and of CamVid's eleven-cl
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import Dict
-from typing import Mapping
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
 
 from data_pipelines.errors import UserError
 from data_pipelines.labels.label_tables import CAMVID_ID_TO_CAMVID11 as CAMVID_ID_TO_CAMVID11
@@ -83,7 +80,7 @@ _CAMVID11 = (
     ("bicyclist", (0, 128, 192)),
 )
 
-_DECLARED: Dict[Tuple[str, str], Mapping[int, int]] = {
+_DECLARED: dict[tuple[str, str], Mapping[int, int]] = {
     ("cityscapes19", "synthia16"): CITYSCAPES19_TO_SYNTHIA16,
     ("cityscapes19", "cityscapes13"): CITYSCAPES19_TO_CITYSCAPES13,
     ("cityscapes19", "camvid11"): CITYSCAPES19_TO_CAMVID11,
@@ -102,8 +99,8 @@ class LabelSpace:
     """
 
     name: str
-    class_names: Tuple[str, ...]
-    palette: Tuple[Tuple[int, int, int], ...]
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
 
     def __post_init__(self) -> None:
         names = tuple(str(name) for name in self.class_names)
@@ -164,7 +161,7 @@ def custom(
     *,
     name: str,
     class_names: Sequence[str],
-    palette: Optional[Sequence[Sequence[int]]] = None,
+    palette: Sequence[Sequence[int]] | None = None,
 ) -> LabelSpace:
     """Makes a label space of one's own.
 
@@ -192,7 +189,7 @@ def custom(
     return LabelSpace(name, tuple(class_names), tuple(palette))  # type: ignore[arg-type]
 
 
-def convert(from_space: LabelSpace, to_space: LabelSpace) -> Dict[int, int]:
+def convert(from_space: LabelSpace, to_space: LabelSpace) -> dict[int, int]:
     """Finds the table from one label space to another, over others where need be.
 
     Args:
@@ -226,7 +223,7 @@ def convert(from_space: LabelSpace, to_space: LabelSpace) -> Dict[int, int]:
     return reached[to_space.name]
 
 
-def compose(first: Mapping[int, int], second: Mapping[int, int]) -> Dict[int, int]:
+def compose(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:
     """Applies two tables one after the other.
 
     Args:

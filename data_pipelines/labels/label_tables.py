@@ -10,11 +10,9 @@ the eleven-class convention of CamVid.
 
 from __future__ import annotations
 
-from typing import Dict
-
 # Cityscapes labelId -> trainId. License plates have the labelId -1, which an unsigned 8-bit file
 # stores as 255 (the official label images do not draw them at all).
-CITYSCAPES_LABEL_ID_TO_CITYSCAPES19: Dict[int, int] = {
+CITYSCAPES_LABEL_ID_TO_CITYSCAPES19: dict[int, int] = {
     -1: 255,  # license plate
     0: 255,  # unlabeled
     1: 255,  # ego vehicle
@@ -53,13 +51,13 @@ CITYSCAPES_LABEL_ID_TO_CITYSCAPES19: Dict[int, int] = {
 }
 
 # GTA5 stores Cityscapes' labelIds too, but its own list has license plates at 34.
-GTA5_LABEL_ID_TO_CITYSCAPES19: Dict[int, int] = {
+GTA5_LABEL_ID_TO_CITYSCAPES19: dict[int, int] = {
     **CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
     34: 255,  # license plate
 }
 
 # SYNTHIA-RAND-CITYSCAPES raw id -> Cityscapes trainId.
-SYNTHIA_ID_TO_CITYSCAPES19: Dict[int, int] = {
+SYNTHIA_ID_TO_CITYSCAPES19: dict[int, int] = {
     0: 255,  # void
     1: 10,  # sky
     2: 2,  # building
@@ -86,13 +84,13 @@ SYNTHIA_ID_TO_CITYSCAPES19: Dict[int, int] = {
 }
 
 # Label images that hold trainIds already.
-CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19: Dict[int, int] = {
+CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19: dict[int, int] = {
     0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 10: 10, 11: 11, 12: 12, 13: 13,
     14: 14, 15: 15, 16: 16, 17: 17, 18: 18, 255: 255,
 }  # fmt: skip
 
 # The 16 classes that SYNTHIA and Cityscapes share: no terrain (9), truck (14), train (16).
-CITYSCAPES19_TO_SYNTHIA16: Dict[int, int] = {
+CITYSCAPES19_TO_SYNTHIA16: dict[int, int] = {
     0: 0,  # road
     1: 1,  # sidewalk
     2: 2,  # building
@@ -115,7 +113,7 @@ CITYSCAPES19_TO_SYNTHIA16: Dict[int, int] = {
     255: 255,
 }
 
-SYNTHIA16_TO_CITYSCAPES19: Dict[int, int] = {
+SYNTHIA16_TO_CITYSCAPES19: dict[int, int] = {
     0: 0,  # road
     1: 1,  # sidewalk
     2: 2,  # building
@@ -136,7 +134,7 @@ SYNTHIA16_TO_CITYSCAPES19: Dict[int, int] = {
 }
 
 # The 16 without wall (3), fence (4) and pole (5).
-CITYSCAPES19_TO_CITYSCAPES13: Dict[int, int] = {
+CITYSCAPES19_TO_CITYSCAPES13: dict[int, int] = {
     0: 0,  # road
     1: 1,  # sidewalk
     2: 2,  # building
@@ -159,7 +157,7 @@ CITYSCAPES19_TO_CITYSCAPES13: Dict[int, int] = {
     255: 255,
 }
 
-CITYSCAPES19_TO_CAMVID11: Dict[int, int] = {
+CITYSCAPES19_TO_CAMVID11: dict[int, int] = {
     0: 3,  # road -> road
     1: 4,  # sidewalk -> pavement
     2: 1,  # building -> building
@@ -182,6 +180,6 @@ CITYSCAPES19_TO_CAMVID11: Dict[int, int] = {
     255: 255,
 }
 
-CAMVID_ID_TO_CAMVID11: Dict[int, int] = {
+CAMVID_ID_TO_CAMVID11: dict[int, int] = {
     0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 10: 10, 255: 255,
 }  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Callable
-from typing import Iterator
+from collections.abc import Callable
+from collections.abc import Iterator
 
 from data_pipelines.errors import UserError
 

@@ -6,18 +6,15 @@ import importlib
 import inspect
 import os
 import re
+from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import Iterator
-from typing import List
-from typing import Tuple
 
 import gin_configs
 from data_pipelines.domains import READERS
 from drsl_tf.config.configuration import Configuration
 
-SECTIONS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
+SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("The run", ("drsl_tf.training.trainer.run", "drsl_tf.self_training.schedule.Schedule")),
     (
         "Data",
@@ -111,7 +108,7 @@ def find_callable(path: str) -> Callable:
     return getattr(importlib.import_module(module), name)
 
 
-def list_config_files() -> List[str]:
+def list_config_files() -> list[str]:
     """Lists the gin files of the package, by the names under which they are found."""
     root = os.path.abspath(gin_configs.__path__[0])
     found = []
@@ -124,7 +121,7 @@ def _format_callable(path: str) -> str:
     target = find_callable(path)
     module, name = path.split(".")[-2:]
     lines = [f"### `{module}.{name}`\n", f"`from {path.rsplit('.', 2)[0]} import {module}`. "]
-    lines[-1] += inspect.getdoc(target).split("\n\n")[0].replace("\n", " ") + "\n"
+    lines[-1] += (inspect.getdoc(target) or "").split("\n\n")[0].replace("\n", " ") + "\n"
     rows = []
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -156,9 +153,9 @@ def _find_description(target: Callable, name: str) -> str:
     raise ValueError(f"The docstring of {target.__name__} says nothing of {name}.")
 
 
-def _read_arguments(doc: str) -> Dict[str, str]:
+def _read_arguments(doc: str) -> dict[str, str]:
     match = re.search(r"^Args:\n((?:[ ]+.*\n|\n)*)", doc + "\n", flags=re.MULTILINE)
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     name = ""
     for line in match.group(1).splitlines() if match else []:
         start = re.match(r" {4}(\*{0,2}\w+): (.*)", line)
@@ -171,8 +168,8 @@ def _read_arguments(doc: str) -> Dict[str, str]:
 
 
 def _format_macros() -> str:
-    uses: Dict[str, set] = {}
-    values: Dict[str, Dict[str, str]] = {}
+    uses: dict[str, set] = {}
+    values: dict[str, dict[str, str]] = {}
     for file in list_config_files():
         for key, value in _iterate_lines(file):
             if "." not in key:
@@ -187,7 +184,7 @@ def _format_macros() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _iterate_lines(file: str) -> Iterator[Tuple[str, str]]:
+def _iterate_lines(file: str) -> Iterator[tuple[str, str]]:
     """Yields the bindings of a file that stand in it rather than in what it includes."""
     path = os.path.join(gin_configs.__path__[0], file)
     for binding in Configuration([file]).list_bindings():

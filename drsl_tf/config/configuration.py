@@ -13,12 +13,9 @@ import difflib
 import importlib
 import inspect
 import os
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import List
-from typing import Sequence
-from typing import Tuple
 
 import gin
 from gin import config_parser
@@ -48,20 +45,20 @@ class Configuration:
     """
 
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
-        self._imports: Dict[str, config_parser.ImportStatement] = {}
-        self._bindings: Dict[str, Binding] = {}
-        self._overridden: List[Binding] = []
+        self._imports: dict[str, config_parser.ImportStatement] = {}
+        self._bindings: dict[str, Binding] = {}
+        self._overridden: list[Binding] = []
         for gin_file in gin_files:
             self._read_file(gin_file, [], os.getcwd())
         for param in gin_params:
             self._read_text(param, f"--gin_param={param}", [], os.getcwd())
 
     @property
-    def bindings(self) -> Dict[str, str]:
+    def bindings(self) -> dict[str, str]:
         """Every binding by its key, values as text."""
         return {key: repr(binding.value) for key, binding in self._bindings.items()}
 
-    def list_bindings(self) -> List[Binding]:
+    def list_bindings(self) -> list[Binding]:
         """Lists every binding, with the file or parameter that it comes from."""
         return list(self._bindings.values())
 
@@ -163,13 +160,13 @@ class Configuration:
             f"{_suggest(first, names)}. Add an import line, or mend the name."
         )
 
-    def _walk(self, root, overridden: Sequence[Binding] = ()) -> Tuple[Dict[Any, str], set, set]:
+    def _walk(self, root, overridden: Sequence[Binding] = ()) -> tuple[dict[Any, str], set, set]:
         """Follows references from the root: reached objects, scopes and macros.
 
         `overridden` are bindings to follow beside those in force.
         """
-        by_object: Dict[Any, List[Binding]] = {}
-        macros: Dict[str, List[Binding]] = {}
+        by_object: dict[Any, list[Binding]] = {}
+        macros: dict[str, list[Binding]] = {}
         for binding in [*self._bindings.values(), *overridden]:
             if binding.argument:
                 target = self._resolve(binding.selector, binding.origin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Sequence
+from collections.abc import Sequence
 
 from data_pipelines.errors import UserError
 
@@ -26,19 +26,14 @@ def find_gin_file(gin_file: str, folder: str, including: Sequence[str] = ()) -> 
     Raises:
         UserError: there is no such file; says where it was looked for and what is known.
     """
-    places = [os.path.join(folder, gin_file)]
     spec = importlib.util.find_spec(_CONFIG_PACKAGE)
-    if spec is not None:
-        places += [os.path.join(root, gin_file) for root in spec.submodule_search_locations]
+    roots = [] if spec is None else list(spec.submodule_search_locations or ())
+    places = [os.path.join(root, gin_file) for root in (folder, *roots)]
     for place in places:
         if os.path.isfile(place):
             return os.path.abspath(place)
     asked = f", which {including[-1]} includes," if including else ""
-    known = [
-        name
-        for name in sorted(os.listdir(spec.submodule_search_locations[0]))
-        if name.endswith(".gin")
-    ]
+    known = [name for root in roots for name in sorted(os.listdir(root)) if name.endswith(".gin")]
     raise UserError(
         f"The gin file {gin_file!r}{asked} does not exist; looked for "
         f"{' and '.join(os.path.abspath(place) for place in places)}. "

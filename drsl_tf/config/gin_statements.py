@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from tokenize import TokenError
 from typing import Any
-from typing import Iterator
-from typing import List
 from typing import NamedTuple
 
 from gin import config_parser
@@ -57,7 +56,7 @@ class _Delegate(config_parser.ParserDelegate):
         return Macro(macro_name)
 
 
-def parse_statements(text: str, origin: str) -> List[Any]:
+def parse_statements(text: str, origin: str) -> list[Any]:
     """Parses gin text.
 
     Args:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Optional
-from typing import Tuple
-
 from data_pipelines.errors import UserError
 
 
-def parse_size(text: str, otherwise: str = "native") -> Optional[Tuple[int, int]]:
+def parse_size(text: str, otherwise: str = "native") -> tuple[int, int] | None:
     """Reads a size that a flag gives.
 
     Args:

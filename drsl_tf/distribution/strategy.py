@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import threading
-from typing import List
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -73,7 +72,7 @@ def read_task_index() -> int:
 
 
 class _Cluster(NamedTuple):
-    addresses: List[str]
+    addresses: list[str]
     task_index: int
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import List
-from typing import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -61,7 +59,7 @@ class Workers:
         """Whether this process writes what is written once."""
         return self.index == 0
 
-    def share(self, items: Sequence[Any]) -> List[Any]:
+    def share(self, items: Sequence[Any]) -> list[Any]:
         """Gives this process its part of a list.
 
         Args:
@@ -111,7 +109,7 @@ class Workers:
             return function()
         return self.run_together(lambda: function() if self.is_chief else None)[0]
 
-    def run_together(self, function: Callable[[], Any]) -> List[Any]:
+    def run_together(self, function: Callable[[], Any]) -> list[Any]:
         """Does something everywhere, and fails everywhere where one process fails.
 
         Args:
@@ -136,7 +134,7 @@ class Workers:
             raise UserError(f"On worker {where} of {self.count}: {next(iter(errors.values()))}")
         return [each["result"] for each in answers]
 
-    def check_equal(self, values: Dict[str, Any]) -> None:
+    def check_equal(self, values: dict[str, Any]) -> None:
         """Checks that all processes were started with the same data and settings.
 
         Args:
@@ -179,7 +177,7 @@ class Workers:
             )
             raise WorkerLost() from error
 
-    def _gather(self, content: Any) -> List[Any]:
+    def _gather(self, content: Any) -> list[Any]:
         """Hands a JSON content of every process to all."""
         data = np.frombuffer(json.dumps(content).encode(), np.uint8)
         lengths = np.zeros(self.count, np.int64)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import List
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,7 +47,7 @@ def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence
     files.write_text(path, text.getvalue())
 
 
-def read_confusion(path: str) -> Tuple[List[str], np.ndarray]:
+def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
     """Reads what `write_confusion` wrote.
 
     Args:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +34,7 @@ class Evaluator:
         model,
         strategy: tf.distribute.Strategy,
         *,
-        size: Optional[Tuple[int, int]] = None,
+        size: tuple[int, int] | None = None,
         batch_size: int = 4,
     ):
         self._size = size
@@ -58,7 +56,7 @@ class Evaluator:
         pairs: Sequence[Pair],
         *,
         description: str = "evaluating",
-        on_prediction: Optional[Callable[[Pair, np.ndarray], None]] = None,
+        on_prediction: Callable[[Pair, np.ndarray], None] | None = None,
     ) -> ConfusionMatrix:
         """Evaluates the model as it is now.
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import Optional
-from typing import Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -32,10 +29,10 @@ class TestProtocol:
 
     __test__ = False  # The name is pytest's business in no way.
 
-    scales: Tuple[float, ...] = (1.0,)
+    scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    window: Optional[Tuple[int, int]] = None
-    stride: Optional[Tuple[int, int]] = None
+    window: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
 
     def __post_init__(self):
         if not self.scales or not all(0.05 <= scale <= 8 for scale in self.scales):
@@ -67,12 +64,12 @@ class TestProtocol:
             name = f"single-scale ({self.scales[0]:g})"
         if self.flip:
             name += " + flip"
-        if self.window is not None:
+        if self.window is not None and self.stride is not None:
             name += ", windows of {}x{}".format(*self.window)
             name += " every {}x{}".format(*self.stride)
         return name
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Gives what JSON can hold of it."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
@@ -84,9 +81,9 @@ SINGLE_SCALE = TestProtocol()
 def compute_scores(
     compute_logits: Callable,
     images: np.ndarray,
-    label_size: Tuple[int, int],
+    label_size: tuple[int, int],
     protocol: TestProtocol,
-    size: Optional[Tuple[int, int]] = None,
+    size: tuple[int, int] | None = None,
 ) -> tf.Tensor:
     """Scores every class at every pixel.
 
@@ -112,7 +109,7 @@ def compute_scores(
             view = tf.image.resize(images, scaled, antialias=True)
         if mirrored:
             view = view[:, :, ::-1]
-        if protocol.window is None:
+        if protocol.window is None or protocol.stride is None:
             logits = compute_logits(tf.convert_to_tensor(view))
         else:
             logits = sliding_window.compute_window_logits(

@@ -7,9 +7,8 @@ averaged over the 16, where confusion with the other three still costs. Each ent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import Sequence
 
 import numpy as np
 
@@ -25,7 +24,7 @@ PROTOCOLS = {
 
 def score_protocols(
     confusion: ConfusionMatrix, class_names: Sequence[str]
-) -> Dict[str, Dict[str, Any]]:
+) -> dict[str, dict[str, Any]]:
     """Scores a confusion matrix under every protocol that its classes allow.
 
     Args:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Sequence
 
 import numpy as np
 from PIL import Image
@@ -40,7 +38,7 @@ class EvaluationReport:
     """
 
     def __init__(
-        self, confusion: ConfusionMatrix, class_names: Sequence[str], header: Dict[str, Any]
+        self, confusion: ConfusionMatrix, class_names: Sequence[str], header: dict[str, Any]
     ):
         self._confusion = confusion
         self._class_names = list(class_names)
@@ -48,7 +46,7 @@ class EvaluationReport:
         self._title = self._header.get("title", "Confusion matrix")
         self._protocols = protocols.score_protocols(confusion, self._class_names)
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Gives the content of the JSON file.
 
         Returns:
@@ -128,7 +126,7 @@ class EvaluationReport:
             return wide
         return sheet
 
-    def write(self, folder: str) -> List[str]:
+    def write(self, folder: str) -> list[str]:
         """Writes the report's files, each whole or not at all.
 
         Args:

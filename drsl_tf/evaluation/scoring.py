@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,10 +20,10 @@ def score_split(
     domain: Domain,
     pairs: Sequence[Pair],
     *,
-    size: Optional[Tuple[int, int]] = None,
+    size: tuple[int, int] | None = None,
     batch_size: int = 4,
     description: str = "evaluating",
-    on_prediction: Optional[Callable[[Pair, np.ndarray], None]] = None,
+    on_prediction: Callable[[Pair, np.ndarray], None] | None = None,
 ) -> ConfusionMatrix:
     """Predicts every image of a split and counts hits and misses at the labels' resolution.
 
@@ -49,6 +47,7 @@ def score_split(
     )
     with progress.make_progress_bar(len(pairs), description, "image") as bar:
         for batch in batches:
+            assert batch.labels is not None  # A reader of labels was given.
             height, width = batch.labels.shape[1:]
             predictions = predict(batch.images, height, width).astype(np.uint8)
             confusion.update(batch.labels, predictions)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable
-from typing import List
-from typing import Tuple
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 
-def place_windows(length: int, window: int, stride: int) -> List[int]:
+def place_windows(length: int, window: int, stride: int) -> list[int]:
     """Places windows along an axis.
 
     Args:
@@ -27,7 +25,7 @@ def place_windows(length: int, window: int, stride: int) -> List[int]:
 
 
 def compute_window_logits(
-    compute_logits: Callable, images, window: Tuple[int, int], stride: Tuple[int, int]
+    compute_logits: Callable, images, window: tuple[int, int], stride: tuple[int, int]
 ) -> tf.Tensor:
     """Averages the logits of every window that covers a pixel.
 
@@ -42,12 +40,12 @@ def compute_window_logits(
     """
     height, width = images.shape[1:3]
     counts = np.zeros((1, height, width, 1), np.float32)
-    total = None
+    total: np.ndarray | float = 0.0
     for top in place_windows(height, window[0], stride[0]):
         for left in place_windows(width, window[1], stride[1]):
             rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
             logits = np.asarray(compute_logits(images[:, rows, columns]))
-            if total is None:
+            if not isinstance(total, np.ndarray):
                 total = np.zeros((*images.shape[:3], logits.shape[-1]), np.float32)
             total[:, rows, columns] += logits
             counts[:, rows, columns] += 1

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Callable
-from typing import Dict
-from typing import Optional
-from typing import Sequence
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -54,8 +52,8 @@ class Target:
     def __init__(
         self,
         experiment: Experiment,
-        split: Optional[str] = None,
-        stamp_dir: Optional[str] = None,
+        split: str | None = None,
+        stamp_dir: str | None = None,
     ):
         self.split = split or experiment.eval_split
         self.domain: Domain = experiment.make_target()
@@ -68,7 +66,7 @@ class Target:
             self.domain, self.split, bad_files=experiment.bad_files, stamp_dir=stamp_dir
         ).pairs
 
-    def describe(self) -> Dict[str, object]:
+    def describe(self) -> dict[str, object]:
         """Gives what a report says of it."""
         return {
             "target": self.domain.name,
@@ -102,10 +100,10 @@ def evaluate_run(
     experiment_files: Sequence[str] = (),
     experiment_params: Sequence[str] = (),
     *,
-    split: Optional[str] = None,
+    split: str | None = None,
     checkpoint: str = "last",
     protocol: TestProtocol = SINGLE_SCALE,
-    batch_size: Optional[int] = None,
+    batch_size: int | None = None,
 ) -> EvaluationReport:
     """Evaluates a run as its training would, on another target, or by another test protocol.
 
@@ -160,9 +158,9 @@ def evaluate_model(
     experiment_files: Sequence[str],
     experiment_params: Sequence[str] = (),
     *,
-    split: Optional[str] = None,
+    split: str | None = None,
     protocol: TestProtocol = SINGLE_SCALE,
-    batch_size: Optional[int] = None,
+    batch_size: int | None = None,
 ) -> EvaluationReport:
     """Evaluates an exported model.
 
@@ -206,7 +204,7 @@ def evaluate_predictions(
     experiment_files: Sequence[str],
     experiment_params: Sequence[str] = (),
     *,
-    split: Optional[str] = None,
+    split: str | None = None,
 ) -> EvaluationReport:
     """Scores label maps on disk, as `drsl_tf.predict` writes them.
 
@@ -231,6 +229,7 @@ def evaluate_predictions(
     label_ids = np.where(label_ids < 0, label_spaces.IGNORE_ID, label_ids).astype(np.uint8)
     with progress.make_progress_bar(len(target.pairs), "scoring", "image") as bar:
         for pair in target.pairs:
+            assert pair.label_path is not None  # `Target` takes labelled splits alone.
             label = domain.read_label(pair.label_path)
             path, is_label_ids = _find_prediction(folder, pair.name)
             try:

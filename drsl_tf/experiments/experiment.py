@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import Sequence
 
 import gin
 
@@ -96,7 +95,7 @@ class Experiment:
             return self.get("build_model")(self.label_space)
 
     @property
-    def _data(self) -> Dict[str, Any]:
+    def _data(self) -> dict[str, Any]:
         data = self._run["data"]
         if not _is_reference(data):
             raise UserError(

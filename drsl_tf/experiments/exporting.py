@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Optional
 
 from data_pipelines.errors import UserError
 from drsl_tf.config import sizes
@@ -20,7 +19,7 @@ def export_run(
     format_name: str = "saved_model",
     checkpoint: str = "last",
     size: str = "run",
-    precision: Optional[str] = None,
+    precision: str | None = None,
 ) -> None:
     """Exports the model of a run, and says so on standard output.
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import collections
 import io
 import os
-from typing import Dict
-from typing import List
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -92,7 +89,7 @@ def describe_data(data: AdaptationData) -> str:
     return "\n".join(lines)
 
 
-def list_examples(data: AdaptationData, *, seed: int, count: int) -> List[contact_sheet.Section]:
+def list_examples(data: AdaptationData, *, seed: int, count: int) -> list[contact_sheet.Section]:
     """Lists the first images that training draws, augmented.
 
     Args:
@@ -109,7 +106,7 @@ def list_examples(data: AdaptationData, *, seed: int, count: int) -> List[contac
     batches = interleave.make_training_batches(
         streams["source"], streams["target"], steps=steps, seed=seed, round_index=0
     )
-    drawn: Dict[str, List[Tuple[np.ndarray, np.ndarray]]] = {role: [] for role in streams}
+    drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {role: [] for role in streams}
     for batch in batches.as_numpy_iterator():
         for role, half in batch.items():
             drawn[role] += zip(half["image"], half["label"])

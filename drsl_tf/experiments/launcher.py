@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging as std_logging
 import os
-from typing import Dict
-from typing import Sequence
+from collections.abc import Sequence
 
 from absl import logging
 
@@ -61,7 +60,7 @@ def _is_worth_showing(record) -> bool:
     return record.levelno >= std_logging.WARNING or "/tensorflow/" not in record.pathname
 
 
-def _check_same_run(run_dir: str, bindings: Dict[str, str]) -> None:
+def _check_same_run(run_dir: str, bindings: dict[str, str]) -> None:
     """Refuses to go on with the run of another configuration.
 
     A directory in which nothing was trained yet is free: its configuration may have been mended.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from typing import NamedTuple
-from typing import Optional
 
 import keras
 
@@ -28,7 +27,7 @@ class LoadedRun(NamedTuple):
     checkpoint: str
 
 
-def load_run(run_dir: str, checkpoint: str = "last", precision: Optional[str] = None) -> LoadedRun:
+def load_run(run_dir: str, checkpoint: str = "last", precision: str | None = None) -> LoadedRun:
     """Builds the model of a run and gives it the weights of a checkpoint.
 
     Args:

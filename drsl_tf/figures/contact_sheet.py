@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
 from typing import NamedTuple
-from typing import Optional
 
 import numpy as np
 from PIL import Image
@@ -32,17 +30,17 @@ class Example(NamedTuple):
 
     name: str
     image: np.ndarray
-    label: Optional[np.ndarray]
+    label: np.ndarray | None
 
 
 class Section(NamedTuple):
     """Examples under one title."""
 
     title: str
-    examples: List[Example]
+    examples: list[Example]
 
 
-def draw_contact_sheet(sections: List[Section], label_space: LabelSpace) -> Image.Image:
+def draw_contact_sheet(sections: list[Section], label_space: LabelSpace) -> Image.Image:
     """Draws sections below each other and a legend below them all.
 
     Args:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Callable
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Union
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -144,7 +141,7 @@ class ComparisonFigure:
 
         return keep
 
-    def draw(self, last_round: int) -> Optional[str]:
+    def draw(self, last_round: int) -> str | None:
         """Draws the figure.
 
         Args:
@@ -174,7 +171,7 @@ class ComparisonFigure:
         files.write_png(self.path, sheet)
         return self.path
 
-    def _make_row(self, pair, last_round) -> List[Image.Image]:
+    def _make_row(self, pair, last_round) -> list[Image.Image]:
         maps = [self._domain.read_label(pair.label_path)]
         for round_index in sorted({0, last_round}):
             maps.append(read_id_map(self._find(round_index, pair), self._domain.max_pixels))
@@ -192,6 +189,6 @@ class ComparisonFigure:
         return os.path.join(self._directory, f"round_{round_index}", pair.name + ".png")
 
 
-def load_font() -> Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]:
+def load_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Loads the font of all pictures."""
     return ImageFont.load_default(_FONT_SIZE)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
-from typing import Optional
+from collections.abc import Callable
 
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.models.model import DrslModel
@@ -14,7 +13,7 @@ def build_model(
     *,
     base: Callable,
     segmentation_head: Callable,
-    multimodal_head: Optional[Callable] = None,
+    multimodal_head: Callable | None = None,
     model: Callable = DrslModel,
 ) -> DrslModel:
     """Builds the model of an experiment; called under the experiment's strategy.

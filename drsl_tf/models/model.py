@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Optional
 
 import keras
 import tensorflow as tf
@@ -80,7 +79,7 @@ class DrslModel(keras.Model):
         class_balance: bool = True,
         freeze_statistics: bool = False,
         seed: int = 0,
-        name: Optional[str] = "drsl_model",
+        name: str | None = "drsl_model",
     ):
         super().__init__(name=name)
         self.base = base

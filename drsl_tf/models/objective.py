@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict
-from typing import Optional
-from typing import Tuple
-
 import tensorflow as tf
 
 from drsl_tf import common
@@ -39,8 +35,8 @@ class Objective:
 
     def __init__(
         self,
-        weights: Dict[str, float],
-        mode_terms: Optional[ModeTerms],
+        weights: dict[str, float],
+        mode_terms: ModeTerms | None,
         *,
         num_classes: int,
         class_balance: bool,
@@ -61,7 +57,7 @@ class Objective:
         )
 
     @property
-    def names(self) -> Tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The names of the terms, in the order of their means."""
         return tuple(self._weights)
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
 
 import keras
 import tensorflow as tf
@@ -31,11 +27,11 @@ def make_callbacks(
     data: AdaptationData,
     schedule: Schedule,
     strategy: tf.distribute.Strategy,
-    inference_size: Optional[Tuple[int, int]],
+    inference_size: tuple[int, int] | None,
     num_frames: int,
     tensorboard: bool,
-    settings: Dict[str, Any],
-) -> List[keras.callbacks.Callback]:
+    settings: dict[str, Any],
+) -> list[keras.callbacks.Callback]:
     """Makes the callbacks of a run, for the process that writes its directory.
 
     Args:
@@ -51,7 +47,7 @@ def make_callbacks(
     Returns:
         Keras callbacks, in the order in which they need to run.
     """
-    callbacks: List[keras.callbacks.Callback] = []
+    callbacks: list[keras.callbacks.Callback] = []
     if num_frames:
         frames = spread_evenly(data.target_pairs, num_frames)
         callbacks.append(PanelWriter(run_dir, data.target, frames, strategy, inference_size))
@@ -84,7 +80,7 @@ def make_callbacks(
     return callbacks
 
 
-def spread_evenly(items: Sequence[Any], count: int) -> List[Any]:
+def spread_evenly(items: Sequence[Any], count: int) -> list[Any]:
     """Chooses items at even distances, the first one among them.
 
     Args:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -49,7 +47,7 @@ class PanelWriter(keras.callbacks.Callback):
         domain: Domain,
         pairs: Sequence[Pair],
         strategy: tf.distribute.Strategy,
-        size: Optional[Tuple[int, int]] = None,
+        size: tuple[int, int] | None = None,
     ):
         super().__init__()
         self._run_dir = run_dir

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -48,7 +45,7 @@ class ProjectorWriter(keras.callbacks.Callback):
         domains: dict,
         pairs: dict,
         strategy: tf.distribute.Strategy,
-        size: Optional[Tuple[int, int]] = None,
+        size: tuple[int, int] | None = None,
         *,
         pixels_per_class: int = 30,
         seed: int = 0,
@@ -98,7 +95,7 @@ class ProjectorWriter(keras.callbacks.Callback):
 
     def _draw(self, domain, rng):
         """Gives (n, d) embeddings, (n,) classes and (n,) modes."""
-        parts: List[tuple] = []
+        parts: list[tuple] = []
         modes_per_class = self.model.multimodal_head.modes_per_class
         for pair, image in self._read_images(domain):
             embedding, nearest = (result[0] for result in self._run(image[np.newaxis]))
@@ -127,6 +124,7 @@ class ProjectorWriter(keras.callbacks.Callback):
     def _sample_labels(self, pair: Pair, size: Sequence[int], grid: Sequence[int]):
         """Gives the (h, w) labels at the centres of the embedding's cells, 255 in the padding."""
         reader: Domain = self._domains[common.SOURCE]
+        assert pair.label_path is not None  # The source is labelled.
         label = reader.read_label(pair.label_path)
         stride = self.model.embedding_stride
         picks = []

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import time
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import Sequence
 
 import keras
 import numpy as np
@@ -38,7 +37,7 @@ _STAGE_TAGS = {
 _MODE_USAGE = "pseudo_label/mode_usage/"
 
 
-def read_hparams(config_path: str) -> Dict[str, Any]:
+def read_hparams(config_path: str) -> dict[str, Any]:
     """Reads the hyper-parameters of a run from its configuration.
 
     Args:
@@ -82,7 +81,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         class_names: Sequence[str],
         count_steps: Callable[[int], int],
         count_images: Callable[[int], int],
-        settings: Dict[str, Any],
+        settings: dict[str, Any],
     ):
         super().__init__()
         self._log_dir = log_dir

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from typing import Dict
-from typing import FrozenSet
-from typing import List
-from typing import Optional
 
 import tensorflow as tf
 
@@ -42,7 +38,7 @@ class GradientUpdate:
         self,
         *,
         weight_decay: float = 0.0,
-        clip_norm: Optional[float] = None,
+        clip_norm: float | None = None,
         head_rate_factor: float = 1.0,
         micro_batches: int = 1,
     ):
@@ -61,7 +57,7 @@ class GradientUpdate:
         self._head_rate_factor = head_rate_factor
         self._optimizer = None
         self._head_optimizer = None
-        self._head_ids: FrozenSet[int] = frozenset()
+        self._head_ids: frozenset[int] = frozenset()
 
     @property
     def head_optimizer(self):
@@ -84,7 +80,7 @@ class GradientUpdate:
         for optimizer, indices in self._share_out(variables):
             compat.build_optimizer_slots(optimizer, [variables[i] for i in indices])
 
-    def split_batch(self, batch: Dict[str, Any]) -> List[Dict[str, Any]]:
+    def split_batch(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
         """Splits a replica's batch, source and target alike.
 
         Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import keras
 import tensorflow as tf
 
@@ -36,10 +34,10 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         source_rate: float,
         source_steps: int,
         adaptation_rate: float,
-        steps_per_round: Optional[int] = None,
+        steps_per_round: int | None = None,
         power: float = 0.9,
         warmup_steps: int = 0,
-        drop_every: Optional[int] = None,
+        drop_every: int | None = None,
         drop_factor: float = 0.1,
     ):
         for name, rate in (("source_rate", source_rate), ("adaptation_rate", adaptation_rate)):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import List
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
 
 import numpy as np
 
@@ -29,8 +26,8 @@ class Series(NamedTuple):
 
     name: str
     color: str
-    points: Sequence[Tuple[int, float]]
-    spread: Optional[Sequence[float]] = None
+    points: Sequence[tuple[int, float]]
+    spread: Sequence[float] | None = None
     faint: bool = False
 
 
@@ -45,7 +42,7 @@ class BarSet(NamedTuple):
 
     name: str
     color: str
-    values: Sequence[Optional[Spread]]
+    values: Sequence[Spread | None]
 
 
 def draw_lines(title: str, unit: str, series: Sequence[Series], width: float = 420) -> str:
@@ -266,7 +263,7 @@ def draw_shares(
     return svg.wrap_chart(parts, width, bottom + 24, title)
 
 
-def _list_extremes(line: Series) -> List[float]:
+def _list_extremes(line: Series) -> list[float]:
     spread = line.spread or [0.0] * len(line.points)
     return [y + sign * half for (_, y), half in zip(line.points, spread) for sign in (-1, 1)]
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import Dict
-from typing import List
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
 
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation import reports
@@ -39,10 +35,10 @@ class Row(NamedTuple):
     weights: str
     testing: str
     seeds: int
-    means: Dict[str, Optional[Spread]]
+    means: dict[str, Spread | None]
 
 
-def list_rows(groups: Sequence[RunGroup]) -> List[Row]:
+def list_rows(groups: Sequence[RunGroup]) -> list[Row]:
     """Lists the evaluations of the runs' weights in `RUN_DIR/evaluation/NAME`.
 
     Args:
@@ -56,7 +52,7 @@ def list_rows(groups: Sequence[RunGroup]) -> List[Row]:
     """
     rows = []
     for group in groups:
-        found: Dict[Tuple[str, str, str], List[dict]] = {}
+        found: dict[tuple[str, str, str], list[dict]] = {}
         for run in group.runs:
             for key, content in _read_evaluations(run.run_dir):
                 found.setdefault(key, []).append(content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-from typing import List
 
 import numpy as np
 
@@ -109,7 +108,7 @@ def _make_frame(run, frame, name):
         if panel in stages[run.rounds[0]]
     )
     head = "".join(f"<th>{html.escape(_BY_STAGE[panel])}</th>" for panel in shown)
-    rows: List[str] = []
+    rows: list[str] = []
     for stage, paths in stages.items():
         title = f"round {stage}" if stage else "source only"
         cells = "".join(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from typing import Dict
-from typing import List
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Optional
-from typing import Sequence
 
 import numpy as np
 
@@ -28,7 +25,7 @@ class Spread(NamedTuple):
     """
 
     mean: float
-    deviation: Optional[float]
+    deviation: float | None
     seeds: int
 
     def format(self, digits: int = 2) -> str:
@@ -37,7 +34,7 @@ class Spread(NamedTuple):
         return text if self.deviation is None else f"{text} ± {self.deviation:.{digits}f}"
 
 
-def measure_spread(values: Sequence[float]) -> Optional[Spread]:
+def measure_spread(values: Sequence[float]) -> Spread | None:
     """Computes mean and standard deviation.
 
     Args:
@@ -67,7 +64,7 @@ class RunGroup:
         self.color = color
 
     @property
-    def class_names(self) -> List[str]:
+    def class_names(self) -> list[str]:
         """Names of the classes, in the order of their ids."""
         return self.runs[0].class_names
 
@@ -75,7 +72,7 @@ class RunGroup:
         """Finds the last round that all runs have finished."""
         return min(run.rounds[-1] for run in self.runs)
 
-    def spread_at(self, round_index: int, *keys: str) -> Optional[Spread]:
+    def spread_at(self, round_index: int, *keys: str) -> Spread | None:
         """Gives a number of one stage over the seeds.
 
         Args:
@@ -88,13 +85,13 @@ class RunGroup:
         curves = [dict(run.get_curve(*keys)) for run in self.runs]
         return measure_spread([curve[round_index] for curve in curves if round_index in curve])
 
-    def spread_gain(self) -> Optional[Spread]:
+    def spread_gain(self) -> Spread | None:
         """Gives the points of mIoU that adaptation brought, run by run, over the seeds."""
         last = self.find_last_round()
         curves = [dict(run.get_curve("miou")) for run in self.runs]
         return measure_spread([c[last] - c[0] for c in curves if last and {0, last} <= c.keys()])
 
-    def sum_confusion(self, round_index: int) -> Optional[np.ndarray]:
+    def sum_confusion(self, round_index: int) -> np.ndarray | None:
         """Sums the confusion matrices of a stage over the seeds.
 
         Args:
@@ -103,12 +100,12 @@ class RunGroup:
         Returns:
             (C, C + 1) int64; None where no run has one.
         """
-        found = [run.read_confusion(round_index) for run in self.runs]
-        found = [matrix for matrix in found if matrix is not None]
-        return sum(found[1:], found[0]) if found else None
+        matrices = [run.read_confusion(round_index) for run in self.runs]
+        found = [matrix for matrix in matrices if matrix is not None]
+        return np.sum(found, axis=0) if found else None
 
 
-def group_runs(runs: Sequence[RunRecord]) -> List[RunGroup]:
+def group_runs(runs: Sequence[RunRecord]) -> list[RunGroup]:
     """Groups runs by experiment.
 
     Args:
@@ -120,7 +117,7 @@ def group_runs(runs: Sequence[RunRecord]) -> List[RunGroup]:
     Raises:
         UserError: runs of one experiment have different classes.
     """
-    by_experiment: Dict[str, List[RunRecord]] = {}
+    by_experiment: dict[str, list[RunRecord]] = {}
     for run in runs:
         members = by_experiment.setdefault(run.experiment, [])
         members.append(run)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import List
-from typing import Sequence
+from collections.abc import Sequence
 
 from drsl_tf import files
 from drsl_tf.reporting import charts
@@ -108,7 +107,7 @@ def _make_curves(groups):
     ]
     drawn = []
     for title, unit, keys, scale in kinds:
-        series: List[charts.Series] = []
+        series: list[charts.Series] = []
         for group in groups:
             curves = [[(x, y * scale) for x, y in run.get_curve(*keys)] for run in group.runs]
             if len(curves) > 1:

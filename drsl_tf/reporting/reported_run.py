@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Tuple
 
 import numpy as np
 
@@ -43,12 +39,12 @@ class RunRecord:
         content = records.read_results(path)
         self.experiment: str = content["experiment"]
         self.seed: int = content["seed"]
-        self.versions: Dict[str, str] = content["versions"]
-        self.initial_run: Optional[str] = content.get("initial_run")
-        self.stages: List[Dict[str, Any]] = content["stages"]
+        self.versions: dict[str, str] = content["versions"]
+        self.initial_run: str | None = content.get("initial_run")
+        self.stages: list[dict[str, Any]] = content["stages"]
         if not self.stages:
             raise UserError(f"{os.path.abspath(path)} holds no stage yet.")
-        self.panels = panel_files.read_index(run_dir)
+        self.panels: dict[str, Any] = panel_files.read_index(run_dir) or {}
         listed = {
             tuple(stage["iou"] or stage["pseudo_label"]["thresholds"])
             for stage in self.stages
@@ -61,14 +57,14 @@ class RunRecord:
                 f"The stages and pictures of {os.path.abspath(run_dir)} are of different classes: "
                 "they come from several runs. Put a copy of results.json and of panels/ back."
             )
-        self.class_names: List[str] = list(*listed)
+        self.class_names: list[str] = list(*listed)
 
     @property
-    def rounds(self) -> List[int]:
+    def rounds(self) -> list[int]:
         """The stages that are done: 0 for the source stage, then the rounds."""
         return [stage["round"] for stage in self.stages]
 
-    def get_curve(self, *keys: str) -> List[Tuple[int, float]]:
+    def get_curve(self, *keys: str) -> list[tuple[int, float]]:
         """Gives one number of every stage.
 
         Args:
@@ -86,7 +82,7 @@ class RunRecord:
                 points.append((stage["round"], float(value)))
         return points
 
-    def read_confusion(self, round_index: int) -> Optional[np.ndarray]:
+    def read_confusion(self, round_index: int) -> np.ndarray | None:
         """Reads the confusion matrix of a stage.
 
         Args:

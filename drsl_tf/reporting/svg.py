@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from typing import List
-from typing import Sequence
+from collections.abc import Sequence
 
 FONT_SIZE = 12
 # A wide letter of the page's sans-serif at FONT_SIZE, so that no label is cut.
@@ -118,7 +117,7 @@ def wrap_chart(parts: Sequence[str], width: float, height: float, title: str) ->
     )
 
 
-def choose_ticks(low: float, high: float, most: int = 6) -> List[float]:
+def choose_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Chooses round numbers for an axis.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import Sequence
+from collections.abc import Sequence
 
 from drsl_tf.reporting import evaluations
 from drsl_tf.reporting.groups import RunGroup

@@ -9,10 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Dict
-from typing import List
 from typing import NamedTuple
-from typing import Optional
 
 import tensorflow as tf
 from absl import logging
@@ -41,12 +38,12 @@ class Newest(NamedTuple):
         unreadable: paths of newer ones, which cannot be read.
     """
 
-    path: Optional[str]
-    shapes: Dict[str, List[int]]
-    unreadable: List[str]
+    path: str | None
+    shapes: dict[str, list[int]]
+    unreadable: list[str]
 
 
-def list_checkpoints(folder: str) -> List[str]:
+def list_checkpoints(folder: str) -> list[str]:
     """Lists the checkpoints of a folder.
 
     The state file that TensorFlow keeps beside them is not asked: it may be torn, or lag behind.
@@ -61,7 +58,7 @@ def list_checkpoints(folder: str) -> List[str]:
     return [os.path.join(folder, f"ckpt-{number}") for number in sorted(numbers, reverse=True)]
 
 
-def read_shapes(path: str) -> Dict[str, List[int]]:
+def read_shapes(path: str) -> dict[str, list[int]]:
     """Reads a checkpoint to its end, which checks every checksum.
 
     Args:
@@ -93,7 +90,7 @@ def find_newest(folder: str) -> Newest:
     Returns:
         What was found.
     """
-    unreadable: List[str] = []
+    unreadable: list[str] = []
     for path in list_checkpoints(folder):
         try:
             return Newest(path, read_shapes(path), unreadable)

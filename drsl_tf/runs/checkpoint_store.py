@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Dict
-from typing import List
-from typing import Optional
 
 import tensorflow as tf
 
@@ -46,9 +43,9 @@ class CheckpointStore:
         directory: str,
         model,
         optimizer,
-        counters: Dict[str, tf.Variable],
+        counters: dict[str, tf.Variable],
         keep: int = 2,
-        strategy: Optional[tf.distribute.Strategy] = None,
+        strategy: tf.distribute.Strategy | None = None,
     ):
         strategy = strategy or tf.distribute.get_strategy()
         self.variables = {
@@ -149,7 +146,7 @@ class CheckpointStore:
                 "again: it goes on with scoring."
             ) from error
 
-    def restore_latest(self) -> Optional[str]:
+    def restore_latest(self) -> str | None:
         """Restores the newest checkpoint that can be read.
 
         Returns:
@@ -189,7 +186,7 @@ class CheckpointStore:
             )
         return None
 
-    def list_non_finite(self) -> List[str]:
+    def list_non_finite(self) -> list[str]:
         """Lists the variables that hold a NaN or an infinity, in any replica.
 
         Returns:

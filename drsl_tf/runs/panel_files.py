@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from typing import Dict
-from typing import Optional
 
 from data_pipelines.errors import UserError
 from drsl_tf import files
@@ -28,7 +26,7 @@ def locate_index(run_dir: str) -> str:
     return os.path.join(run_dir, _FOLDER, "index.json")
 
 
-def read_index(run_dir: str) -> Optional[Dict[str, Any]]:
+def read_index(run_dir: str) -> dict[str, Any] | None:
     """Reads the list of frames, classes and colours.
 
     Args:
@@ -45,7 +43,7 @@ def read_index(run_dir: str) -> Optional[Dict[str, Any]]:
     if not os.path.isfile(path):
         return None
     index = files.read_json(path)
-    names, palette = index.get("class_names"), index.get("palette")
+    names, palette = index.get("class_names", ""), index.get("palette")
     count = index.get("modes_per_class")
     if not (
         _are_texts(index.get("frames"))
@@ -80,7 +78,7 @@ def locate_panel(run_dir: str, panel: str, frame: int, round_index: int) -> str:
     return os.path.join(run_dir, _FOLDER, folder, f"{frame}_{panel}.png")
 
 
-def list_panels(run_dir: str, frame: int, round_index: int) -> Dict[str, str]:
+def list_panels(run_dir: str, frame: int, round_index: int) -> dict[str, str]:
     """Lists the pictures of one frame after one stage.
 
     Args:

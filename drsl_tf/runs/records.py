@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import Iterator
-from typing import Optional
-from typing import Sequence
 
 from data_pipelines.errors import UserError
 from drsl_tf import files
@@ -24,7 +22,7 @@ _MOST_ROUNDS = 10_000
 _LARGEST = 1e15
 
 
-def read_results(path: str) -> Dict[str, Any]:
+def read_results(path: str) -> dict[str, Any]:
     """Reads and checks the record of a run.
 
     Args:
@@ -47,7 +45,7 @@ def read_results(path: str) -> Dict[str, Any]:
         _check(isinstance(content.get("experiment"), str), "experiment")
         _check(_is_whole(content.get("seed")), "seed")
         _check(isinstance(content.get("initial_run"), (str, type(None))), "initial_run")
-        versions = content.get("versions")
+        versions = content.get("versions", ())
         _check(isinstance(versions, dict), "versions")
         _check(all(isinstance(version, str) for version in versions.values()), "versions")
         _check(isinstance(content.get("stages"), list), "stages")
@@ -58,7 +56,7 @@ def read_results(path: str) -> Dict[str, Any]:
     return content
 
 
-def read_label_report(path: str) -> Dict[str, Any]:
+def read_label_report(path: str) -> dict[str, Any]:
     """Reads and checks the report of a round's pseudo-labels.
 
     Args:
@@ -81,7 +79,7 @@ def read_label_report(path: str) -> Dict[str, Any]:
     return content
 
 
-def read_evaluation(path: str) -> Dict[str, Any]:
+def read_evaluation(path: str) -> dict[str, Any]:
     """Reads and checks what `drsl_tf.evaluate` found.
 
     Args:
@@ -109,7 +107,7 @@ def read_evaluation(path: str) -> Dict[str, Any]:
     return content
 
 
-def find_best_round(stages: Sequence[Dict[str, Any]]) -> Optional[int]:
+def find_best_round(stages: Sequence[dict[str, Any]]) -> int | None:
     """Finds the round of highest mIoU, which is chosen with target labels.
 
     Args:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Sequence
 
 import numpy as np
 
@@ -43,7 +40,7 @@ class ResultsFile:
         experiment: str,
         seed: int,
         class_names,
-        initial_run: Optional[str] = None,
+        initial_run: str | None = None,
         is_chief: bool = True,
     ):
         self.path = os.path.join(run_dir, "results.json")
@@ -57,7 +54,7 @@ class ResultsFile:
             "initial_run": initial_run,
             "versions": _list_versions(),
         }
-        self.stages: List[Dict[str, Any]] = []
+        self.stages: list[dict[str, Any]] = []
         if os.path.exists(self.path):
             try:
                 self.stages = records.read_results(self.path)["stages"]
@@ -70,13 +67,13 @@ class ResultsFile:
     def record_stage(
         self,
         round_index: int,
-        confusion: Optional[ConfusionMatrix],
-        pseudo_label: Optional[Dict[str, Any]],
+        confusion: ConfusionMatrix | None,
+        pseudo_label: dict[str, Any] | None,
         seconds: float,
         warnings: Sequence[str] = (),
         *,
-        steps: Optional[int] = None,
-    ) -> Dict[str, Any]:
+        steps: int | None = None,
+    ) -> dict[str, Any]:
         """Adds a stage, in the place of an earlier record of the same round, and writes the file.
 
         The confusion matrix goes to a file of its own, `confusion/round_N.csv`.
@@ -93,8 +90,8 @@ class ResultsFile:
         Returns:
             The stage's entry in the file.
         """
-        stage: Dict[str, Any] = {"round": round_index, "miou": None, "iou": None}
-        scores: Dict[str, Any] = {}
+        stage: dict[str, Any] = {"round": round_index, "miou": None, "iou": None}
+        scores: dict[str, Any] = {}
         if confusion is not None:
             stage["miou"] = _percent(confusion.mean_iou())
             stage["iou"] = dict(zip(self._class_names, map(_percent, confusion.iou())))
@@ -118,16 +115,16 @@ class ResultsFile:
         return stage
 
     @property
-    def best_round(self) -> Optional[int]:
+    def best_round(self) -> int | None:
         """The round of highest mIoU, chosen with target labels; None without them."""
         return records.find_best_round(self.stages)
 
     @property
-    def verdict(self) -> Optional[Dict[str, Any]]:
+    def verdict(self) -> dict[str, Any] | None:
         """Whether adaptation helped so far, as `verdict.judge` tells."""
         return verdict.judge(self.stages, self._header["initial_run"])
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Gives the content of the file.
 
         Returns:
@@ -167,7 +164,7 @@ class ResultsFile:
         return "\n".join(rows)
 
 
-def flatten_numbers(entry: Any, prefix: str = "") -> Dict[str, float]:
+def flatten_numbers(entry: Any, prefix: str = "") -> dict[str, float]:
     """Lists the numbers of a nested record under the paths to them.
 
     Args:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import Optional
-from typing import Sequence
 
 HELPED = "helped"
 HURT = "hurt"
@@ -19,8 +17,8 @@ _SMALLEST = 0.05
 
 
 def judge(
-    stages: Sequence[Dict[str, Any]], initial_run: Optional[str] = None
-) -> Optional[Dict[str, Any]]:
+    stages: Sequence[dict[str, Any]], initial_run: str | None = None
+) -> dict[str, Any] | None:
     """Compares the last round of a run with its source stage.
 
     Args:
@@ -59,7 +57,7 @@ def judge(
     }
 
 
-def format_verdict(verdict: Dict[str, Any], run_dir: str) -> str:
+def format_verdict(verdict: dict[str, Any], run_dir: str) -> str:
     """Formats a verdict as the line that ends a run.
 
     Args:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-from typing import Dict
-from typing import Optional
-from typing import Sequence
 
 import numpy as np
 
@@ -39,7 +37,7 @@ class LabelTally:
         """(1 + 3 C,) int64: all pixels, then by class those selected, known and right."""
         return np.concatenate([[self._pixels], self._selected, self._known, self._right])
 
-    def add(self, label: np.ndarray, truth: Optional[np.ndarray]) -> None:
+    def add(self, label: np.ndarray, truth: np.ndarray | None) -> None:
         """Counts one image.
 
         Args:
@@ -56,7 +54,7 @@ class LabelTally:
     def _count(self, label):
         return np.bincount(label.reshape(-1), minlength=256)[: len(self._selected)]
 
-    def as_dict(self, class_names: Sequence[str], histogram: ConfidenceHistogram) -> Dict[str, Any]:
+    def as_dict(self, class_names: Sequence[str], histogram: ConfidenceHistogram) -> dict[str, Any]:
         """Gives the shares, over all classes and by class name.
 
         Args:

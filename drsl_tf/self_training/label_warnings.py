@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
 
 # Below this share of what there was before, a round is said to have collapsed: our choice.
 _COLLAPSE = 0.5
 
 
-def list_warnings(report: Dict[str, Any], previous: Optional[Dict[str, Any]] = None) -> List[str]:
+def list_warnings(report: dict[str, Any], previous: dict[str, Any] | None = None) -> list[str]:
     """Compares the report of a round with that of the round before.
 
     Args:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent import futures
 from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -111,9 +107,9 @@ class PseudoLabeler:
         *,
         round_index: int,
         directory: str,
-        size: Optional[Tuple[int, int]] = None,
+        size: tuple[int, int] | None = None,
         batch_size: int = 4,
-    ) -> Tuple[List[Pair], Dict[str, Any]]:
+    ) -> tuple[list[Pair], dict[str, Any]]:
         """Labels every image of the target.
 
         A directory that is complete already is read and left as it is. All processes of a job

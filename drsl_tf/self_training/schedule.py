@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
 
 from data_pipelines.errors import UserError
 
@@ -25,7 +24,7 @@ class Schedule:
         source_steps: int,
         rounds: int,
         epochs_per_round: float = 2,
-        steps_per_round: Optional[int] = None,
+        steps_per_round: int | None = None,
         checkpoint_every: int = 200,
     ):
         for name, value, least in (

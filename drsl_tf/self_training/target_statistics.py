@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
-from typing import Iterator
-from typing import List
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
 
 import keras
 import numpy as np
@@ -50,7 +47,7 @@ class TargetStatistics:
             raise UserError(f"TargetStatistics.images is {images}; it must be at least 0.")
         self._images = images
 
-    def choose(self, pairs: Sequence[Pair]) -> List[Pair]:
+    def choose(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Chooses the images.
 
         Args:
@@ -69,7 +66,7 @@ class TargetStatistics:
         domain: Domain,
         pairs: Sequence[Pair],
         *,
-        size: Optional[Tuple[int, int]] = None,
+        size: tuple[int, int] | None = None,
         batch_size: int = 4,
         title: str = "statistics",
     ) -> None:
@@ -101,7 +98,7 @@ class TargetStatistics:
             lambda images: strategy.run(lambda x: _measure(model, layers, x), args=(images,)),
             reduce_retracing=True,
         )
-        sums: List[Any] = [0.0] * (2 * len(layers))
+        sums: list[Any] = [0.0] * (2 * len(layers))
         batches = image_batches.iterate_image_batches(
             chosen, domain.read_image, size=size, batch_size=batch_size
         )
@@ -126,7 +123,7 @@ class TargetStatistics:
         store([tf.constant(value, tf.float32) for value in (*means, *variances)])
 
 
-def find_batch_norms(model) -> List[keras.layers.BatchNormalization]:
+def find_batch_norms(model) -> list[keras.layers.BatchNormalization]:
     """Finds the batch normalisations whose statistics training moves.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import keras
 import tensorflow as tf
 
@@ -41,7 +39,7 @@ class Teacher:
         self.restart()
 
     @property
-    def variables(self) -> List[tf.Variable]:
+    def variables(self) -> list[tf.Variable]:
         """The averaged variables, always in the same order."""
         return [own for own, _ in self._pairs]
 

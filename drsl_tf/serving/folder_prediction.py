@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,10 +27,10 @@ def predict_files(
     kinds: Sequence[str] = ("ids",),
     format_name: str = "png",
     batch_size: int = 4,
-    tile: Optional[Tuple[int, int]] = DEFAULT_TILE,
+    tile: tuple[int, int] | None = DEFAULT_TILE,
     overlap: int = 128,
     max_pixels: int = decoding.MAX_PIXELS,
-) -> Dict[str, str]:
+) -> dict[str, str]:
     """Predicts every image and video frame that a pattern leads to.
 
     Args:
@@ -73,7 +70,7 @@ def predict_files(
         writer.check_name(source.name)
     if predictor.network_size is not None:
         tile = None
-    skipped: Dict[str, str] = {}
+    skipped: dict[str, str] = {}
     frames = input_files.read_frames(inputs, max_pixels, skipped)
     with progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
         for group in input_files.group_frames(frames, batch_size):

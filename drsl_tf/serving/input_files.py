@@ -6,12 +6,9 @@ import collections
 import concurrent.futures
 import glob
 import os
-from typing import Dict
-from typing import Iterator
-from typing import List
+from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Sequence
-from typing import Tuple
 
 import numpy as np
 
@@ -51,7 +48,7 @@ class Frame(NamedTuple):
     image: np.ndarray
 
 
-def find_inputs(pattern: str, excluded: str) -> List[Input]:
+def find_inputs(pattern: str, excluded: str) -> list[Input]:
     """Finds what `--input` means.
 
     Args:
@@ -100,7 +97,7 @@ def find_inputs(pattern: str, excluded: str) -> List[Input]:
 
 
 def read_frames(
-    inputs: Sequence[Input], max_pixels: int, skipped: Dict[str, str]
+    inputs: Sequence[Input], max_pixels: int, skipped: dict[str, str]
 ) -> Iterator[Frame]:
     """Reads files in order, a few ahead of whoever takes them.
 
@@ -135,7 +132,7 @@ def read_frames(
                 skipped[source.path] = str(error)
 
 
-def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[List[Frame]]:
+def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
     """Groups neighbours of one size.
 
     Args:
@@ -145,7 +142,7 @@ def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[List[Fram
     Yields:
         Lists of at least one image.
     """
-    held: List[Frame] = []
+    held: list[Frame] = []
     for frame in frames:
         if held and (len(held) == batch_size or frame.image.shape != held[0].image.shape):
             yield held
@@ -178,7 +175,7 @@ def _expand(pattern):
 
 def _find_fixed_folder(pattern):
     """The folders of a glob before its first wildcard."""
-    parts: List[str] = []
+    parts: list[str] = []
     for part in pattern.split(os.sep)[:-1]:
         if glob.has_magic(part):
             break
@@ -200,11 +197,11 @@ def _leads_back(path, root):
     return os.path.realpath(root or ".") in seen
 
 
-def _name_inputs(paths, root) -> List[Input]:
+def _name_inputs(paths, root) -> list[Input]:
     relative = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
     stems = [os.path.splitext(name)[0] for name in relative]
     counts = collections.Counter(stems)
-    named: List[Tuple[str, str]] = [
+    named: list[tuple[str, str]] = [
         (stem if counts[stem] == 1 else name, path)
         for stem, name, path in zip(stems, relative, paths)
     ]

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Dict
 from typing import NamedTuple
-from typing import Optional
-from typing import Tuple
 
 import tensorflow as tf
 
@@ -39,7 +36,7 @@ class ModelDescription(NamedTuple):
     """
 
     label_space: LabelSpace
-    network_size: Optional[Tuple[int, int]]
+    network_size: tuple[int, int] | None
 
 
 def write_description(path: str, model: str, description: ModelDescription) -> None:
@@ -112,7 +109,7 @@ def read_description(path: str) -> ModelDescription:
             f"{path} is no exported model that this version reads, its description {place} lacks "
             f"or spoils an entry ({error!r}). {mend}"
         ) from error
-    if size is not None and min(description.network_size) < 1:
+    if description.network_size is not None and min(description.network_size) < 1:
         raise UserError(f"{place} has the network_size {size}, which is none. {mend}")
     found = _hash_files(path)
     differing = sorted(name for name in noted if found.get(name) != noted[name])
@@ -125,7 +122,7 @@ def read_description(path: str) -> ModelDescription:
     return description
 
 
-def _hash_files(model: str) -> Dict[str, str]:
+def _hash_files(model: str) -> dict[str, str]:
     """Hashes the files of a model, its description apart, by their names below it."""
     if os.path.isfile(model):
         return {"model.tflite": _hash(model)}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-from typing import Tuple
-
 import numpy as np
 import tensorflow as tf
 
@@ -30,7 +27,7 @@ class Predictor:
     def __init__(self, path: str):
         self.path = path
         self.label_space: LabelSpace
-        self.network_size: Optional[Tuple[int, int]]
+        self.network_size: tuple[int, int] | None
         self.label_space, self.network_size = model_description.read_description(path)
         self.is_lite = path.endswith(".tflite")
         try:
@@ -41,7 +38,7 @@ class Predictor:
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UserError(f"The model {path} cannot be loaded: {error}") from error
 
-    def predict(self, images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels a batch.
 
         Args:

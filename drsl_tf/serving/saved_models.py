@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Optional
-from typing import Tuple
 
 import tensorflow as tf
 
@@ -22,7 +20,7 @@ from drsl_tf.serving import served_model
 
 
 def export_saved_model(
-    model, label_space: LabelSpace, path: str, size: Optional[Tuple[int, int]] = None
+    model, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
 ) -> None:
     """Writes a SavedModel, whole or not at all.
 
@@ -63,7 +61,7 @@ def export_tflite(
     model,
     label_space: LabelSpace,
     path: str,
-    size: Optional[Tuple[int, int]] = None,
+    size: tuple[int, int] | None = None,
     dynamic_range: bool = False,
 ) -> None:
     """Writes a TFLite file and its description, `PATH.json`.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-from typing import Tuple
-
 import tensorflow as tf
 
 from drsl_tf import common
@@ -29,7 +26,7 @@ class ServedModel(tf.Module):
             `inference_size` was scored; None is each image's own.
     """
 
-    def __init__(self, model, size: Optional[Tuple[int, int]] = None):
+    def __init__(self, model, size: tuple[int, int] | None = None):
         super().__init__(name="drsl_tf")
         network = DrslModel(model.base, model.segmentation_head)
         self._size = None if size is None else tuple(size)

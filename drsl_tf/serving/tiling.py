@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable
-from typing import List
+from collections.abc import Callable
 from typing import NamedTuple
-from typing import Tuple
 
 import numpy as np
 
@@ -21,7 +19,7 @@ class Span(NamedTuple):
     last: int
 
 
-def split_axis(length: int, tile: int, overlap: int) -> List[Span]:
+def split_axis(length: int, tile: int, overlap: int) -> list[Span]:
     """Splits an axis into overlapping tiles that share out its pixels.
 
     Tiles start at multiples of `SIZE_MULTIPLE`, so that every tile's feature maps lie on the grid
@@ -45,11 +43,11 @@ def split_axis(length: int, tile: int, overlap: int) -> List[Span]:
 
 
 def predict_in_tiles(
-    predict: Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]],
+    predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     image: np.ndarray,
-    tile: Tuple[int, int],
+    tile: tuple[int, int],
     overlap: int,
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels one image, holding the network's outputs of one tile at a time.
 
     Args:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Callable
-from typing import Dict
-from typing import List
-from typing import Optional
-from typing import Sequence
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -50,17 +47,17 @@ class TrainingLoop:
         self._workers = Workers(strategy)
         self._seed = seed
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
-        self._names: List[str] = []
+        self._names: list[str] = []
         self._train = tf.function(self._run_step)
         self._vote = tf.function(self._count_votes)
         self._guard = NumberGuard()
-        self._stage: Dict[str, int] = {}
-        self._streams: Dict[str, Optional[interleave.Stream]] = {}
+        self._stage: dict[str, int] = {}
+        self._streams: dict[str, interleave.Stream | None] = {}
 
     def run_stage(
         self,
         source: interleave.Stream,
-        target: Optional[interleave.Stream],
+        target: interleave.Stream | None,
         *,
         round_index: int,
         steps: int,
@@ -159,7 +156,7 @@ class TrainingLoop:
         return NonFiniteError(self._stage["round_index"], step, names, files)
 
     def end_stage(
-        self, round_index: int, scores: Dict[str, float], warnings: Sequence[str] = ()
+        self, round_index: int, scores: dict[str, float], warnings: Sequence[str] = ()
     ) -> None:
         """Tells the callbacks that a stage is trained and scored.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -35,7 +34,7 @@ class NumberGuard:
     """Keeps the numbers of steps on the device, until they are looked at together."""
 
     def __init__(self):
-        self._kept: List[tuple] = []
+        self._kept: list[tuple] = []
 
     def add(self, step: int, numbers: tf.Tensor) -> None:
         """Takes the numbers of a step.

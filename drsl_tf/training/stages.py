@@ -6,9 +6,6 @@ import os
 import shutil
 import time
 from typing import Any
-from typing import Dict
-from typing import Optional
-from typing import Tuple
 
 import tensorflow as tf
 from absl import logging
@@ -64,13 +61,13 @@ class Trainer:
         model,
         strategy: tf.distribute.Strategy,
         pseudo_labeler: PseudoLabeler,
-        target_statistics: Optional[TargetStatistics],
-        inference_size: Optional[Tuple[int, int]],
+        target_statistics: TargetStatistics | None,
+        inference_size: tuple[int, int] | None,
         inference_batch: int,
         results: ResultsFile,
         figure: ComparisonFigure,
         loop: TrainingLoop,
-        initial_run: Optional[str],
+        initial_run: str | None,
         max_retries: int,
     ):
         self._run_dir = run_dir
@@ -80,7 +77,7 @@ class Trainer:
         self._strategy = strategy
         self._pseudo_labeler = pseudo_labeler
         self._target_statistics = target_statistics
-        self._inference: Dict[str, Any] = {"size": inference_size, "batch_size": inference_batch}
+        self._inference: dict[str, Any] = {"size": inference_size, "batch_size": inference_batch}
         self._results = results
         self._figure = figure
         self._loop = loop

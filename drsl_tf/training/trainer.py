@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Callable
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -33,11 +31,11 @@ def run(
     schedule: Schedule,
     build_model: Callable,
     optimizer: Callable,
-    initial_run: Optional[str] = None,
-    gradient_update: Optional[GradientUpdate] = None,
-    pseudo_labeler: Optional[PseudoLabeler] = None,
-    target_statistics: Optional[TargetStatistics] = None,
-    inference_size: Optional[Tuple[int, int]] = None,
+    initial_run: str | None = None,
+    gradient_update: GradientUpdate | None = None,
+    pseudo_labeler: PseudoLabeler | None = None,
+    target_statistics: TargetStatistics | None = None,
+    inference_size: tuple[int, int] | None = None,
     inference_batch: int = 4,
     seed: int = 0,
     deterministic: bool = False,

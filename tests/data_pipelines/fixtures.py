@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import List
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Sequence
 
 import numpy as np
 from PIL import Image
@@ -107,7 +106,7 @@ def write_synthia_label(path, ids) -> str:
     return str(path)
 
 
-def write_pairs(root, places, ids, *, write_label=write_image, size=SIZE, seed=0) -> List[Sample]:
+def write_pairs(root, places, ids, *, write_label=write_image, size=SIZE, seed=0) -> list[Sample]:
     """Writes one pair for each (name, image path, label path or None) in `places`."""
     rng = np.random.default_rng(seed)
     samples = []

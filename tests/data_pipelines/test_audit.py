@@ -388,7 +388,7 @@ def test_command_errors_are_one_paragraph(flags, words):
 
 def test_library_defines_no_flags():
     code = (
-        "from data_pipelines import audit; from absl import flags; "
+        "from data_pipelines.auditing import audit; from absl import flags; "
         "assert 'root' not in flags.FLAGS and 'domain' not in flags.FLAGS"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

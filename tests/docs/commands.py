@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Dict
-from typing import List
 
 # A line of an unmarked block is a command if it starts with one of these.
 _PROGRAMS = (
@@ -21,7 +19,7 @@ _WRITTEN = re.compile(r"[Ww]rite `([\w./-]+)`:\n+```\w*\n(.*?)^```$", re.MULTILI
 _SEPARATORS = {";", "&&", "||", "|", "&", "do", "done", "then", "fi"}
 
 
-def list_commands(text: str) -> List[str]:
+def list_commands(text: str) -> list[str]:
     """Lists the commands of a document, in order.
 
     Args:
@@ -64,7 +62,7 @@ def _join_lines(lines, is_shell):
     return commands
 
 
-def list_written_files(text: str) -> Dict[str, str]:
+def list_written_files(text: str) -> dict[str, str]:
     """Lists the files that a document has its reader write: "Write `NAME`:" and a fenced block.
 
     Args:
@@ -76,7 +74,7 @@ def list_written_files(text: str) -> Dict[str, str]:
     return dict(_WRITTEN.findall(text))
 
 
-def split_calls(command: str) -> List[List[str]]:
+def split_calls(command: str) -> list[list[str]]:
     """Splits a command into the calls of programs that it is made of.
 
     Args:
@@ -87,7 +85,7 @@ def split_calls(command: str) -> List[List[str]]:
     """
     lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars=";|&")
     lexer.whitespace_split = True
-    calls: List[List[str]] = [[]]
+    calls: list[list[str]] = [[]]
     for word in lexer:
         if word in _SEPARATORS:
             calls.append([])
@@ -96,7 +94,7 @@ def split_calls(command: str) -> List[List[str]]:
     return [call for call in calls if call]
 
 
-def list_calls(command: str) -> List[List[str]]:
+def list_calls(command: str) -> list[list[str]]:
     """Lists the calls of a command with its loops unrolled.
 
     Args:

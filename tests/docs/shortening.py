@@ -5,11 +5,8 @@ A document that is not listed is run as it stands.
 
 from __future__ import annotations
 
-from typing import Dict
-from typing import List
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Sequence
-from typing import Tuple
 
 
 class Shortening(NamedTuple):
@@ -24,12 +21,12 @@ class Shortening(NamedTuple):
     """
 
     prepare: Sequence[str] = ()
-    extra: Sequence[Tuple[str, List[str]]] = ()
-    replace: Sequence[Tuple[str, str]] = ()
-    impossible: Dict[str, str] = {}
+    extra: Sequence[tuple[str, list[str]]] = ()
+    replace: Sequence[tuple[str, str]] = ()
+    impossible: dict[str, str] = {}
 
 
-def _params(*lines: str) -> List[str]:
+def _params(*lines: str) -> list[str]:
     return [f"--gin_param={line}" for line in lines]
 
 
@@ -78,7 +75,7 @@ photo_folders.write_photos(pathlib.Path('photos'))
 " """
 _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
 
-TABLE: Dict[str, Shortening] = {
+TABLE: dict[str, Shortening] = {
     "README.md": Shortening(
         prepare=_STAND_INS[1:],
         extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Callable
-from typing import Iterable
-from typing import List
+from collections.abc import Callable
+from collections.abc import Iterable
 from typing import NamedTuple
-from typing import Tuple
 
 MAX_PIXELS = 10**6
 
@@ -21,16 +19,16 @@ class Reader(NamedTuple):
             took the file: False where a file that cannot be used is made anew.
     """
 
-    seeds: List[Tuple[str, bytes]]
+    seeds: list[tuple[str, bytes]]
     read: Callable[[str], bool]
 
 
-def list_files(folder: str) -> List[str]:
+def list_files(folder: str) -> list[str]:
     """Lists every file below a folder, in the order of their paths."""
     return sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
 
 
-def read_seeds(paths: Iterable[str]) -> List[Tuple[str, bytes]]:
+def read_seeds(paths: Iterable[str]) -> list[tuple[str, bytes]]:
     """Reads sound files whole, for `Reader.seeds`."""
     seeds = []
     for path in paths:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from typing import Callable
-from typing import Dict
+from collections.abc import Callable
 
 from data_pipelines import domains
 from tests.mutations import data_readers
@@ -18,7 +17,7 @@ from tests.mutations.reader import Reader
 
 _LOOSE = [name for name in domains.READERS if name != "records"]
 
-READERS: Dict[str, Callable[[str], Reader]] = {
+READERS: dict[str, Callable[[str], Reader]] = {
     **{f"{name} images": functools.partial(data_readers.read_images, name) for name in _LOOSE},
     **{f"{name} labels": functools.partial(data_readers.read_labels, name) for name in _LOOSE},
     "records": data_readers.read_records,

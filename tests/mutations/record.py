@@ -11,9 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import metadata
-from typing import Dict
-from typing import Sequence
 
 from drsl_tf import files
 from tests.mutations import kinds
@@ -37,8 +36,8 @@ class MutationRecord:
         self.counts = {
             name: {kind.__name__: collections.Counter() for kind in kinds.KINDS} for name in names
         }
-        self.slowest: Dict[str, float] = dict.fromkeys(names, 0.0)
-        self.failures: Dict[str, list] = {name: [] for name in names}
+        self.slowest: dict[str, float] = dict.fromkeys(names, 0.0)
+        self.failures: dict[str, list] = {name: [] for name in names}
         self._count = count
 
     def run(self) -> None:
@@ -87,7 +86,7 @@ class MutationRecord:
         if outcome not in ("refused", "read"):
             self.failures[name].append({"index": index, "outcome": outcome, "detail": detail})
 
-    def sum_outcomes(self, name: str) -> Dict[str, int]:
+    def sum_outcomes(self, name: str) -> dict[str, int]:
         """Gives outcome -> number of inputs of a reader."""
         total = sum(self.counts[name].values(), collections.Counter())
         return {outcome: total[outcome] for outcome in OUTCOMES}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Dict
 
 import keras
 import numpy as np
@@ -48,7 +47,7 @@ def read_prediction_inputs(folder: str) -> Reader:
 
     def read(path):
         inputs = input_files.find_inputs(path, excluded=os.path.join(folder, "out"))
-        skipped: Dict[str, str] = {}
+        skipped: dict[str, str] = {}
         frames = list(input_files.read_frames(inputs, MAX_PIXELS, skipped))
         assert len(frames) + len(skipped) == 1
         if skipped:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from typing import NamedTuple
-from typing import Optional
-from typing import Tuple
 
 END = 150.0
 """Metres ahead at which the modelled street ends."""
@@ -30,7 +28,7 @@ class Lot(NamedTuple):
     ground: str
     buildings: tuple
     trees: tuple
-    boundary: Optional[Boundary]
+    boundary: Boundary | None
 
 
 class Building(NamedTuple):
@@ -88,7 +86,7 @@ class Side(NamedTuple):
     verge: float
     walk: float
     parking: bool
-    lots: Tuple[Lot, ...]
+    lots: tuple[Lot, ...]
 
 
 class Street(NamedTuple):
@@ -118,7 +116,7 @@ class Street(NamedTuple):
     drive: int
     left: Side
     right: Side
-    crossing: Optional[Tuple[float, float]]
+    crossing: tuple[float, float] | None
     zebra: bool
     rails: bool
     road_look: int

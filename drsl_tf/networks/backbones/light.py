@@ -7,8 +7,6 @@ map at stride 2^N, ...}. Normalisation is part of the model.
 
 from __future__ import annotations
 
-from typing import Optional
-
 import keras
 
 from data_pipelines.errors import UserError
@@ -58,7 +56,7 @@ def small_cnn(*, width: int = 32, output_stride: int = 8) -> keras.Model:
     return keras.Model(image, {FEATURES: fused, **levels}, name="small_cnn")
 
 
-def efficientnet_lite0(*, weights: Optional[str] = None, feature_dim: int = 128) -> keras.Model:
+def efficientnet_lite0(*, weights: str | None = None, feature_dim: int = 128) -> keras.Model:
     """Builds EfficientNet-Lite0 (KerasCV) with its levels fused at stride 8.
 
     M. Tan, Q. Le, "EfficientNet", ICML 2019, in its Lite variant. It is built without dropout, so
@@ -101,9 +99,9 @@ def efficientnet_lite0(*, weights: Optional[str] = None, feature_dim: int = 128)
 
 def mobilenet_v2(
     *,
-    weights: Optional[str] = None,
+    weights: str | None = None,
     alpha: float = 1.0,
-    output_stride: Optional[int] = None,
+    output_stride: int | None = None,
     feature_dim: int = 128,
 ) -> keras.Model:
     """Builds MobileNetV2 (keras.applications), its levels fused at stride 8 or dilated.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Optional
 
 import keras
 import numpy as np
@@ -32,7 +31,7 @@ _REDUCTIONS = (8, 4, 2, 1)
 def mit(
     *,
     variant: str = "b0",
-    weights: Optional[str] = None,
+    weights: str | None = None,
     drop_path_rate: float = 0.0,
     feature_dim: int = 128,
 ) -> keras.Model:

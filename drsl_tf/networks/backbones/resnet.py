@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import keras
 
 from drsl_tf.common import FEATURES
@@ -15,7 +13,7 @@ from drsl_tf.networks.backbones.preprocessing import normalise_caffe
 def resnet101(
     *,
     output_stride: int = 8,
-    weights: Optional[str] = None,
+    weights: str | None = None,
     freeze_batch_norm: bool = True,
 ) -> keras.Model:
     """Builds ResNet-101 (keras.applications) with dilation in place of its last strides.

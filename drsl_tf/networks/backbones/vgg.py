@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import keras
 
 from drsl_tf.common import FEATURES
@@ -17,7 +15,7 @@ from drsl_tf.networks.weights.weight_files import read_layers
 
 def vgg16(
     *,
-    weights: Optional[str] = None,
+    weights: str | None = None,
     fc_units: int = 4096,
     dropout: float = 0.0,
     feature_dim: int = 128,

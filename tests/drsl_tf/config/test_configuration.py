@@ -1,8 +1,7 @@
 """What a configuration accepts, what it refuses, and what it records."""
 
 import os
-from typing import Callable
-from typing import Optional
+from collections.abc import Callable
 
 import gin
 import pytest
@@ -13,12 +12,12 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.training import trainer
 
 
-def experiment(*, first: int, second: str = "two", part: Optional[object] = None):
+def experiment(*, first: int, second: str = "two", part: object | None = None):
     """Stands for the callable that an experiment starts from."""
     return first, second, part
 
 
-def make_part(*, size: int = 3, inner: Optional[Callable] = None):
+def make_part(*, size: int = 3, inner: Callable | None = None):
     """Stands for what an experiment refers to."""
     return size, inner and inner()
 
