@@ -124,6 +124,12 @@ ARMS: dict[str, Arm] = {
     ),
     "cbst_frozen": Arm("CBST, batch statistics frozen in the rounds", "cbst", gin_files=(_FROZEN,)),
     "drsl_frozen": Arm("DRSL, batch statistics frozen in the rounds", "drsl", gin_files=(_FROZEN,)),
+    "drsl_frozen_posterior": Arm(
+        "DRSL + posterior loss, batch statistics frozen in the rounds",
+        "drsl",
+        gin_files=(_FROZEN,),
+        gin_params=("model.DrslModel.posterior_weight = 0.5",),
+    ),
     "drsl_target_bn_frozen": Arm(
         "DRSL, the target's batch statistics, frozen in the rounds",
         "drsl",

@@ -182,49 +182,12 @@ class DrslModel(keras.Model):
             "loss", each term of it, and "gradient_norm", the L2 norm of the gradient as it comes.
         """
         batch = self.prepare_batch(data[0] if isinstance(data, tuple) else data)
-        variables = self.trainable_variables
-        context = tf.distribute.get_replica_context()
-        parts = self.gradient_update.split_batch(batch)
-        if len(parts) > 1:
-            pixels = self._objective.count_pixels(batch)
-            pixels = context.all_reduce(tf.distribute.ReduceOp.SUM, pixels)
-        gradients, means, counts = [], 0.0, 0.0
-        for part in parts:
-            with tf.control_dependencies(gradients):
-                # One part after the other: side by side they would need the memory of all.
-                part = tf.nest.map_structure(tf.identity, part)
-            with tf.GradientTape() as tape:
-                sums, part_counts = self._compute_part(part)
-                part_counts = context.all_reduce(tf.distribute.ReduceOp.SUM, part_counts)
-                divisors = part_counts
-                if len(parts) > 1:
-                    divisors = tf.where(pixels >= 0, pixels, part_counts * len(parts))
-                part_means = self._objective.compute_means(sums, divisors)
-                part_loss = self._objective.weigh(part_means)
-                scaled_loss = compat.scale_loss(self.optimizer, part_loss)
-            part_gradients = tape.gradient(
-                scaled_loss,
-                [compat.as_tf_variable(variable) for variable in variables],
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )
-            if gradients:
-                part_gradients = [a + b for a, b in zip(gradients, part_gradients)]
-            gradients = part_gradients
-            means += part_means
-            counts += part_counts
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        gradients, means, counts = self._accumulate_gradients(batch)
+        gradients = _sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(compat.unscale_gradients(self.optimizer, gradients))
-        self.gradient_update.apply(gradients, variables)
+        self.gradient_update.apply(gradients, self.trainable_variables)
         self.finish_step()
-
-        loss = self._objective.weigh(means)
-        values = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.concat([[loss], means], axis=0))
-        present = tf.concat([[1.0], self._objective.find_present(counts)], axis=0)
-        results = {"gradient_norm": norm}
-        for index, (name, metric) in enumerate(self._loss_metrics.items()):
-            metric.update_state(values[index], sample_weight=present[index])
-            results[name] = values[index]
-        return results
+        return {"gradient_norm": norm, **self._update_metrics(means, counts)}
 
     def prepare_batch(self, batch):
         """Gives the batch to train on; a subclass may label its target images here.
@@ -257,14 +220,57 @@ class DrslModel(keras.Model):
             `{"loss": float32 scalar}`, the mean over the valid pixels of the batch.
         """
         logits = inference.predict_full_size_logits(self, data[common.IMAGE])
-        total, count = segmentation.cross_entropy_loss(logits, data[common.LABEL])
-        context = tf.distribute.get_replica_context()
-        total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+        sums = segmentation.cross_entropy_loss(logits, data[common.LABEL])
+        total, count = _sum_over_replicas(list(sums))
         loss = total / tf.maximum(count, 1.0)
         self._loss_metrics["loss"].update_state(loss, sample_weight=count)
         return {"loss": loss}
 
-    def _compute_part(self, part):
+    def _accumulate_gradients(self, batch):
+        """Passes a batch through the network in the parts that the gradient update asks for.
+
+        Returns:
+            This replica's share of the scaled loss's gradients and of the terms' means, and the
+            terms' counts over all replicas.
+        """
+        parts = self.gradient_update.split_batch(batch)
+        pixels = None
+        if len(parts) > 1:
+            pixels = _sum_over_replicas(self._objective.count_pixels(batch))
+        totals = self._compute_gradients(parts[0], pixels, len(parts))
+        for part in parts[1:]:
+            with tf.control_dependencies(totals[0]):
+                # One part after the other: side by side they would need the memory of all.
+                part = tf.nest.map_structure(tf.identity, part)
+            values = self._compute_gradients(part, pixels, len(parts))
+            totals = tf.nest.map_structure(tf.add, totals, values)
+        return totals
+
+    def _compute_gradients(self, part, pixels, num_parts):
+        """Computes what one part adds to the gradients, means and counts of a batch.
+
+        Args:
+            part: a batch, or a part of one.
+            pixels: (G,) counts over the whole batch, see `Objective.count_pixels`; None where the
+                part is all of it.
+            num_parts: how many parts there are.
+
+        Returns:
+            As `_accumulate_gradients`.
+        """
+        with tf.GradientTape() as tape:
+            sums, counts = self._compute_sums(part)
+            counts = _sum_over_replicas(counts)
+            divisors = counts
+            if pixels is not None:
+                divisors = tf.where(self._objective.is_countable, pixels, counts * num_parts)
+            means = self._objective.compute_means(sums, divisors)
+            loss = compat.scale_loss(self.optimizer, self._objective.weigh(means))
+        variables = [compat.as_tf_variable(variable) for variable in self.trainable_variables]
+        zero = tf.UnconnectedGradients.ZERO
+        return tape.gradient(loss, variables, unconnected_gradients=zero), means, counts
+
+    def _compute_sums(self, part):
         """Computes the sums and counts of the terms, see `Objective`."""
         images = [part[domain][common.IMAGE] for domain in (common.SOURCE, common.TARGET)]
         freezes = self._settings["freeze_statistics"] and images[1].shape[0] != 0
@@ -275,6 +281,14 @@ class DrslModel(keras.Model):
             None if self.multimodal_head is None else self.multimodal_head.modes,
             seed=tf.stack([self._settings["seed"], step]),
         )
+
+    def _update_metrics(self, means, counts):
+        """Adds a step to the running means, and gives the loss and its terms by name."""
+        values = _sum_over_replicas(tf.concat([[self._objective.weigh(means)], means], axis=0))
+        present = tf.concat([[1.0], self._objective.find_present(counts)], axis=0)
+        for index, metric in enumerate(self._loss_metrics.values()):
+            metric.update_state(values[index], sample_weight=present[index])
+        return dict(zip(self._loss_metrics, tf.unstack(values)))
 
     def get_config(self):
         """Gives what `from_config` rebuilds the model from, weights apart."""
@@ -296,3 +310,8 @@ class DrslModel(keras.Model):
                 config[part], custom_objects=custom_objects
             )
         return cls(**config)
+
+
+def _sum_over_replicas(values):
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)

@@ -61,6 +61,11 @@ class Objective:
         """The names of the terms, in the order of their means."""
         return tuple(self._weights)
 
+    @property
+    def is_countable(self):
+        """(G,) bool: False for mode alignment, which has no count before its draws."""
+        return self._means.join([tf.constant(name != "sma") for name in self._weights])
+
     def compute_sums(self, outputs, batch, modes, seed):
         """Computes the sums and counts of this replica's batch.
 
@@ -112,7 +117,7 @@ class Objective:
             batch: what `DrslModel.prepare_batch` returns.
 
         Returns:
-            (G,) float32; -1 for mode alignment, which has no count before its draws.
+            (G,) float32; 0 where `is_countable` is False.
         """
         counts = {}
         for domain, half in batch.items():
@@ -126,7 +131,7 @@ class Objective:
                 counted = _count_valid(labels)
             counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
             counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = counted
-        return self._means.join([counts.get(name, -1.0) for name in self._weights])
+        return self._means.join([counts.get(name, 0.0) for name in self._weights])
 
     def compute_means(self, sums, counts):
         """Divides the sums; the one place where a loss is divided.
