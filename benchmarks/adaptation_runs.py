@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.adaptation_plan import Plan
 from data_pipelines import cli
 from data_pipelines.errors import UserError
+from drsl_tf.runs.run_directory import RunDirectory
 
 
 class RecordFile:
@@ -124,7 +125,7 @@ class ArmRunner:
             commands += [
                 train,
                 ["cp", "-r", source_dir, run_dir],
-                ["rm", os.path.join(run_dir, "config.gin")],
+                ["rm", RunDirectory(run_dir).config],
             ]
         train = _make_command("drsl_tf.train", *plan.make_arguments(seed, run_dir))
         _call(train, f"{run_dir}.log")
@@ -157,7 +158,7 @@ class ArmRunner:
         done = f"{source_dir}.done"
         if os.path.exists(done):
             return
-        config = os.path.join(source_dir, "config.gin")
+        config = RunDirectory(source_dir).config
         if os.path.exists(config):
             # Another arm may have begun this stage; what differs between them it does not read.
             os.remove(config)
@@ -177,7 +178,7 @@ def _copy_source(source_dir, run_dir):
     partial = f"{run_dir}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source_dir, partial)
-    os.remove(os.path.join(partial, "config.gin"))
+    os.remove(RunDirectory(partial).config)
     os.rename(partial, run_dir)
 
 
@@ -208,7 +209,7 @@ def _call(command, log_path):
 
 def _summarise(run_dir, quality_path):
     """Collects what a run and its pseudo-labels scored."""
-    with open(os.path.join(run_dir, "results.json"), encoding="utf-8") as file:
+    with open(RunDirectory(run_dir).results, encoding="utf-8") as file:
         results = json.load(file)
     with open(quality_path, encoding="utf-8") as file:
         quality = json.load(file)

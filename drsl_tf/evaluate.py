@@ -21,6 +21,7 @@ from absl import flags
 
 from data_pipelines import cli
 from data_pipelines.errors import UserError
+from drsl_tf.runs.run_directory import RunDirectory
 
 flags.DEFINE_string("run_dir", None, "The run to score.")
 flags.DEFINE_string("model", None, "The SavedModel or .tflite file to score.")
@@ -99,7 +100,7 @@ def _name_output(run_dir, protocol):
     targets = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
     parts = [_CHECKPOINT.value, *targets, _SPLIT.value or "", protocol.name]
     name = re.sub(r"[^\w.+-]+", "_", " ".join(filter(None, parts))).strip("_")
-    return os.path.join(run_dir, "evaluation", name)
+    return RunDirectory(run_dir).locate_evaluation(name)
 
 
 def run() -> None:

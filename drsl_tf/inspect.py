@@ -10,12 +10,11 @@ come finds the files audited and the classes counted.
 
 from __future__ import annotations
 
-import os
-
 from absl import flags
 
 from data_pipelines import cli
 from data_pipelines.errors import UserError
+from drsl_tf.runs.run_directory import RunDirectory
 
 _GIN_PARAM = flags.DEFINE_multi_string(
     "gin_param", [], 'One more binding, such as "CROP = (256, 256)"; wins over every file.'
@@ -34,7 +33,7 @@ def main(gin_files: list[str]) -> None:
     if not gin_files:
         raise UserError("Name a configuration: python -m drsl_tf.inspect GIN_FILE ...")
     run_dir = _RUN_DIR.value or cli.name_run_dir(gin_files)
-    path = _OUTPUT.value or os.path.join(run_dir, "inspection.png")
+    path = _OUTPUT.value or RunDirectory(run_dir).inspection
     from drsl_tf.experiments import inspection  # TensorFlow takes seconds, --help must not.
 
     print(

@@ -13,6 +13,8 @@ import difflib
 import importlib
 import inspect
 import os
+import pkgutil
+import sys
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -153,6 +155,7 @@ class Configuration:
             except (ImportError, AttributeError) as error:
                 raise UserError(
                     f"{origin} names {selector!r}, which cannot be found ({error})."
+                    f"{_find_moved(statement.module)}"
                 ) from error
         names = sorted({s.bound_name() for s in self._imports.values()} - {"dynamic_registration"})
         raise UserError(
@@ -288,6 +291,17 @@ def _list_parameters(target):
 def _takes_any(target):
     parameters = inspect.signature(target).parameters.values()
     return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _find_moved(module: str) -> str:
+    """Says where a module of this program is now, in files and runs of an earlier version."""
+    top, _, name = module.rpartition(".")
+    package = sys.modules.get(top.split(".")[0])
+    for place in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{top.split('.')[0]}."):
+        home = place.name.rpartition(".")[0]
+        if place.name == f"{home}.{name}" and home != top:
+            return f" An earlier version wrote this; write: from {home} import {name}"
+    return ""
 
 
 def _suggest(name, names):

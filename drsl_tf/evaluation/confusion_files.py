@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,19 +15,6 @@ _CORNER = "label \\ prediction"
 
 NO_CLASS = "no class"
 """Heads the column of predictions that are no class."""
-
-
-def locate_confusion(run_dir: str, round_index: int) -> str:
-    """Gives the path of a stage's confusion matrix.
-
-    Args:
-        run_dir: the run's directory.
-        round_index: 0 for the source stage.
-
-    Returns:
-        The path.
-    """
-    return os.path.join(run_dir, "confusion", f"round_{round_index}.csv")
 
 
 def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence[str]) -> None:

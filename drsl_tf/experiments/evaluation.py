@@ -28,6 +28,7 @@ from drsl_tf.evaluation.reports import EvaluationReport
 from drsl_tf.experiments import loaded_run
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.models import inference
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving.predictor import Predictor
 
 _CHOICES = {
@@ -131,10 +132,10 @@ def evaluate_run(
     model, experiment = loaded.model, loaded.experiment
     batch_size = batch_size or experiment.get("inference_batch")
     class_names = experiment.label_space.class_names
-    config = os.path.abspath(os.path.join(run_dir, "config.gin"))
+    config = os.path.abspath(RunDirectory(run_dir).config)
     experiment = Experiment(experiment_files or [config], experiment_params)
     size = experiment.get("inference_size")
-    target = Target(experiment, split, os.path.join(run_dir, "audit"))
+    target = Target(experiment, split, RunDirectory(run_dir).audit)
     target.check_classes(class_names, run_dir)
     if protocol.is_plain:
         evaluator = Evaluator(model, strategy, size=size, batch_size=batch_size)

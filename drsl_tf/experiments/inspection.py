@@ -17,6 +17,7 @@ from data_pipelines.io import files as data_files
 from drsl_tf import files
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.figures import contact_sheet
+from drsl_tf.runs.run_directory import RunDirectory
 
 _SHOWN_SIZES = 5
 _EXIF_ORIENTATION = 0x0112
@@ -44,7 +45,7 @@ def inspect_experiment(
     """
     experiment = Experiment(gin_files, gin_params)
     data = experiment.get("data")
-    data.audit(os.path.join(run_dir, "audit"))
+    data.audit(RunDirectory(run_dir).audit)
     text = describe_data(data)
     sections = list_examples(data, seed=experiment.get("seed"), count=count)
     sheet = contact_sheet.draw_contact_sheet(sections, data.label_space)

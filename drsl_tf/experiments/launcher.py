@@ -16,9 +16,8 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.distribution import strategy as strategies
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import verdict
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.training import trainer
-
-_CONFIG = "config.gin"
 
 
 def launch(
@@ -48,7 +47,7 @@ def launch(
         if fresh:
             with whole_files.explain_failures(run_dir):
                 _move_aside(run_dir)
-        files.write_text(os.path.join(run_dir, _CONFIG), configuration.format_record(trainer.run))
+        files.write_text(RunDirectory(run_dir).config, configuration.format_record(trainer.run))
     with bad_values.explain_bad_values(trainer.run):
         results = run(run_dir=run_dir)
     if is_chief:
@@ -65,8 +64,8 @@ def _check_same_run(run_dir: str, bindings: dict[str, str]) -> None:
 
     A directory in which nothing was trained yet is free: its configuration may have been mended.
     """
-    path = os.path.join(run_dir, _CONFIG)
-    checkpoints = checkpoint_files.list_checkpoints(os.path.join(run_dir, "checkpoints"))
+    path = RunDirectory(run_dir).config
+    checkpoints = checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints)
     if not checkpoints or not os.path.isfile(path):
         return
     mend = "Choose another --run_dir, or start over with --fresh, which keeps the old run."
@@ -98,7 +97,7 @@ def _move_aside(run_dir: str) -> None:
 
 def _print_summary(results, run_dir):
     print(results.format_table())
-    figure = os.path.join(run_dir, "figure.png")
+    figure = RunDirectory(run_dir).figure
     if os.path.exists(figure):
         print(f"\nFigure:  {figure}")
     print(f"Results: {results.path}")

@@ -11,6 +11,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.runs import stored_weights
+from drsl_tf.runs.run_directory import RunDirectory
 
 
 class LoadedRun(NamedTuple):
@@ -42,7 +43,7 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: str | None = Non
         UserError: the directory holds no run, no such checkpoint, or one of another model or of
             the other line of Keras.
     """
-    config = os.path.abspath(os.path.join(run_dir, "config.gin"))
+    config = os.path.abspath(RunDirectory(run_dir).config)
     if not os.path.isfile(config):
         raise UserError(
             f"{os.path.abspath(run_dir)} is no run directory: it holds no config.gin. Name what "

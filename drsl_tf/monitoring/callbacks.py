@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +13,9 @@ from drsl_tf import common
 from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.monitoring.projector import ProjectorWriter
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.schedule import Schedule
 
-LOG_FOLDER = "tensorboard"
 # Pixels of the Projector come from this many images of a domain: rare classes need several.
 _PROJECTOR_IMAGES = 12
 
@@ -52,7 +51,7 @@ def make_callbacks(
         frames = spread_evenly(data.target_pairs, num_frames)
         callbacks.append(PanelWriter(run_dir, data.target, frames, strategy, inference_size))
     if tensorboard:
-        log_dir = os.path.join(run_dir, LOG_FOLDER)
+        log_dir = RunDirectory(run_dir).tensorboard
         pairs = {common.SOURCE: data.source_pairs, common.TARGET: data.target_pairs}
         callbacks.append(
             ProjectorWriter(

@@ -21,6 +21,7 @@ from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.figures import label_maps
 from drsl_tf.models import inference
 from drsl_tf.runs import panel_files
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training import rounds
 
@@ -82,9 +83,8 @@ class PanelWriter(keras.callbacks.Callback):
                 stride = self.model.embedding_stride
                 ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
                 self._save("mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]])
-            path = os.path.join(
-                self._run_dir, "pseudo_labels", f"round_{epoch}", f"{pair.name}.png"
-            )
+            folder = RunDirectory(self._run_dir).locate_pseudo_labels(epoch)
+            path = os.path.join(folder, f"{pair.name}.png")
             if os.path.isfile(path):
                 ids = read_id_map(path, self._domain.max_pixels)
                 painted = label_maps.color_label_map(ids, space)
@@ -119,7 +119,7 @@ class PanelWriter(keras.callbacks.Callback):
             "palette": [list(map(int, color)) for color in space.palette],
             "modes_per_class": 0 if head is None else int(head.modes_per_class),
         }
-        files.write_json(panel_files.locate_index(self._run_dir), content)
+        files.write_json(RunDirectory(self._run_dir).panels, content)
 
     def _save(self, panel, frame, round_index, picture):
         path = panel_files.locate_panel(self._run_dir, panel, frame, round_index)

@@ -21,6 +21,7 @@ from data_pipelines.io import whole_files
 from drsl_tf import compat
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.runs import panel_files
+from drsl_tf.runs.run_directory import RunDirectory
 
 # Where the numbers of a stage, as `flatten_numbers` names them, go; the longest match wins.
 _STAGE_TAGS = {
@@ -191,7 +192,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
             self._writer = None
 
     def _write_configuration(self):
-        path = os.path.join(self._run_dir, "config.gin")
+        path = RunDirectory(self._run_dir).config
         hparams = dict(self._settings)
         with self._writer.as_default(step=0):
             if os.path.isfile(path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.groups import measure_spread
 from drsl_tf.runs import records
+from drsl_tf.runs.run_directory import RunDirectory
 
 _LARGEST = next(iter(protocols.PROTOCOLS))
 
@@ -67,7 +67,10 @@ def list_rows(groups: Sequence[RunGroup]) -> list[Row]:
 
 
 def _read_evaluations(run_dir):
-    for path in sorted(glob.glob(os.path.join(run_dir, "evaluation", "*", reports.JSON_NAME))):
+    for folder in RunDirectory(run_dir).list_evaluations():
+        path = os.path.join(folder, reports.JSON_NAME)
+        if not os.path.isfile(path):
+            continue
         content = records.read_evaluation(path)
         if content["weights"] is not None:
             split = f"{content['target']} {content['split']}"

@@ -11,6 +11,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.runs import panel_files
 from drsl_tf.runs import records
+from drsl_tf.runs.run_directory import RunDirectory
 
 
 class RunRecord:
@@ -30,7 +31,7 @@ class RunRecord:
     def __init__(self, run_dir: str):
         self.run_dir = run_dir
         self.name = os.path.basename(os.path.abspath(run_dir))
-        path = os.path.join(run_dir, "results.json")
+        path = RunDirectory(run_dir).results
         if not os.path.isfile(path):
             raise UserError(
                 f"{os.path.abspath(run_dir)} holds no results.json: it is no run directory, or its "
@@ -94,7 +95,7 @@ class RunRecord:
         Raises:
             UserError: the file cannot be read.
         """
-        path = confusion_files.locate_confusion(self.run_dir, round_index)
+        path = RunDirectory(self.run_dir).locate_confusion(round_index)
         if not os.path.isfile(path):
             return None
         try:

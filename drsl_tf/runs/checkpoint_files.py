@@ -17,13 +17,6 @@ from absl import logging
 from data_pipelines.io import whole_files
 from drsl_tf import files
 
-BEST = "best_by_target_labels"
-"""Folder, below a run's directory, of the checkpoint of highest mIoU. Its name says what the choice
-took, so that no path hides it."""
-
-SOURCE = "source_stage"
-"""Folder, below a run's directory, of the checkpoint before adaptation."""
-
 _NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
 _STATE = "checkpoint"
 _ASIDE = "unreadable"

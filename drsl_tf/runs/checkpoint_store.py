@@ -15,6 +15,7 @@ from drsl_tf.distribution.replicated import Evener
 from drsl_tf.distribution.workers import LOSSES
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs.run_directory import RunDirectory
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -29,7 +30,7 @@ class CheckpointStore:
     all the same, because the disk spoilt it, the one before it serves.
 
     Args:
-        directory: where the checkpoints lie.
+        directory: the run's directory.
         model: a model with every variable created.
         optimizer: its optimizer, slots created; one of its heads is found through the model.
         counters: further variables of the run, by name.
@@ -61,8 +62,7 @@ class CheckpointStore:
                 compat.list_optimizer_variables(head_optimizer)
             )
         self._checkpoint = tf.train.Checkpoint(**self.variables)
-        self._directory = directory
-        self._folder = os.path.join(directory, "checkpoints")
+        self._folder = RunDirectory(directory).checkpoints
         self._keep = keep
         self._workers = Workers(strategy)
         own = [*model.non_trainable_variables, *model.extra_variables]
@@ -121,21 +121,20 @@ class CheckpointStore:
             "writable, and run the same command again: it goes on from the checkpoint before."
         )
 
-    def keep_copy(self, name: str) -> None:
+    def keep_copy(self, folder: str) -> None:
         """Copies the newest checkpoint, which is the state just scored, to a folder of its own.
 
         The copy takes the place of the one before: one more checkpoint stays on disk, whatever
         becomes of those that training goes on from.
 
         Args:
-            name: the folder's, `checkpoint_files.BEST` or `SOURCE`.
+            folder: that of a `RunDirectory`'s best or source checkpoint.
 
         Raises:
             UserError: it cannot be written.
         """
         if not self._workers.is_chief:
             return
-        folder = os.path.join(self._directory, name)
         try:
             newest = checkpoint_files.list_checkpoints(self._folder)[0]
             checkpoint_files.keep_apart(newest, folder)

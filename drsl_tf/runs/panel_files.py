@@ -1,4 +1,4 @@
-"""Where a run keeps the pictures of its frames."""
+"""The pictures that a run keeps of a few frames."""
 
 from __future__ import annotations
 
@@ -7,23 +7,11 @@ from typing import Any
 
 from data_pipelines.errors import UserError
 from drsl_tf import files
+from drsl_tf.runs.run_directory import RunDirectory
 
 PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_map")
 _OF_EVERY_STAGE = ("image", "truth")
-_FOLDER = "panels"
 _MOST_MODES = 1000
-
-
-def locate_index(run_dir: str) -> str:
-    """Gives the path of the list of frames, classes and colours.
-
-    Args:
-        run_dir: the run's directory.
-
-    Returns:
-        The path.
-    """
-    return os.path.join(run_dir, _FOLDER, "index.json")
 
 
 def read_index(run_dir: str) -> dict[str, Any] | None:
@@ -39,7 +27,7 @@ def read_index(run_dir: str) -> dict[str, Any] | None:
     Raises:
         UserError: it cannot be read, or holds something else.
     """
-    path = locate_index(run_dir)
+    path = RunDirectory(run_dir).panels
     if not os.path.isfile(path):
         return None
     index = files.read_json(path)
@@ -75,7 +63,7 @@ def locate_panel(run_dir: str, panel: str, frame: int, round_index: int) -> str:
         The path.
     """
     folder = "frames" if panel in _OF_EVERY_STAGE else f"round_{round_index}"
-    return os.path.join(run_dir, _FOLDER, folder, f"{frame}_{panel}.png")
+    return RunDirectory(run_dir).locate_panel(folder, frame, panel)
 
 
 def list_panels(run_dir: str, frame: int, round_index: int) -> dict[str, str]:

@@ -17,6 +17,7 @@ from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.runs import records
 from drsl_tf.runs import verdict
+from drsl_tf.runs.run_directory import RunDirectory
 
 _PACKAGES = ("drsl_tf", "tensorflow", "keras", "keras-cv", "tensorflow-addons", "numpy")
 
@@ -43,8 +44,8 @@ class ResultsFile:
         initial_run: str | None = None,
         is_chief: bool = True,
     ):
-        self.path = os.path.join(run_dir, "results.json")
-        self._run_dir = run_dir
+        self._run = RunDirectory(run_dir)
+        self.path = self._run.results
         self._is_chief = is_chief
         self._class_names = list(class_names)
         self._header = {
@@ -99,7 +100,7 @@ class ResultsFile:
             scores = protocols.score_protocols(confusion, self._class_names)
             if self._is_chief:
                 confusion_files.write_confusion(
-                    confusion_files.locate_confusion(self._run_dir, round_index),
+                    self._run.locate_confusion(round_index),
                     confusion,
                     self._class_names,
                 )

@@ -13,6 +13,7 @@ from drsl_tf import compat
 from drsl_tf.models.model import DrslModel
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import records
+from drsl_tf.runs.run_directory import RunDirectory
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ROUND = f"counters/round{_VALUE}"
@@ -54,7 +55,7 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
     if checkpoint in ("best", "source"):
         _check_line(run_dir)
         return _find_best(run_dir) if checkpoint == "best" else _find_source(run_dir)
-    folder = os.path.join(run_dir, "checkpoints")
+    folder = RunDirectory(run_dir).checkpoints
     found = [os.path.basename(path) for path in checkpoint_files.list_checkpoints(folder)[::-1]]
     if not found:
         raise UserError(
@@ -80,8 +81,8 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
 
 
 def _find_best(run_dir):
-    found = checkpoint_files.list_checkpoints(os.path.join(run_dir, checkpoint_files.BEST))
-    results = os.path.join(run_dir, "results.json")
+    found = checkpoint_files.list_checkpoints(RunDirectory(run_dir).best_checkpoint)
+    results = RunDirectory(run_dir).results
     best = None
     if os.path.isfile(results):
         best = records.find_best_round(records.read_results(results)["stages"])
@@ -101,7 +102,7 @@ def _find_best(run_dir):
 
 
 def _find_source(run_dir):
-    folder = os.path.join(run_dir, checkpoint_files.SOURCE)
+    folder = RunDirectory(run_dir).source_checkpoint
     found = checkpoint_files.list_checkpoints(folder)
     if not found:
         raise UserError(
@@ -182,7 +183,7 @@ def _list_shapes(shapes):
 
 def _check_line(run_dir):
     """Refuses a run of the other line of Keras, whose variables come in another order."""
-    path = os.path.join(run_dir, "results.json")
+    path = RunDirectory(run_dir).results
     if not os.path.isfile(path):
         return
     trained = records.read_results(path)["versions"].get("keras", keras.__version__)

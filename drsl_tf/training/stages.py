@@ -14,12 +14,12 @@ from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.evaluator import Evaluator
-from drsl_tf.figures.label_maps import ComparisonFigure
-from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.runs.comparison_figure import ComparisonFigure
 from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.results import flatten_numbers
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
@@ -70,7 +70,7 @@ class Trainer:
         initial_run: str | None,
         max_retries: int,
     ):
-        self._run_dir = run_dir
+        self._run = RunDirectory(run_dir)
         self._data = data
         self._schedule = schedule
         self._model = model
@@ -173,12 +173,9 @@ class Trainer:
         )
 
     def _drop_labels(self, first_round):
-        while os.path.isdir(self._locate_labels(first_round)):
-            shutil.rmtree(self._locate_labels(first_round))
+        while os.path.isdir(self._run.locate_pseudo_labels(first_round)):
+            shutil.rmtree(self._run.locate_pseudo_labels(first_round))
             first_round += 1
-
-    def _locate_labels(self, round_index):
-        return os.path.join(self._run_dir, "pseudo_labels", f"round_{round_index}")
 
     def _run_stage(self, round_index):
         target, report = None, None
@@ -196,7 +193,7 @@ class Trainer:
                 self._data.target,
                 self._data.target_pairs,
                 round_index=round_index,
-                directory=self._locate_labels(round_index),
+                directory=self._run.locate_pseudo_labels(round_index),
                 **self._inference,
             )
             target = self._data.make_target_stream(labelled)
@@ -232,9 +229,9 @@ class Trainer:
             steps=steps,
         )
         if round_index == 0:
-            self._checkpoints.keep_copy(checkpoint_files.SOURCE)
+            self._checkpoints.keep_copy(self._run.source_checkpoint)
         if self._results.best_round == round_index:
-            self._checkpoints.keep_copy(checkpoint_files.BEST)
+            self._checkpoints.keep_copy(self._run.best_checkpoint)
         self._loop.end_stage(round_index, flatten_numbers(stage), stage["warnings"])
 
     def _list_warnings(self, round_index, report):

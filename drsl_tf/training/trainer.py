@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from collections.abc import Sequence
 
@@ -12,10 +11,11 @@ import tensorflow as tf
 from data_pipelines.batches.adaptation import AdaptationData
 from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.distribution.workers import Workers
-from drsl_tf.figures.label_maps import ComparisonFigure
 from drsl_tf.monitoring.callbacks import make_callbacks
 from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.runs.comparison_figure import ComparisonFigure
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
@@ -98,7 +98,7 @@ def run(
     gradient_update = gradient_update or GradientUpdate()
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
     with workers.noticing_loss():
-        _audit(workers, data, os.path.join(run_dir, "audit"))
+        _audit(workers, data, RunDirectory(run_dir).audit)
         _check_same_run(workers, data, schedule, experiment=experiment, seed=seed)
         with strategy.scope():
             model = build_model(data.label_space)

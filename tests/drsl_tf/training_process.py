@@ -11,7 +11,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs.run_directory import RunDirectory
 
 CHECKPOINT_EVERY = 4
 
@@ -165,7 +165,7 @@ def measure_difference(run, other):
 
 def assert_equal_runs(run, other):
     """Compares two finished runs bit for bit."""
-    for folder in ("checkpoints", checkpoint_files.BEST):
+    for folder in ("checkpoints", os.path.basename(RunDirectory("").best_checkpoint)):
         variables, others = run.read_variables(folder), other.read_variables(folder)
         assert variables.keys() == others.keys()
         for group in ("model/", "optimizer/", "counters/"):

@@ -19,11 +19,11 @@ from drsl_tf.networks.weights import mit_weights
 from drsl_tf.networks.weights import weight_files
 from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
-from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import records
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.serving import input_files
 from drsl_tf.serving.predictor import Predictor
@@ -148,13 +148,13 @@ def read_best_checkpoint(folder: str) -> Reader:
     run_dir, model = run_dirs.make_run(folder)
     store = CheckpointStore(run_dir, model, model.optimizer, {"round": tf.Variable(0)})
     store.save()
-    store.keep_copy(checkpoint_files.BEST)
+    store.keep_copy(RunDirectory(run_dir).best_checkpoint)
     names = [f"class {number}" for number in range(model.num_classes)]
     results = ResultsFile(run_dir, experiment="test", seed=0, class_names=names)
     confusion = ConfusionMatrix(model.num_classes)
     confusion.update(np.zeros(4, np.uint8), np.arange(4, dtype=np.uint8))
     results.record_stage(0, confusion, None, 1.0)
-    kept = os.path.join(run_dir, checkpoint_files.BEST)
+    kept = RunDirectory(run_dir).best_checkpoint
     paths = [path for path in list_files(kept) if "ckpt-" in path]
 
     def read(_):

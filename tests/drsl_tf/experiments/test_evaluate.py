@@ -24,9 +24,9 @@ from drsl_tf.evaluation.multi_scale import TestProtocol
 from drsl_tf.experiments import evaluation
 from drsl_tf.experiments import exporting
 from drsl_tf.models import inference
-from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving import folder_prediction
 from tests.drsl_tf import run_dirs
 
@@ -136,7 +136,7 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
     model = run[1]
     store = CheckpointStore(run_dir, model, model.optimizer, {"round": tf.Variable(1)})
     store.save()
-    store.keep_copy(checkpoint_files.BEST)
+    store.keep_copy(RunDirectory(run_dir).best_checkpoint)
     head = model.segmentation_head
     weights = head.get_weights()
     head.set_weights([np.zeros_like(array) for array in weights])

@@ -12,6 +12,7 @@ from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.reporting import page
 from drsl_tf.runs import panel_files
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import RunDirectory
 
 NAMES = list(cityscapes19().class_names)
 ROUNDS = 3
@@ -47,7 +48,7 @@ def make_run(folder, name, experiment="drsl", seed=0, labelled=True, panels=True
             "palette": [list(color) for color in cityscapes19().palette], "modes_per_class": 2,
         }  # fmt: skip
         os.makedirs(os.path.join(run_dir, "panels"))
-        files.write_json(panel_files.locate_index(run_dir), content)
+        files.write_json(RunDirectory(run_dir).panels, content)
         for frame in range(2):
             for stage in range(ROUNDS + 1):
                 for panel in panel_files.PANELS:

@@ -23,6 +23,7 @@ from drsl_tf.reporting import svg
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.runs.run_directory import RunDirectory
 from tests.drsl_tf.reporting.conftest import NAMES
 from tests.drsl_tf.reporting.conftest import ROUNDS
 from tests.drsl_tf.reporting.conftest import make_run
@@ -205,7 +206,7 @@ def test_what_is_no_run_is_named(tmp_path):
         with pytest.raises(UserError, match=message):
             RunRecord(str(tmp_path))
     run_dir = make_run(tmp_path, "run")
-    with open(confusion_files.locate_confusion(run_dir, 0), "w", encoding="utf-8") as file:
+    with open(RunDirectory(run_dir).locate_confusion(0), "w", encoding="utf-8") as file:
         file.write("a,b\nc,1\n")
     with pytest.raises(UserError, match="round_0.csv"):
         page.format_report([RunRecord(run_dir)])

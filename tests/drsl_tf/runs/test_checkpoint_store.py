@@ -14,6 +14,7 @@ from drsl_tf import compat
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from tests.drsl_tf import toys
 
@@ -118,8 +119,12 @@ def test_a_spoilt_state_file_does_no_harm(run, content):
     assert tf.train.latest_checkpoint(run.folder) == os.path.join(run.folder, "ckpt-4")
 
 
+def _find_best(run):
+    return RunDirectory(os.path.dirname(run.folder)).best_checkpoint
+
+
 def _list_best(run):
-    folder = os.path.join(os.path.dirname(run.folder), checkpoint_files.BEST)
+    folder = _find_best(run)
     return folder, sorted(os.path.basename(p) for p in checkpoint_files.list_checkpoints(folder))
 
 
@@ -129,12 +134,12 @@ def _read_step(folder, name):
 
 
 def test_the_best_checkpoint_outlives_the_others_and_is_one(run):
-    run.store.keep_copy(checkpoint_files.BEST)
+    run.store.keep_copy(_find_best(run))
     for number in (4, 5, 6):
         run.save(number)
     folder, names = _list_best(run)
     assert names == ["ckpt-3"] and _read_step(folder, "ckpt-3") == 3
-    run.store.keep_copy(checkpoint_files.BEST)
+    run.store.keep_copy(_find_best(run))
     folder, names = _list_best(run)
     assert names == ["ckpt-6"] and _read_step(folder, "ckpt-6") == 6
     assert len(os.listdir(folder)) == 3, "two files and the state"
@@ -143,15 +148,15 @@ def test_the_best_checkpoint_outlives_the_others_and_is_one(run):
 
 def test_a_best_checkpoint_of_a_lower_number_takes_the_place_of_a_later_one(run):
     """As when a person put older checkpoints back."""
-    run.store.keep_copy(checkpoint_files.BEST)
+    run.store.keep_copy(_find_best(run))
     _truncate(_find(run, 3, "data"))
     assert run.restore() == 2
-    run.store.keep_copy(checkpoint_files.BEST)
+    run.store.keep_copy(_find_best(run))
     assert _list_best(run)[1] == ["ckpt-2"]
 
 
 def test_a_failed_copy_leaves_the_best_before_and_says_so(run, monkeypatch):
-    run.store.keep_copy(checkpoint_files.BEST)
+    run.store.keep_copy(_find_best(run))
     run.save(4)
 
     def fail(*_):
@@ -160,10 +165,10 @@ def test_a_failed_copy_leaves_the_best_before_and_says_so(run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfile", fail)
         with pytest.raises(UserError, match="best_by_target_labels.*No space left on device"):
-            run.store.keep_copy(checkpoint_files.BEST)
+            run.store.keep_copy(_find_best(run))
     folder, names = _list_best(run)
     assert names == ["ckpt-3"] and _read_step(folder, "ckpt-3") == 3
-    run.store.keep_copy(checkpoint_files.BEST)
+    run.store.keep_copy(_find_best(run))
     assert _list_best(run)[1] == ["ckpt-4"]
 
 

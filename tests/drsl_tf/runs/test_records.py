@@ -6,11 +6,10 @@ import os
 import pytest
 
 from data_pipelines.errors import UserError
-from drsl_tf.evaluation import confusion_files
 from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
-from drsl_tf.runs import panel_files
 from drsl_tf.runs import records
+from drsl_tf.runs.run_directory import RunDirectory
 from tests.drsl_tf.reporting import conftest as reports
 
 
@@ -61,7 +60,7 @@ def test_entries_that_no_run_writes_are_named(run_dir, change):
 
 def test_a_report_of_mixed_up_files_is_refused(run_dir):
     page.format_report([RunRecord(run_dir)])
-    index = panel_files.locate_index(run_dir)
+    index = RunDirectory(run_dir).panels
     with open(index, encoding="utf-8") as file:
         sound = file.read()
     _change(index, "class_names", 0, "lane")
@@ -80,7 +79,7 @@ def test_a_report_of_mixed_up_files_is_refused(run_dir):
     "content", ["", "\0", "a,b\n", "label \\ prediction,no class\n", "x" * 200_000]
 )
 def test_confusions_that_are_none_are_named(run_dir, content):
-    with open(confusion_files.locate_confusion(run_dir, 0), "w", encoding="utf-8") as file:
+    with open(RunDirectory(run_dir).locate_confusion(0), "w", encoding="utf-8") as file:
         file.write(content)
     with pytest.raises(UserError, match="round_0.csv"):
         page.format_report([RunRecord(run_dir)])

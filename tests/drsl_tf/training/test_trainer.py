@@ -25,6 +25,7 @@ from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import stored_weights
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
@@ -87,19 +88,21 @@ def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
         callbacks=[keep, *callbacks],
         **options,
     )
-    _assert_kept(run_dir, "source", checkpoint_files.SOURCE, keep.stages.get(0, []))
+    _assert_kept(
+        run_dir, "source", RunDirectory(str(run_dir)).source_checkpoint, keep.stages.get(0, [])
+    )
     if results.best_round is None:
-        assert not os.path.exists(os.path.join(run_dir, checkpoint_files.BEST))
+        assert not os.path.exists(RunDirectory(str(run_dir)).best_checkpoint)
     else:
         weights = keep.stages.get(results.best_round, [])
-        _assert_kept(run_dir, "best", checkpoint_files.BEST, weights)
+        _assert_kept(run_dir, "best", RunDirectory(str(run_dir)).best_checkpoint, weights)
     return results, keep.model
 
 
 def _assert_kept(run_dir, choice, folder, weights):
     """Checks that the weights of a stage lie on disk, if this process saw them."""
     path = stored_weights.find_checkpoint(str(run_dir), choice)
-    assert os.path.dirname(path) == os.path.join(run_dir, folder)
+    assert os.path.dirname(path) == folder
     reader = tf.train.load_checkpoint(path)
     for index, array in enumerate(weights):
         stored = reader.get_tensor(f"model/{index:04d}/.ATTRIBUTES/VARIABLE_VALUE")
@@ -248,7 +251,7 @@ def test_a_run_stopped_while_the_best_is_copied_resumes(finished, roots, tmp_pat
         patch.setattr(shutil, "copyfile", stop)
         with pytest.raises(KeyboardInterrupt):
             _run(roots, tmp_path)
-    assert checkpoint_files.list_checkpoints(str(tmp_path / checkpoint_files.BEST)) == []
+    assert checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).best_checkpoint) == []
     results, _ = _run(roots, tmp_path)
     assert results.best_round == finished[1].best_round
 
@@ -263,7 +266,7 @@ def test_a_best_checkpoint_of_another_round_than_the_record_says_is_refused(fini
     (run_dir / "results.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="is of round"):
         stored_weights.find_checkpoint(str(run_dir), "best")
-    shutil.rmtree(run_dir / checkpoint_files.BEST)
+    shutil.rmtree(RunDirectory(str(run_dir)).best_checkpoint)
     with pytest.raises(UserError, match="holds no best checkpoint"):
         stored_weights.find_checkpoint(str(run_dir), "best")
 
@@ -336,9 +339,9 @@ def test_the_floor_bounds_every_threshold(roots, tmp_path):
 def test_a_source_checkpoint_that_is_absent_or_of_a_round_is_refused(finished, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(finished[0], run_dir)
-    shutil.rmtree(run_dir / checkpoint_files.SOURCE)
+    shutil.rmtree(RunDirectory(str(run_dir)).source_checkpoint)
     with pytest.raises(UserError, match="source_stage holds no checkpoint"):
         stored_weights.find_checkpoint(str(run_dir), "source")
-    shutil.copytree(run_dir / "checkpoints", run_dir / checkpoint_files.SOURCE)
+    shutil.copytree(run_dir / "checkpoints", RunDirectory(str(run_dir)).source_checkpoint)
     with pytest.raises(UserError, match="is of round 3, not of the source stage"):
         stored_weights.find_checkpoint(str(run_dir), "source")
