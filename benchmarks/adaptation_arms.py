@@ -17,8 +17,8 @@ class Setup:
         drsl_file: the experiment that runs DRSL.
         cbst_file: the same without a multi-modal head.
         source_names: what these files bind for the source's data alone: selectors and macros.
-        repeated_arms: arms that do here what another does: those with the target's batch
-            statistics where all arms have them, or those without where none has.
+        repeated_arms: arms that do here what another does, such as those with the target's batch
+            statistics where all arms have them.
     """
 
     drsl_file: str
@@ -66,7 +66,7 @@ SETUPS: dict[str, Setup] = {
         "gin_configs/streets2camvid.gin",
         "gin_configs/streets2camvid_cbst.gin",
         ("gta5.Gta5", "streets/rendered.rendered_root"),
-        _WITHOUT_STATISTICS,
+        (*_WITHOUT_STATISTICS, "cbst_frozen", "drsl_frozen"),
     ),
     "simtown2kitti": Setup(
         "benchmarks/simtown2kitti.gin",
@@ -84,7 +84,7 @@ COMPARED_ARMS = ("cbst", "drsl")
 
 _ADDONS = "tensorflow_addons"
 _TRIPLET = "benchmarks/triplet.gin"
-_FROZEN = "benchmarks/frozen_statistics.gin"
+_FROZEN = "models/frozen_statistics.gin"
 _TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")
 _TEACHER_MODES = "models/mean_teacher_modes.gin"
 _MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"

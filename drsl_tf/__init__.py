@@ -1,3 +1,92 @@
-"""DRSL: adapting semantic segmentation models from a labelled source to an unlabelled target."""
+"""DRSL: adapting semantic segmentation models from a labelled source to an unlabelled target.
+
+The names of `__all__` are imported when they are first used, so that `import drsl_tf` is quick.
+Using any of them registers all classes that Keras serialises, for `keras.models.load_model`.
+
+    import drsl_tf
+
+    drsl_tf.train(["demo.gin"], run_dir="runs/demo")
+    drsl_tf.export("runs/demo", "models/demo")
+    labels, confidence = drsl_tf.Predictor("models/demo").predict(images)
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Public name -> its module; after a colon its name there where it differs, or nothing for the
+# module itself.
+_HOMES = {
+    "DeepLabV2Head": "drsl_tf.networks.heads.deeplab_v2_head",
+    "DeepLabV3PlusHead": "drsl_tf.networks.heads.deeplab_v3plus_head",
+    "DrslModel": "drsl_tf.models.model",
+    "Fcn8sHead": "drsl_tf.networks.heads.fcn8s_head",
+    "GradientUpdate": "drsl_tf.optimization.gradient_update",
+    "LinearHead": "drsl_tf.networks.heads.segmentation_heads",
+    "MultimodalHead": "drsl_tf.networks.heads.multimodal_head",
+    "OnlineDrslModel": "drsl_tf.self_training.online_model",
+    "Predictor": "drsl_tf.serving.predictor",
+    "PseudoLabeler": "drsl_tf.self_training.rounds",
+    "SegFormerHead": "drsl_tf.networks.heads.segformer_head",
+    "Trainer": "drsl_tf.training.stages",
+    "backbones": "drsl_tf.networks.backbones:",
+    "export": "drsl_tf.experiments.exporting:export_run",
+    "load_model": "drsl_tf.models.loading",
+    "losses": "drsl_tf.losses:",
+    "train": "drsl_tf.experiments.launcher:launch",
+}
+
+# Modules with a class that Keras serialises; importing them registers it.
+_SERIALISABLE = (
+    "drsl_tf.models.model",
+    "drsl_tf.networks.backbones.preprocessing",
+    "drsl_tf.networks.heads.deeplab_v2_head",
+    "drsl_tf.networks.heads.deeplab_v3plus_head",
+    "drsl_tf.networks.heads.fcn8s_head",
+    "drsl_tf.networks.heads.multimodal_head",
+    "drsl_tf.networks.heads.segformer_head",
+    "drsl_tf.networks.heads.segmentation_heads",
+    "drsl_tf.networks.layers.conv_block",
+    "drsl_tf.networks.layers.efficient_attention",
+    "drsl_tf.networks.layers.mit_block",
+    "drsl_tf.networks.layers.resize_like",
+    "drsl_tf.optimization.kernel_adamw",
+    "drsl_tf.optimization.optimizers",
+    "drsl_tf.optimization.scaled_schedule",
+    "drsl_tf.self_training.online_model",
+)
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'drsl_tf' has no attribute {name!r}")
+    for serialisable in _SERIALISABLE:
+        importlib.import_module(serialisable)
+    home, colon, inner = _HOMES[name].partition(":")
+    module = importlib.import_module(home)
+    value = module if colon and not inner else getattr(module, inner or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+class _Package(types.ModuleType):
+    """This package; `train` and `export` stay functions where the commands are imported too."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_command = name in ("train", "export") and isinstance(value, types.ModuleType)
+        if not is_command:
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

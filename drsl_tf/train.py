@@ -37,11 +37,10 @@ _FRESH = flags.DEFINE_bool(
 def main() -> None:
     """Reads the configuration and runs the experiment."""
     (gin_files,) = cli.require_flags("gin_file")
-    run_dir = _RUN_DIR.value or cli.name_run_dir(gin_files)
     with Preemption():
         from drsl_tf.experiments import launcher  # TensorFlow takes seconds, --help must not.
 
-        launcher.launch(gin_files, _GIN_PARAM.value, run_dir, fresh=_FRESH.value)
+        launcher.launch(gin_files, _GIN_PARAM.value, _RUN_DIR.value, fresh=_FRESH.value)
 
 
 def run() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from data_pipelines import cli
 from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
 from drsl_tf import files
@@ -16,25 +17,34 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.distribution import strategy as strategies
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import verdict
+from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.training import trainer
 
 
 def launch(
-    gin_files: Sequence[str], gin_params: Sequence[str], run_dir: str, fresh: bool = False
-) -> None:
+    gin_files: Sequence[str],
+    gin_params: Sequence[str] = (),
+    run_dir: str | None = None,
+    fresh: bool = False,
+) -> ResultsFile:
     """Runs an experiment and prints its scores.
 
     Args:
-        gin_files: configuration files.
-        gin_params: bindings that win over them.
-        run_dir: where the run is written; a run that is there goes on.
+        gin_files: configuration files: paths, or names of files in `gin_configs`.
+        gin_params: bindings that win over them, such as "SOURCE_STEPS = 20".
+        run_dir: where the run is written; a run that is there goes on. None is runs/NAME for
+            NAME.gin.
         fresh: moves a run that is there aside and starts over.
+
+    Returns:
+        The run's results, as in `run_dir/results.json`.
 
     Raises:
         UserError: when configuration or data cannot be used, or the directory holds a run of
             another configuration.
     """
+    run_dir = run_dir or cli.name_run_dir(gin_files)
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().addFilter(_is_worth_showing)
     configuration = Configuration(gin_files, gin_params)
@@ -52,6 +62,7 @@ def launch(
         results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)
+    return results
 
 
 def _is_worth_showing(record) -> bool:

@@ -1,0 +1,33 @@
+"""Models that Keras saved, loaded again."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+
+from data_pipelines.errors import UserError
+from drsl_tf.models.model import DrslModel
+
+
+def load_model(path: str):
+    """Loads a model that `model.save` wrote; every class of this package is known to Keras.
+
+    Args:
+        path: a `.keras` file.
+
+    Returns:
+        A `DrslModel`, or an `OnlineDrslModel` with its teacher. It is not compiled.
+
+    Raises:
+        UserError: there is no such file, or it holds another model.
+    """
+    if not os.path.isfile(path):
+        raise UserError(
+            f"There is no file {os.path.abspath(path)}. Name what model.save wrote; a run "
+            "directory is exported by drsl_tf.export, a SavedModel opened by drsl_tf.Predictor."
+        )
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    if not isinstance(model, DrslModel):
+        raise UserError(f"{os.path.abspath(path)} holds a {type(model).__name__}, no DrslModel.")
+    return model

@@ -1,0 +1,91 @@
+"""The names that `drsl_tf` offers, and what using one of them registers."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import drsl_tf
+from data_pipelines.errors import UserError
+from tests import python_imports
+from tests.drsl_tf import toys
+
+
+def _call(code, *arguments):
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=240
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+def test_every_name_is_there_and_listed():
+    assert set(drsl_tf.__all__) <= set(dir(drsl_tf))
+    for name in drsl_tf.__all__:
+        assert getattr(drsl_tf, name) is not None
+    assert drsl_tf.losses.mode_margin_loss and drsl_tf.backbones.small_cnn
+    with pytest.raises(AttributeError, match="nothing"):
+        drsl_tf.nothing  # noqa: B018
+
+
+def test_the_import_alone_imports_nothing_large():
+    loaded = _call("import sys, drsl_tf; print(sorted(sys.modules))")
+    for module in ("numpy", "tensorflow", "keras", "gin", "data_pipelines"):
+        assert f"'{module}'" not in loaded
+
+
+@pytest.mark.parametrize("name", ["train", "export"])
+def test_functions_are_not_shadowed_by_the_commands_of_their_names(name):
+    code = (
+        f"import sys, drsl_tf.{name}\n"
+        f"from drsl_tf import {name} as function\n"
+        f"assert callable(function) and drsl_tf.{name} is function\n"
+        f"assert sys.modules['drsl_tf.{name}'].main"
+    )
+    _call(code)
+
+
+def test_every_serialisable_class_is_registered():
+    """The list in the package is that of the modules that register one."""
+    found = set()
+    for folder, _, names in os.walk(os.path.join(python_imports.ROOT, "drsl_tf")):
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.endswith(".py"):
+                with open(path, encoding="utf-8") as file:
+                    if "@keras.saving.register_keras_serializable" in file.read():
+                        found.add(os.path.relpath(path[:-3], python_imports.ROOT))
+    assert {path.replace(os.sep, ".") for path in found} == set(drsl_tf._SERIALISABLE)
+
+
+@pytest.mark.parametrize("class_name", ["DrslModel", "OnlineDrslModel"])
+def test_a_saved_model_loads_in_a_fresh_process(tmp_path, class_name):
+    model = toys.make_model(model_class=getattr(drsl_tf, class_name))
+    path, images = str(tmp_path / "model.keras"), str(tmp_path / "images.npy")
+    model.save(path)
+    np.save(images, toys.make_batch()["source"]["image"].numpy())
+    code = (
+        "import sys, numpy as np, keras, drsl_tf\n"
+        "images = np.load(sys.argv[2])\n"
+        "own = drsl_tf.load_model(sys.argv[1])\n"
+        f"assert type(own) is drsl_tf.{class_name}\n"
+        "by_keras = keras.models.load_model(sys.argv[1], compile=False)\n"
+        "for number, model in enumerate((own, by_keras)):\n"
+        "    np.save(f'{sys.argv[1]}.{number}.npy', model(images)['logits'])\n"
+    )
+    _call(code, path, images)
+    expected = np.array(model(np.load(images))["logits"])
+    for number in range(2):
+        np.testing.assert_allclose(np.load(f"{path}.{number}.npy"), expected, atol=1e-5)
+
+
+def test_what_is_no_such_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no file.*drsl_tf.Predictor"):
+        drsl_tf.load_model(str(tmp_path))
+    path = str(tmp_path / "other.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    with pytest.raises(UserError, match="no DrslModel"):
+        drsl_tf.load_model(path)
