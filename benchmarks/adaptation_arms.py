@@ -53,6 +53,7 @@ class Arm:
 
 
 _WITH_STATISTICS = ("cbst_target_bn", "drsl_target_bn", "drsl_target_bn_frozen")
+_FROZEN_ARMS = ("cbst_frozen", "drsl_frozen", "drsl_frozen_posterior", "drsl_target_bn_frozen")
 _WITHOUT_STATISTICS = ("cbst_source_bn", "drsl_source_bn")
 
 SETUPS: dict[str, Setup] = {
@@ -66,7 +67,7 @@ SETUPS: dict[str, Setup] = {
         "gin_configs/streets2camvid.gin",
         "gin_configs/streets2camvid_cbst.gin",
         ("gta5.Gta5", "streets/rendered.rendered_root"),
-        (*_WITHOUT_STATISTICS, "cbst_frozen", "drsl_frozen"),
+        (*_WITHOUT_STATISTICS, *_FROZEN_ARMS),
     ),
     "simtown2kitti": Setup(
         "benchmarks/simtown2kitti.gin",
