@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import subprocess
 import sys
 import time
 
 import h5py
+
+try:
+    import resource
+except ImportError:  # Windows: the clock limits the process from outside.
+    resource = None  # type: ignore[assignment]
 
 MAX_BYTES = 4 * 1024**3
 """Most bytes of a weight file's arrays; the largest network here, VGG-16, has 0.6 GB."""
@@ -23,6 +27,8 @@ MAX_BYTES = 4 * 1024**3
 _MOST_ENTRIES = 100_000
 _SECONDS = 1
 _BYTES_PER_SECOND = 20_000_000
+# A process that waits for its turn takes longer by the clock than by its own time.
+_CLOCK_FACTOR = 30
 
 
 def check_file(path: str) -> None:
@@ -38,15 +44,26 @@ def check_file(path: str) -> None:
         ValueError: says what is wrong with it.
     """
     command = [sys.executable, os.path.abspath(__file__), path]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    timeout = None if resource else _CLOCK_FACTOR * _limit_seconds(path)
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError("the HDF5 library does not come to its end") from error
     if done.returncode:
         said = done.stdout.decode(errors="replace").strip()
         raise ValueError(said or f"the HDF5 library fails on it (exit code {done.returncode})")
 
 
+def _limit_seconds(path):
+    return _SECONDS + os.path.getsize(path) // _BYTES_PER_SECOND
+
+
 def _limit_time(path):
-    used = math.ceil(time.process_time())
-    seconds = used + _SECONDS + os.path.getsize(path) // _BYTES_PER_SECOND
+    if resource is None:
+        return
+    seconds = math.ceil(time.process_time()) + _limit_seconds(path)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
