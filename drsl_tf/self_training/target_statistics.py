@@ -67,7 +67,7 @@ class TargetStatistics:
         pairs: Sequence[Pair],
         *,
         size: tuple[int, int] | None = None,
-        batch_size: int = 4,
+        batch_size: int = 8,
         title: str = "statistics",
     ) -> None:
         """Takes the statistics of the target and stores them in the model.

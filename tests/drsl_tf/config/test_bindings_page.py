@@ -44,7 +44,8 @@ def test_every_argument_stands_there_with_its_default():
     parameters = dict(inspect.signature(trainer.run).parameters)
     del parameters["run_dir"]
     assert list(rows) == list(parameters)
-    assert rows["data"] == "required" and rows["inference_batch"] == "`4`"
+    default = parameters["inference_batch"].default
+    assert rows["data"] == "required" and rows["inference_batch"] == f"`{default}`"
 
 
 def test_an_argument_without_a_description_is_an_error(monkeypatch):
