@@ -1,6 +1,8 @@
 """Opens every file of a split, and names those that cannot be used.
 
-python -m data_pipelines.audit --domain=gta5 --root=data/gta5 --split=train
+    python -m data_pipelines.audit --domain=gta5 --root=data/gta5 --split=train
+
+Images and labels are decoded, as before step 0 of a run.
 """
 
 from __future__ import annotations

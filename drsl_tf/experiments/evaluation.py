@@ -129,9 +129,10 @@ def evaluate_run(
     strategy = strategies.create_local_strategy()
     with strategy.scope():
         loaded = loaded_run.load_run(run_dir, checkpoint)
-    model, experiment = loaded.model, loaded.experiment
-    batch_size = batch_size or experiment.get("inference_batch")
-    class_names = experiment.label_space.class_names
+    model = loaded.model
+    # Read first: gin holds one configuration, and the target's takes the place of the run's.
+    batch_size = batch_size or loaded.experiment.get("inference_batch")
+    class_names = loaded.experiment.label_space.class_names
     config = os.path.abspath(RunDirectory(run_dir).config)
     experiment = Experiment(experiment_files or [config], experiment_params)
     size = experiment.get("inference_size")

@@ -14,7 +14,9 @@ _IGNORE_COLOR = (0, 0, 0)
 _CONFIDENCE_COLORS = (
     (0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164),
 )  # fmt: skip
-_TEXT_HEIGHT = 16
+TEXT_HEIGHT = 16
+"""Pixels that a line of text in a picture takes."""
+
 _FONT_SIZE = 12
 
 
@@ -82,10 +84,10 @@ def draw_legend(label_space: LabelSpace, width: int) -> Image.Image:
     for name in (*label_space.class_names, "ignored"):
         needed = swatch + 4 + round(font.getlength(name)) + 14
         if left + needed > width:
-            left, top = 0, top + _TEXT_HEIGHT + 2
+            left, top = 0, top + TEXT_HEIGHT + 2
         places.append((name, left, top))
         left += needed
-    legend = Image.new("RGB", (width, top + _TEXT_HEIGHT + 2), "white")
+    legend = Image.new("RGB", (width, top + TEXT_HEIGHT + 2), "white")
     draw = ImageDraw.Draw(legend)
     for (name, left, top), color in zip(places, (*label_space.palette, _IGNORE_COLOR)):
         box = (left, top + 2, left + swatch, top + 2 + swatch)

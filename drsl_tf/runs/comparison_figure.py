@@ -20,7 +20,6 @@ from drsl_tf.runs.run_directory import RunDirectory
 
 _PANEL_WIDTH = 320
 _GAP = 6
-_TEXT_HEIGHT = 16
 
 
 class ComparisonFigure:
@@ -76,12 +75,12 @@ class ComparisonFigure:
         legend = label_maps.draw_legend(
             self._domain.label_space, len(titles) * (_PANEL_WIDTH + _GAP) - _GAP
         )
-        height = sum(row[0].height + _GAP for row in rows) + _TEXT_HEIGHT + legend.height
+        height = sum(row[0].height + _GAP for row in rows) + label_maps.TEXT_HEIGHT + legend.height
         sheet = Image.new("RGB", (legend.width, height), "white")
         draw = ImageDraw.Draw(sheet)
         for column, title in enumerate(titles):
             draw.text((column * (_PANEL_WIDTH + _GAP), 0), title, "black", label_maps.load_font())
-        top = _TEXT_HEIGHT
+        top = label_maps.TEXT_HEIGHT
         for row in rows:
             for column, panel in enumerate(row):
                 sheet.paste(panel, (column * (_PANEL_WIDTH + _GAP), top))

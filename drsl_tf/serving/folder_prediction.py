@@ -37,8 +37,8 @@ def predict_files(
         model: a SavedModel or TFLite file that `drsl_tf.export` wrote.
         pattern: file, folder or glob.
         output: the folder to write to.
-        kinds: what to write, of `prediction_writer.KINDS`.
-        format_name: of `prediction_writer.FORMATS`.
+        kinds: what to write, of `output_files.KINDS`.
+        format_name: of `output_files.FORMATS`.
         batch_size: most images at once; only neighbours of one size go together.
         tile: (height, width); an image that is larger either way is predicted in tiles of at most
             this size. None predicts every image whole. A model with a network size of its own
