@@ -39,8 +39,7 @@ reduced-benchmarks: .venv/installed
 		--arms=source_only,cbst,drsl,oracle --output=$(REDUCED) --work=$(REDUCED)
 	.venv/bin/python -m benchmarks.speed --quick --output=$(REDUCED) --work=$(REDUCED)
 
-# Bazel's BUILD files: formatted and linted by buildifier, where npm can fetch it. That they name
-# what the Python files import is a test; `python -m tests.build_files --fix` writes it.
+# Bazel's BUILD files: formatted and linted by buildifier, where npm can fetch it.
 build-files:
 	npx --yes $(BUILDIFIER) -mode=check -lint=warn -r BUILD $(PACKAGES)
 

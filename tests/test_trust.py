@@ -18,8 +18,8 @@ from data_pipelines.io import decoding
 from drsl_tf.networks.weights import hdf5_check
 from drsl_tf.networks.weights import mit_weights
 from drsl_tf.networks.weights import weight_files
+from tests.support import repository
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGES = ("data_pipelines", "drsl_tf")
 
 _MODULES = {
@@ -87,11 +87,11 @@ def find_unsafe(source: str):
 
 def _list_modules():
     for package in _PACKAGES:
-        for folder, _, names in os.walk(os.path.join(_ROOT, package)):
+        for folder, _, names in os.walk(os.path.join(repository.ROOT, package)):
             for name in sorted(names):
                 if name.endswith(".py"):
                     path = os.path.join(folder, name)
-                    yield os.path.relpath(path, _ROOT).replace(os.sep, "/"), path
+                    yield os.path.relpath(path, repository.ROOT).replace(os.sep, "/"), path
 
 
 def test_no_module_takes_code_from_data():

@@ -10,7 +10,7 @@ import venv
 
 import pytest
 
-from tests import python_imports
+from tests.support import repository
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,8 +29,8 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "copy"
     copy.mkdir()
-    for name in os.listdir(python_imports.ROOT):
-        path = os.path.join(python_imports.ROOT, name)
+    for name in os.listdir(repository.ROOT):
+        path = os.path.join(repository.ROOT, name)
         if name in _PACKED:
             shutil.copytree(path, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         elif os.path.isfile(path):
@@ -73,7 +73,7 @@ def test_configurations_travel_and_are_found_by_name(installed):
     error = _call([str(scripts / "drsl-train"), "--gin_file=synthia2cs.gin"], empty, code=2)
     assert "data/synthia" in error and "render_streets" in error
     error = _call([str(scripts / "drsl-train"), "--gin_file=absent.gin"], empty, code=2)
-    assert "demo.gin" in error and python_imports.ROOT not in error
+    assert "demo.gin" in error and repository.ROOT not in error
 
 
 def test_the_source_distribution_holds_what_it_is_built_from(installed):

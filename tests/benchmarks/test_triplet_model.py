@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf.losses import segmentation
-from tests.drsl_tf import toys
+from tests.support import toys
 
 if importlib.util.find_spec("tensorflow_addons") is None:
     pytest.skip("TensorFlow Addons is on the older line alone", allow_module_level=True)

@@ -8,9 +8,9 @@ from PIL import Image
 
 from data_pipelines import cli
 from drsl_tf.experiments import exporting
-from tests import command_driver
-from tests.drsl_tf import run_dirs
 from tests.drsl_tf.reporting import conftest as reports
+from tests.support import run_dirs
+from tests.support.processes import command_driver
 
 _MODULES = ("train", "evaluate", "predict", "export", "report")
 

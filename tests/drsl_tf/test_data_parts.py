@@ -7,19 +7,19 @@ from data_pipelines.auditing import audit
 from data_pipelines.domains import find_reader
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments.experiment import Experiment
-from tests.data_pipelines import fixtures
+from tests.support import data_sets
 
 _TARGETS = {
-    "acdc": fixtures.write_acdc,
-    "bdd100k": fixtures.write_bdd100k,
-    "dark_zurich": fixtures.write_dark_zurich,
-    "idd": fixtures.write_idd,
-    "mapillary": fixtures.write_mapillary,
+    "acdc": data_sets.write_acdc,
+    "bdd100k": data_sets.write_bdd100k,
+    "dark_zurich": data_sets.write_dark_zurich,
+    "idd": data_sets.write_idd,
+    "mapillary": data_sets.write_mapillary,
 }
 # Dark Zurich has no labelled split to train on.
 _SOURCES = {
     **{name: write for name, write in _TARGETS.items() if name != "dark_zurich"},
-    "cityscapes": fixtures.write_cityscapes,
+    "cityscapes": data_sets.write_cityscapes,
 }
 # Each part goes after one of them, and all of them are tried.
 _NINETEEN = ("gta2cs", "beyond_gta2cs", "gta2cs_cbst", "demo", "gta2cs_source_only")
@@ -85,7 +85,7 @@ def test_a_source_takes_the_place_of_an_experiments_own(name, tmp_path):
 
 
 def test_source_and_target_change_together(tmp_path):
-    fixtures.write_cityscapes(tmp_path)
+    data_sets.write_cityscapes(tmp_path)
     _, data = _make_data(
         "gta2cs",
         "data/cityscapes_source",

@@ -20,7 +20,7 @@ from drsl_tf.experiments import loaded_run
 from drsl_tf.models import inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.serving import model_description
-from tests.drsl_tf import run_dirs
+from tests.support import run_dirs
 
 # What a server's process is: TensorFlow, and neither Keras nor this package. (TensorFlow itself
 # imports a Keras where there is one, so only what a user's code could import is blocked.)

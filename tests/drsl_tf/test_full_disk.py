@@ -17,10 +17,10 @@ from drsl_tf.experiments import exporting
 from drsl_tf.reporting import page
 from drsl_tf.serving import folder_prediction
 from drsl_tf.serving.predictor import Predictor
-from tests import small_disk
-from tests.data_pipelines import fixtures
-from tests.drsl_tf import run_dirs
 from tests.drsl_tf.reporting import conftest as reports
+from tests.support import data_sets
+from tests.support import run_dirs
+from tests.support import small_disk
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_a_file_in_the_folder_s_place_is_said(name, prepared, tmp_path):
 
 
 def test_what_only_saves_time_costs_a_warning(disk, tmp_path):
-    samples = fixtures.write_camvid(tmp_path / "data", count=3)
+    samples = data_sets.write_camvid(tmp_path / "data", count=3)
     domain = CamVid(root=str(tmp_path / "data"))
     kept = os.path.join(disk.path, "kept")
     os.makedirs(kept)

@@ -14,10 +14,10 @@ from PIL import Image
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments import inspection
 from drsl_tf.experiments.experiment import Experiment
-from tests import photo_folders
-from tests import python_imports
+from tests.support import photo_folders
+from tests.support import repository
 
-with open(os.path.join(python_imports.ROOT, "docs", "own_data.md"), encoding="utf-8") as _file:
+with open(os.path.join(repository.ROOT, "docs", "own_data.md"), encoding="utf-8") as _file:
     _BLOCKS = re.findall(r"```\n(.*?)```", _file.read(), flags=re.DOTALL)
 # The configuration of the docs, and what they add to it for other purposes.
 _CONFIG, _OTHER_NETWORK, _WARM_START, _DECLARED = _BLOCKS

@@ -22,7 +22,7 @@ from drsl_tf.serving import output_files
 from drsl_tf.serving import tiling
 from drsl_tf.serving import video
 from drsl_tf.serving.predictor import Predictor
-from tests.drsl_tf import run_dirs
+from tests.support import run_dirs
 
 _ORIENTATION = 0x0112
 

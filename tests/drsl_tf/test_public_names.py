@@ -10,8 +10,8 @@ import pytest
 
 import drsl_tf
 from data_pipelines.errors import UserError
-from tests import python_imports
-from tests.drsl_tf import toys
+from tests.support import repository
+from tests.support import toys
 
 
 def _call(code, *arguments):
@@ -51,13 +51,13 @@ def test_functions_are_not_shadowed_by_the_commands_of_their_names(name):
 def test_every_serialisable_class_is_registered():
     """The list in the package is that of the modules that register one."""
     found = set()
-    for folder, _, names in os.walk(os.path.join(python_imports.ROOT, "drsl_tf")):
+    for folder, _, names in os.walk(os.path.join(repository.ROOT, "drsl_tf")):
         for name in names:
             path = os.path.join(folder, name)
             if name.endswith(".py"):
                 with open(path, encoding="utf-8") as file:
                     if "@keras.saving.register_keras_serializable" in file.read():
-                        found.add(os.path.relpath(path[:-3], python_imports.ROOT))
+                        found.add(os.path.relpath(path[:-3], repository.ROOT))
     assert {path.replace(os.sep, ".") for path in found} == set(drsl_tf._SERIALISABLE)
 
 

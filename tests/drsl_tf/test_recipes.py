@@ -18,7 +18,7 @@ from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.optimization.kernel_adamw import KernelAdamW
 from drsl_tf.optimization.optimizers import StageSchedule
 from drsl_tf.training import trainer
-from tests.drsl_tf.training import streets
+from tests.support import streets
 
 _NAMES = [s + c for s in ("gta2cs", "synthia2cs") for c in ("", "_cbst", "_source_only")]
 _NETWORKS = {

@@ -8,11 +8,11 @@ import pytest
 
 from drsl_tf.config import bindings_page
 from drsl_tf.training import trainer
-from tests import python_imports
+from tests.support import repository
 
 
 def _read_page():
-    path = os.path.join(python_imports.ROOT, "docs", "configuration.md")
+    path = os.path.join(repository.ROOT, "docs", "configuration.md")
     with open(path, encoding="utf-8") as file:
         return file.read()
 
@@ -30,7 +30,7 @@ def test_every_name_that_configurations_bind_or_refer_to_is_on_the_page():
     others = {"label_spaces.camvid11", "label_spaces.synthia16", "triplet_model.TripletModel"}
     named = set()
     for name in bindings_page.list_config_files():
-        with open(os.path.join(python_imports.ROOT, "gin_configs", name), encoding="utf-8") as file:
+        with open(os.path.join(repository.ROOT, "gin_configs", name), encoding="utf-8") as file:
             text = re.sub(r"#.*", "", file.read())
         named |= set(re.findall(r"@(?:\w+/)*([\w.]+)", text))
         named |= set(re.findall(r"^(?:\w+/)*(\w+\.\w+)\.\w+ =", text, flags=re.MULTILINE))

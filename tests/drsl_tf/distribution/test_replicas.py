@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from data_pipelines.errors import UserError
-from tests.drsl_tf.training import streets
+from tests.support import streets
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 from data_pipelines.streets import rendered
 from drsl_tf.distribution import strategy as strategies
-from tests.drsl_tf import processes
-from tests.drsl_tf import workers_check
+from tests.support.processes import local_jobs
+from tests.support.processes import workers_check
 
 _BOUND_SECONDS = 60
 
@@ -39,9 +39,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(folder):
     """What both processes found, before the second killed itself and the first noticed."""
-    command = [sys.executable, "-m", "tests.drsl_tf.workers_check", str(folder)]
+    command = [sys.executable, "-m", "tests.support.processes.workers_check", str(folder)]
     logs = [folder / "0.txt", folder / "1.txt"]
-    started = processes.start_job(command, 2, lambda index: str(logs[index]))
+    started = local_jobs.start_job(command, 2, lambda index: str(logs[index]))
     try:
         codes = [started[1].wait(400), started[0].wait(_BOUND_SECONDS)]
     finally:

@@ -28,7 +28,7 @@ from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving import folder_prediction
-from tests.drsl_tf import run_dirs
+from tests.support import run_dirs
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf.losses import metric_learning
-from tests.drsl_tf.losses import naive
+from tests.support import naive
 
 CASES = [(2, 1, 5), (4, 3, 8), (19, 3, 16), (3, 5, 2)]
 

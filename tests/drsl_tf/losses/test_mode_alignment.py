@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf.losses import mode_alignment
-from tests.drsl_tf.losses import naive
+from tests.support import naive
 
 align = mode_alignment.stochastic_mode_alignment_loss
 align_closed = mode_alignment.closed_form_mode_alignment_loss

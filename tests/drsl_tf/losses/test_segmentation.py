@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf.losses import segmentation
-from tests.drsl_tf.losses import naive
+from tests.support import naive
 
 
 def _draw_case(shape=(2, 5, 7), num_classes=6, scale=3.0, seed=0):

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from drsl_tf import compat
 from drsl_tf.self_training import target_statistics
-from tests.drsl_tf import toys
-from tests.drsl_tf.losses import naive
+from tests.support import naive
+from tests.support import toys
 
 _TERMS = {"ce_source", "ce_target", "dml_source", "dml_target", "sma"}
 

@@ -27,8 +27,8 @@ from drsl_tf.optimization.optimizers import StageSchedule
 from drsl_tf.runs import panel_files
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from tests.drsl_tf.training import streets
-from tests.drsl_tf.training.events import read_events
+from tests.support import streets
+from tests.support.events import read_events
 
 _SOURCE_STEPS, _ROUND_STEPS = 25, 4
 _MODES = 2

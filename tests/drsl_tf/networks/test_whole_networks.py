@@ -25,7 +25,7 @@ from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
 from drsl_tf.networks.heads.multimodal_head import MultimodalHead
 from drsl_tf.networks.heads.segformer_head import SegFormerHead
 from drsl_tf.self_training.online_model import OnlineDrslModel
-from tests.drsl_tf import toys
+from tests.support import toys
 
 _CLASSES = toys.NUM_CLASSES
 

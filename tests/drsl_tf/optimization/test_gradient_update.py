@@ -10,7 +10,7 @@ from drsl_tf import compat
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.optimization.optimizers import StageSchedule
 from drsl_tf.runs.checkpoint_store import CheckpointStore
-from tests.drsl_tf import toys
+from tests.support import toys
 
 
 def _move(model, update, batch=None, optimizer=None, steps=1):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from drsl_tf import compat
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.optimization.kernel_adamw import KernelAdamW
-from tests.drsl_tf import toys
+from tests.support import toys
 
 _RATE, _DECAY = 0.1, 0.5
 

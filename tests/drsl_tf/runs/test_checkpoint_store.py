@@ -16,7 +16,7 @@ from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.online_model import OnlineDrslModel
-from tests.drsl_tf import toys
+from tests.support import toys
 
 
 @pytest.fixture(scope="module")

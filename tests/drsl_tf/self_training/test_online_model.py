@@ -8,7 +8,7 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.online_model import OnlineDrslModel
-from tests.drsl_tf import toys
+from tests.support import toys
 
 
 def _make_model(**settings):

@@ -12,7 +12,7 @@ from drsl_tf.models.model import DrslModel
 from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training import target_statistics
 from drsl_tf.self_training.target_statistics import TargetStatistics
-from tests.drsl_tf import toys
+from tests.support import toys
 
 
 @pytest.fixture(name="domain")

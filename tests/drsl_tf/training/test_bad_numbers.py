@@ -26,7 +26,7 @@ from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import stages
 from drsl_tf.training import trainer
-from tests.drsl_tf.training.events import read_events
+from tests.support.events import read_events
 
 _SIZE = (32, 64)
 _SOURCE_STEPS, _ROUND_STEPS = 5, 4

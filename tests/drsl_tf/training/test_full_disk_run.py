@@ -20,8 +20,8 @@ from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from tests import small_disk
-from tests.drsl_tf.training import streets
+from tests.support import small_disk
+from tests.support import streets
 
 # In the order in which a run meets them; a run that goes on must not pass one before its turn.
 _FILES = (

@@ -12,11 +12,11 @@ import time
 import pytest
 
 from data_pipelines import cli
-from tests.drsl_tf.kill_record import KillRecord
-from tests.drsl_tf.training_process import CHECKPOINT_EVERY
-from tests.drsl_tf.training_process import TrainingProcess
-from tests.drsl_tf.training_process import assert_equal_runs
-from tests.drsl_tf.training_process import measure_difference
+from tests.support.kill_record import KillRecord
+from tests.support.processes.training_process import CHECKPOINT_EVERY
+from tests.support.processes.training_process import TrainingProcess
+from tests.support.processes.training_process import assert_equal_runs
+from tests.support.processes.training_process import measure_difference
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from tests.drsl_tf.training import streets
+from tests.support import streets
 
 
 def _make_data(folder):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import cli
-from tests.drsl_tf.training.worker_job import WorkerJob
+from tests.support.processes.worker_job import WorkerJob
 
 pytestmark = pytest.mark.slow
 

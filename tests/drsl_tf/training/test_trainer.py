@@ -30,8 +30,8 @@ from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from drsl_tf.training import trainer
-from tests.disk_log import DiskLog
-from tests.drsl_tf.training import streets
+from tests.support import streets
+from tests.support.disk_log import DiskLog
 
 # Between the confidences of an untrained model, about 1 / 19, and the 1 of an absent class.
 _FLOOR = 0.5

@@ -18,8 +18,8 @@ from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
-from tests.drsl_tf import toys
-from tests.drsl_tf.training import streets
+from tests.support import streets
+from tests.support import toys
 
 
 class _Watch(keras.callbacks.Callback):

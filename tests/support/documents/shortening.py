@@ -1,0 +1,163 @@
+"""How each document's commands are run here: the one table of it.
+
+A document that is not listed is run as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Shortening(NamedTuple):
+    """What is done to the commands of one document.
+
+    Attributes:
+        prepare: commands that run first, for what the reader is taken to have.
+        extra: (pattern, words): the words are put at the end of every call of python that the
+            pattern is found in; the first pattern counts, in `prepare` too.
+        replace: (old, new): text of commands, such as the values that a loop goes over.
+        impossible: pattern -> why a command that it is found in cannot run here.
+    """
+
+    prepare: Sequence[str] = ()
+    extra: Sequence[tuple[str, list[str]]] = ()
+    replace: Sequence[tuple[str, str]] = ()
+    impossible: dict[str, str] = {}
+
+
+def _params(*lines: str) -> list[str]:
+    return [f"--gin_param={line}" for line in lines]
+
+
+_STEPS = ("SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 2")
+_TINY_DEMO = _params(
+    *_STEPS,
+    "CROP = (32, 64)",
+    "game/rendered.rendered_root.count = 4",
+    "game/rendered.rendered_root.size = (32, 64)",
+    "camera/rendered.rendered_root.count = 3",
+    "camera/rendered.rendered_root.val_count = 2",
+    "camera/rendered.rendered_root.size = (32, 64)",
+)
+# The recipes' files, data and stages with a small network at a small size; what they mean with
+# their own networks is tested in tests/drsl_tf/test_recipes.py.
+_TINY_RECIPE = [
+    "--gin_file=models/small_cnn.gin",
+    *_params(
+        *_STEPS,
+        "CROP = (32, 64)",
+        "trainer.run.inference_size = (32, 64)",
+        "target/augment.Augmenter.resize = (32, 64)",
+        "source/augment.Augmenter.resize = (32, 64)",
+    ),
+]
+_TINY_RENDERING = ("render_streets", ["--count=3", "--size=64x32"])
+_STAND_INS = [
+    f"python -m data_pipelines.render_streets --layout={layout} --style={style} --out=data/{layout}"
+    for layout, style in (("gta5", "game"), ("synthia", "game"), ("cityscapes", "camera"))
+]
+# Data sets that the renderer does not write, in their true layouts.
+_FIXTURES = """python -c "
+from tests.support import data_sets
+for name in ('acdc', 'bdd100k', 'dark_zurich', 'idd'):
+    for split in ('train', 'val'):
+        getattr(fixtures, 'write_' + name)('data/' + name, split)
+" """
+# Cityscapes' own evaluation opens these too; the renderer knows no instances.
+_INSTANCES = """for file in data/cityscapes/gtFine/val/*/*_labelIds.png; do
+cp $file ${file/labelIds/instanceIds}
+done"""
+_PHOTO_FOLDERS = """python -c "
+import pathlib
+from tests.support import photo_folders
+photo_folders.write_photos(pathlib.Path('photos'))
+" """
+_PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
+
+TABLE: dict[str, Shortening] = {
+    "README.md": Shortening(
+        prepare=_STAND_INS[1:],
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        impossible={
+            "^make": "sets up an environment; .ci/run runs it",
+            "^python -m data_pipelines.render_streets": "its data set is there already",
+        },
+    ),
+    "docs/bad_input.md": Shortening(
+        impossible={"^DRSL_TF_MUTATIONS": "the suite runs it with fewer inputs"},
+    ),
+    "docs/domains.md": Shortening(
+        prepare=[
+            *_STAND_INS,
+            _FIXTURES,
+            "python -m drsl_tf.train --gin_file=gta2cs.gin --run_dir=runs/gta2cs",
+        ],
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+    ),
+    "docs/memory.md": Shortening(
+        prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/memory.md" docs'],
+        extra=[("benchmarks.memory", ["--quick"])],
+    ),
+    "docs/monitoring.md": Shortening(
+        prepare=[
+            f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
+            for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
+        ],
+        extra=[("drsl_tf.train", _TINY_DEMO)],
+        impossible={"^tensorboard": "serves until it is stopped"},
+    ),
+    "docs/own_data.md": Shortening(
+        prepare=[_PHOTO_FOLDERS],
+        extra=[
+            (
+                r"(inspect|--gin_file=) ?mine.gin",
+                _params(*_STEPS, "SIZE = (32, 64)", "CROP = (32, 64)", "WEIGHTS = None"),
+            ),
+        ],
+    ),
+    "docs/recipes.md": Shortening(
+        prepare=_STAND_INS,
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        impossible={
+            "import numpy, torch": "needs PyTorch and a file of other people's weights",
+            "^python -m data_pipelines.render_streets": "its data sets are there already",
+            "WEIGHTS = None": "a true network at full size; test_recipes.py trains each",
+        },
+    ),
+    "docs/reproduce.md": Shortening(
+        prepare=[*_STAND_INS, _INSTANCES],
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        # One of each kind; that the others resolve is tested without running them.
+        replace=[
+            ("for seed in 0 1 2", "for seed in 0"),
+            ("in gta2cs_source_only gta2cs_cbst gta2cs synthia2cs_source_only", "in gta2cs"),
+            ("in beyond_gta2cs beyond_synthia2cs", "in beyond_gta2cs"),
+        ],
+        impossible={
+            "unzip|unrar|^mv": "needs the downloads",
+            "^pip": "the environment is there already",
+        },
+    ),
+    "docs/reliability.md": Shortening(
+        impossible={"^DRSL_TF_KILLS": "the suite runs it with fewer kills"},
+    ),
+    "docs/security.md": Shortening(
+        impossible={"^pip install": "needs a network"},
+    ),
+    "docs/serving.md": Shortening(
+        prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
+        extra=[("drsl_tf.train", _TINY_DEMO)],
+    ),
+    "docs/several_machines.md": Shortening(
+        prepare=_STAND_INS,
+        extra=[
+            ("drsl_tf.train", _TINY_RECIPE),
+            _TINY_RENDERING,
+            ("write_records", ["--shards=2"]),
+        ],
+        # A folder that can be made here.
+        replace=[("/shared", "shared")],
+        impossible={"^DRSL_TF_WORKER_FAILURES": "the suite runs it with one failure"},
+    ),
+}
