@@ -30,7 +30,7 @@ def _list_documents():
     names = sorted(
         name for name in os.listdir(os.path.join(repository.ROOT, "docs")) if name.endswith(".md")
     )
-    return ["README.md", *(f"docs/{name}" for name in names)]
+    return ["README.md", *(f"docs/{name}" for name in names if name.endswith(".md"))]
 
 
 def _read(document):

@@ -5,7 +5,7 @@ parts of their names with commas between them. DRSL_TF_MUTATIONS_RECORD names a 
 the outcome is added under TensorFlow's version; a table goes beside it. The full count:
 
     DRSL_TF_MUTATIONS=1000 DRSL_TF_MUTATIONS_RECORD=benchmarks/results/mutations.json \
-        python -m pytest tests/mutations
+        python -m pytest tests/test_mutations.py
 """
 
 import os

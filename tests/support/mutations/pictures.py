@@ -34,8 +34,8 @@ def encode_images() -> dict:
         ".png": [
             encode(rgb), encode(grey), encode(alpha), encode(alpha.convert("LA")), encode(palette),
             encode(palette, transparency=3), encode(grey.convert("1")),
-            encode(Image.fromarray(wide)),
-            data_sets.encode_uint16(np.asarray(rgb).astype(np.uint16) * 257), encode(rgb, exif=exif),
+            encode(Image.fromarray(wide)), encode(rgb, exif=exif),
+            data_sets.encode_uint16(np.asarray(rgb).astype(np.uint16) * 257),
         ],
         ".jpg": [
             encode(rgb, "JPEG"), encode(grey, "JPEG"), encode(rgb.convert("CMYK"), "JPEG"),
