@@ -17,7 +17,7 @@ def explain_bad_values(entry: Callable) -> Iterator[None]:
     """Makes an error that a user can mend of a value that a configurable cannot take.
 
     Args:
-        entry: what the configuration is for, such as `trainer.run`; its own errors are defects.
+        entry: what the configuration is for, such as `drsl_tf.adapt`; its own errors are defects.
 
     Raises:
         UserError: names the configurable. Errors that did not pass through one stay as they are.

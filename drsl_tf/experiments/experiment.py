@@ -14,7 +14,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.config.bad_values import explain_bad_values
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.training import trainer
+from drsl_tf.training.adapting import adapt
 
 _NO_ROOT = "."
 
@@ -35,16 +35,16 @@ class Experiment:
 
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
         configuration = Configuration(gin_files, gin_params)
-        configuration.check_required(trainer.run, ["run_dir"])
-        configuration.apply(trainer.run)
+        configuration.check_required(adapt, ["run_dir"])
+        configuration.apply(adapt)
         self.name = " ".join(gin_files)
-        self._run = _bind(trainer.run, gin.get_bindings(trainer.run, resolve_references=False))
+        self._run = _bind(adapt, gin.get_bindings(adapt, resolve_references=False))
 
     def get(self, parameter: str) -> Any:
-        """Gives the value of a parameter of `trainer.run`, references followed.
+        """Gives the value of a parameter of `drsl_tf.adapt`, references followed.
 
         Args:
-            parameter: its name, such as "inference_size".
+            parameter: its name, such as "inference".
 
         Returns:
             The value bound to it, or its default.
@@ -91,15 +91,15 @@ class Experiment:
         Returns:
             A `DrslModel`.
         """
-        with explain_bad_values(trainer.run):
-            return self.get("build_model")(self.label_space)
+        with explain_bad_values(adapt):
+            return self.get("learner").build_model(self.label_space)
 
     @property
     def _data(self) -> dict[str, Any]:
         data = self._run["data"]
         if not _is_reference(data):
             raise UserError(
-                f"{self.name} binds trainer.run.data to {data!r}; bind it to a reference such as "
+                f"{self.name} binds drsl_tf.adapt.data to {data!r}; bind it to a reference such as "
                 "@adaptation.AdaptationData() itself."
             )
         bindings = gin.get_bindings(_make_key(data), resolve_references=False)
@@ -108,7 +108,7 @@ class Experiment:
 
 def _follow(value):
     """Gives what a bound value stands for; gin calls references when they are copied."""
-    with explain_bad_values(trainer.run):
+    with explain_bad_values(adapt):
         return copy.deepcopy(value)
 
 

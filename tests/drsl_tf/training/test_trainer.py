@@ -19,6 +19,7 @@ from data_pipelines.labels.label_spaces import cityscapes13
 from drsl_tf import compat
 from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
@@ -29,8 +30,8 @@ from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
-from drsl_tf.training import trainer
 from tests.support import streets
+from tests.support import training
 from tests.support.disk_log import DiskLog
 
 # Between the confidences of an untrained model, about 1 / 19, and the 1 of an absent class.
@@ -76,9 +77,8 @@ def _build_model(label_space):
 
 def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
     keep = _Keep()
-    results = trainer.run(
-        run_dir=str(run_dir),
-        experiment="test",
+    results = training.train(
+        run_dir,
         data=streets.make_data(roots, scale=(0.8, 1.2)),
         schedule=Schedule(
             source_steps=5, rounds=rounds, steps_per_round=adaptation_steps, checkpoint_every=2
@@ -165,7 +165,7 @@ def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, 
 
 def test_pseudo_labels_of_another_size_than_the_images(roots, tmp_path):
     size = (streets.SIZE[0] // 2, streets.SIZE[1] // 2)
-    results, _ = _run(roots, tmp_path / "run", rounds=1, inference_size=size)
+    results, _ = _run(roots, tmp_path / "run", rounds=1, inference=Inference(size))
     assert [stage["round"] for stage in results.stages] == [0, 1]
     pair = Cityscapes(root=roots[1]).list_pairs("train")[0]
     label = Image.open(tmp_path / "run" / "pseudo_labels" / "round_1" / f"{pair.name}.png")
