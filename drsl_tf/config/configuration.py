@@ -93,6 +93,17 @@ class Configuration:
                     lines.append(f"#   {name}.{parameter.name} = {parameter.default!r}")
         return "\n".join(lines) + "\n"
 
+    def list_parts(self, root: Callable) -> list[Callable]:
+        """Lists the callables that references reach.
+
+        Args:
+            root: the callable that the experiment starts from; it is the first one.
+
+        Returns:
+            Functions and classes.
+        """
+        return list(self._walk(root)[0])
+
     def apply(self, root: Callable) -> Callable:
         """Checks the configuration and hands it to gin.
 

@@ -58,7 +58,7 @@ def launch(
             with whole_files.explain_failures(run_dir):
                 _move_aside(run_dir)
         files.write_text(RunDirectory(run_dir).config, configuration.format_record(adapt))
-    with bad_values.explain_bad_values(adapt):
+    with bad_values.explain_bad_values(adapt, configuration.list_parts(adapt)):
         results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)

@@ -36,6 +36,7 @@ from tests.support.disk_log import DiskLog
 
 # Between the confidences of an untrained model, about 1 / 19, and the 1 of an absent class.
 _FLOOR = 0.5
+_STEP = "counters/step/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,28 @@ class _Stop(keras.callbacks.Callback):
         self._left -= 1
         if self._left < 0:
             raise KeyboardInterrupt
+
+
+class _Ask(keras.callbacks.Callback):
+    """Asks the run to end, and counts its beginnings and ends."""
+
+    def __init__(self, step=None, epoch=None):
+        super().__init__()
+        self._step, self._epoch = step, epoch
+        self.told = []
+
+    def on_train_begin(self, logs=None):
+        self.told.append("begin")
+
+    def on_train_end(self, logs=None):
+        self.told.append("end")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = self.model.stop_training or batch + 1 == self._step
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.told.append(epoch)
+        self.model.stop_training = epoch == self._epoch
 
 
 class _Keep(keras.callbacks.Callback):
@@ -226,6 +249,23 @@ def test_the_last_and_best_weights_have_the_targets_statistics(roots, tmp_path, 
     TargetStatistics().update(twin, strategy, target, target.list_pairs("train"))
     for array, other in zip(model.get_weights(), twin.get_weights()):
         np.testing.assert_array_equal(array, other)
+
+
+def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(finished, roots, tmp_path):
+    within = _Ask(step=3)
+    results, _ = _run(roots, tmp_path, [within])
+    assert within.told == ["begin", "end"] and results.stages == []
+    (_, path) = checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).checkpoints)
+    assert tf.train.load_checkpoint(path).get_tensor(_STEP) == 3
+    after = _Ask(epoch=1)
+    results, _ = _run(roots, tmp_path, [after])
+    assert after.told == ["begin", 0, 1, "end"]
+    assert not os.path.exists(RunDirectory(str(tmp_path)).figure)
+    last = _Ask()
+    results, resumed = _run(roots, tmp_path, [last])
+    assert last.told == ["begin", 2, "end"] and len(results.stages) == 3
+    for array, other in zip(finished[2].get_weights(), resumed.get_weights()):
+        np.testing.assert_allclose(array, other, atol=1e-4)
 
 
 def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
