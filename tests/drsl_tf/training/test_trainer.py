@@ -111,6 +111,8 @@ def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
         callbacks=[keep, *callbacks],
         **options,
     )
+    if not results.stages:
+        return results, keep.model
     _assert_kept(
         run_dir, "source", RunDirectory(str(run_dir)).source_checkpoint, keep.stages.get(0, [])
     )
@@ -255,7 +257,7 @@ def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(finished, root
     within = _Ask(step=3)
     results, _ = _run(roots, tmp_path, [within])
     assert within.told == ["begin", "end"] and results.stages == []
-    (_, path) = checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).checkpoints)
+    path, _ = checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).checkpoints)
     assert tf.train.load_checkpoint(path).get_tensor(_STEP) == 3
     after = _Ask(epoch=1)
     results, _ = _run(roots, tmp_path, [after])
