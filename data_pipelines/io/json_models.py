@@ -99,7 +99,7 @@ def _describe_failure(failure):
     field = ""
     for part in failure["loc"]:
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
-    message = failure["msg"].removeprefix("Value error, ")
+    message = failure["msg"].removeprefix("Value error, ").rstrip(".")
     if not field:
         return message
     value = failure["input"]
