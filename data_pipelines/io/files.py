@@ -135,8 +135,8 @@ def read_bytes(path: str, limit: int) -> bytes:
     """
     record = record_files.parse_path(path)
     if record is not None:
-        if record.part.length > limit:
-            raise UserError(f"has {record.part.length} bytes, more than the limit of {limit}")
+        if record.length > limit:
+            raise UserError(f"has {record.length} bytes, more than the limit of {limit}")
         return record_files.read_record(record)
     import tensorflow as tf
 

@@ -10,13 +10,9 @@ is not part of its public interface, and takes nine times as long for a record o
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import zlib
-from typing import Annotated
 from typing import NamedTuple
-
-import pydantic
 
 from data_pipelines.errors import UserError
 
@@ -31,45 +27,31 @@ _PATH = re.compile(
     rf"(.*{re.escape(SUFFIX)})#(\d+)\+(\d+)\*([0-9a-f]{{8}})@(\d+)\+(\d+)", re.DOTALL
 )
 
-_Place = Annotated[int, pydantic.Field(ge=0, lt=2**62)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """A part of a record, and the image or label in it.
-
-    Attributes:
-        offset: of the part in its shard, in bytes.
-        length: of the part, in bytes.
-        crc32: checksum of the part.
-        start: of the image or label within the part, in bytes.
-        size: of the image or label, in bytes.
-    """
-
-    offset: _Place
-    length: _Place
-    crc32: Annotated[int, pydantic.Field(ge=0, lt=2**32)]
-    start: _Place
-    size: _Place
-
 
 class RecordPath(NamedTuple):
     """Where an image or label is.
 
     Attributes:
         shard: path of the TFRecord file.
-        part: the part of it.
+        offset: of the part that is read, in the shard, in bytes.
+        length: of the part, in bytes.
+        crc32: checksum of the part.
+        start: of the image or label within the part, in bytes.
+        size: of the image or label, in bytes.
     """
 
     shard: str
-    part: Part
+    offset: int
+    length: int
+    crc32: int
+    start: int
+    size: int
 
 
 def format_path(record: RecordPath) -> str:
     """Writes the place of an image or label as one path."""
-    part = record.part
-    place = f"{part.offset}+{part.length}*{part.crc32:08x}@{part.start}+{part.size}"
-    return f"{record.shard}#{place}"
+    shard, offset, length, crc32, start, size = record
+    return f"{shard}#{offset}+{length}*{crc32:08x}@{start}+{size}"
 
 
 def parse_path(path: str) -> RecordPath | None:
@@ -78,8 +60,7 @@ def parse_path(path: str) -> RecordPath | None:
     if match is None:
         return None
     shard, offset, length, crc32, start, size = match.groups()
-    part = Part(int(offset), int(length), int(crc32, 16), int(start), int(size))
-    return RecordPath(shard, part)
+    return RecordPath(shard, int(offset), int(length), int(crc32, 16), int(start), int(size))
 
 
 def read_record(record: RecordPath) -> bytes:
@@ -94,14 +75,15 @@ def read_record(record: RecordPath) -> bytes:
     Raises:
         UserError: it is missing, cut off or damaged, or another one lies there; names no path.
     """
-    part = record.part
     read = _read_remote if "://" in record.shard else _read_local
-    data = read(record.shard, part.offset, part.length)
-    if len(data) < part.length:
-        raise UserError(f"is cut off: the shard ends after {len(data)} of its {part.length} bytes")
-    if zlib.crc32(data) != part.crc32:
+    data = read(record.shard, record.offset, record.length)
+    if len(data) < record.length:
+        raise UserError(
+            f"is cut off: the shard ends after {len(data)} of its {record.length} bytes"
+        )
+    if zlib.crc32(data) != record.crc32:
         raise UserError("is damaged, or its shard is not the one that the index was written with")
-    return data[part.start : part.start + part.size]
+    return data[record.start : record.start + record.size]
 
 
 def _read_local(path, offset, size):

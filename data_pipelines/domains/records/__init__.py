@@ -66,7 +66,8 @@ class Records(Domain):
         shards = [files.join_path(self.root, name) for name in index.shards]
 
         def locate(entry, part):
-            return record_files.format_path(RecordPath(shards[entry.shard], part))
+            shard = shards[entry.shard]
+            return record_files.format_path(RecordPath(shard=shard, **part.model_dump()))
 
         return sorted(
             Pair(

@@ -15,7 +15,6 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import files
 from data_pipelines.io import json_models
 from data_pipelines.io import record_files
-from data_pipelines.io.record_files import Part
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
@@ -24,6 +23,8 @@ SUFFIX = ".index.json"
 _SCHEMA = 2
 _SHARD_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]*{re.escape(record_files.SUFFIX)}")
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
+# Files have no places that do not fit into 64 bits.
+_Bytes = Annotated[int, pydantic.Field(ge=0, lt=2**62)]
 
 
 def _check_shard_name(name: str) -> str:
@@ -44,6 +45,24 @@ def _check_label_space(space: LabelSpace) -> LabelSpace:
     if declared is not None and space != declared():
         raise ValueError(f"its classes are not those of {space.name}")
     return space
+
+
+class Part(json_models.VersionedModel):
+    """A part of a record, and the image or label in it.
+
+    Attributes:
+        offset: of the part in its shard, in bytes.
+        length: of the part, in bytes.
+        crc32: checksum of the part.
+        start: of the image or label within the part, in bytes.
+        size: of the image or label, in bytes.
+    """
+
+    offset: _Bytes
+    length: _Bytes
+    crc32: Annotated[int, pydantic.Field(ge=0, lt=2**32)]
+    start: _Bytes
+    size: _Bytes
 
 
 class Entry(json_models.VersionedModel):

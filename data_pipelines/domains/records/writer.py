@@ -15,13 +15,13 @@ from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.domains.records import index as record_index
 from data_pipelines.domains.records.index import Entry
+from data_pipelines.domains.records.index import Part
 from data_pipelines.domains.records.index import RecordIndex
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io import record_files
 from data_pipelines.io import whole_files
-from data_pipelines.io.record_files import Part
 
 IMAGES_PER_SHARD = 500
 """Images in a shard where nobody says how many shards there shall be."""
@@ -240,6 +240,9 @@ def _locate_parts(path, divisions):
             for place, share in enumerate(division):
                 if share is not None:
                     length, start, size = share
-                    parts[place] = Part(offset, length, zlib.crc32(file.read(length)), start, size)
+                    crc32 = zlib.crc32(file.read(length))
+                    parts[place] = Part(
+                        offset=offset, length=length, crc32=crc32, start=start, size=size
+                    )
                     offset += length
             yield parts

@@ -421,8 +421,9 @@ def test_an_enormous_record_is_refused_unread(records):
 
 
 def test_paths_of_records_go_back_and_forth():
-    part = record_files.Part(offset=12, length=9, crc32=0xAB, start=2, size=3)
-    record = record_files.RecordPath("a/b#1.tfrecord", part)
+    record = record_files.RecordPath(
+        "a/b#1.tfrecord", offset=12, length=9, crc32=0xAB, start=2, size=3
+    )
     path = record_files.format_path(record)
     assert record_files.parse_path(path) == record
     for other in ("a.png", "a.tfrecord", "a.tfrecord#1+2", "a#1+2*00000000@0+1.png"):
