@@ -126,7 +126,7 @@ class Workers:
         try:
             answer = {"result": function()}
         except UserError as error:
-            answer = {"error": str(error)}
+            answer = {"error": error.message}
         answers = self._gather(answer)
         errors = {i: each["error"] for i, each in enumerate(answers) if "error" in each}
         if errors:

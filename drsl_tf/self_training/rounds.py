@@ -195,9 +195,10 @@ class PseudoLabeler:
         batches = image_batches.iterate_image_batches(
             pairs, domain.read_image, size=size, batch_size=batch_size
         )
+        with whole_files.explain_failures(logits_path):
+            file = open(logits_path, "wb")
         with (
-            whole_files.explain_failures(logits_path),
-            open(logits_path, "wb") as file,
+            file,
             progress.make_progress_bar(
                 len(pairs), f"round {round_index}: predicting", "image"
             ) as bar,
@@ -208,9 +209,11 @@ class PseudoLabeler:
                 if head is not None:
                     counts = np.bincount(modes[0].reshape(-1), minlength=usage.size)
                     usage += counts.reshape(usage.shape)
-                for logits in kept:
-                    np.save(file, logits)
-                    np.save(file, np.array(batch.images.shape[1:3]))
+                with whole_files.explain_failures(logits_path):
+                    for logits in kept:
+                        np.save(file, logits)
+                        np.save(file, np.array(batch.images.shape[1:3]))
+                    file.flush()
                 bar.update(len(batch.pairs))
         return histogram, usage
 
