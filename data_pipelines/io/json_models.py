@@ -71,7 +71,7 @@ def parse_model(text: str, model: type[ModelT], path: str) -> ModelT:
     try:
         return model.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
-        raise UserError(f"{files.describe_path(path)} is invalid: {_describe(error)}.") from error
+        raise UserError(f"{files.describe_path(path)} {_describe(error)}.") from error
 
 
 def _read_bytes(path):
@@ -85,12 +85,14 @@ def _read_bytes(path):
 def _describe(error: pydantic.ValidationError) -> str:
     """Describes the first failures; of a file of another version, that alone."""
     found = error.errors(include_url=False)
-    version = [failure for failure in found if failure["loc"] == _VERSION]
-    found = version or found
+    for failure in found:
+        if failure["loc"] == _VERSION and failure["type"] == "literal_error":
+            expected = failure["ctx"]["expected"]
+            return f"has the schema {failure['input']!r}, and this program reads {expected}"
     lines = [_describe_failure(failure) for failure in found[:_MAX_SHOWN]]
     if len(found) > _MAX_SHOWN:
         lines.append(f"and {len(found) - _MAX_SHOWN} more")
-    return "; ".join(lines)
+    return f"is invalid: {'; '.join(lines)}"
 
 
 def _describe_failure(failure):

@@ -58,7 +58,7 @@ def test_a_missing_field_is_named(tmp_path):
 
 
 def test_of_a_file_of_another_version_only_that_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"field 'schema': .* should be 2 \(it is 3\)\.$"):
+    with pytest.raises(UserError, match=r"/content\.json has the schema 3, .* reads 2\.$"):
         _read(tmp_path, json.dumps({"schema": 3, "title": "a"}))
 
 
