@@ -21,6 +21,7 @@ from absl import flags
 
 from data_pipelines import cli
 from data_pipelines.errors import UserError
+from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 
 flags.DEFINE_string("run_dir", None, "The run to score.")
@@ -90,7 +91,9 @@ def main() -> None:
         report = evaluation.evaluate_model(path, *target, **options)
     else:
         report = evaluation.evaluate_predictions(path, *target, split=_SPLIT.value)
-    paths = report.write(_OUTPUT.value or _name_output(path, protocol))
+    output = EvaluationDirectory(_OUTPUT.value or _name_output(path, protocol))
+    paths = (output.scores, output.confusion, output.picture)
+    report.write(*paths)
     print(report.format_table())
     print("\n" + "\n".join(paths))
 

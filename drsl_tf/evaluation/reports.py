@@ -2,30 +2,107 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
+from typing import Literal
 
 import numpy as np
+import pydantic
 from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
+from data_pipelines.io.json_models import VersionedModel
 from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-
-SCHEMA = 1
-JSON_NAME = "evaluation.json"
-CSV_NAME = "confusion.csv"
-PNG_NAME = "confusion.png"
+from drsl_tf.evaluation.protocols import ProtocolScores
+from drsl_tf.files import Number
 
 _CELL = 34
 _FONT_SIZE = 13
 _MARGIN = 12
 _HOT = np.array((8, 48, 107))
 _INK_LIMIT = 0.5
+
+
+class Testing(files.Entry):
+    """How images were shown to the network, as `TestProtocol` describes it.
+
+    Attributes:
+        name: all of it in words.
+        scales: factors of the image's size.
+        flip: whether the mirrored image was added.
+        window: (height, width) of sliding windows, or None.
+        stride: (down, right) from window to window, or None.
+        size: (height, width) that scale 1 stands for; None is each image's own.
+    """
+
+    name: str
+    scales: tuple[Number, ...] = ()
+    flip: bool = False
+    window: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+
+
+class Evaluation(files.Entry, VersionedModel):
+    """The content of `evaluation.json`.
+
+    Attributes:
+        version: of this format.
+        title: all of it in words.
+        model: path of the checkpoint, model or label maps.
+        weights: which weights of a run; None where it was no run.
+        target: the data set.
+        root: its folder.
+        split: its split.
+        images: how many were scored.
+        label_space: name of the classes.
+        testing: how images were shown to the network; None for label maps on disk.
+        miou: mean IoU in percent; None where no class has an IoU.
+        num_classes_scored: classes that `miou` averages.
+        iou: IoU in percent by class name, None for a class neither present nor predicted.
+        protocols: scores over subsets of Cityscapes' classes, by name.
+    """
+
+    version: Literal[1] = pydantic.Field(alias="schema")
+    title: str = ""
+    model: str = ""
+    weights: str | None
+    target: str
+    root: str = ""
+    split: str
+    images: int = 0
+    label_space: str = ""
+    testing: Testing | None
+    miou: Number | None
+    num_classes_scored: int
+    iou: dict[str, Number | None]
+    protocols: dict[str, ProtocolScores]
+
+    @pydantic.model_validator(mode="after")
+    def _check_testing(self) -> Evaluation:
+        if self.weights is not None and self.testing is None:
+            raise ValueError("testing is missing, though weights of a run were tested")
+        return self
+
+
+def read_evaluation(path: str) -> Evaluation:
+    """Reads what `drsl_tf.evaluate` found.
+
+    Args:
+        path: the file `evaluation.json`.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: it cannot be read, or holds a value that no evaluation gives.
+    """
+    fix = "Run drsl_tf.evaluate again, or delete the file."
+    return files.read_model(path, Evaluation, fix)
 
 
 class EvaluationReport:
@@ -54,12 +131,12 @@ class EvaluationReport:
             the mean leaves out.
         """
         return {
-            "schema": SCHEMA,
+            "schema": 1,
             **self._header,
             "miou": _percent(self._confusion.mean_iou()),
             "num_classes_scored": self._confusion.num_present,
             "iou": dict(zip(self._class_names, map(_percent, self._confusion.iou()))),
-            "protocols": self._protocols,
+            "protocols": {name: scores.as_json() for name, scores in self._protocols.items()},
         }
 
     def format_table(self) -> str:
@@ -77,8 +154,8 @@ class EvaluationReport:
             mean = _cell(_percent(self._confusion.mean_iou()))
             lines.append(f"{'mIoU':<{width}}{mean}   over {scored} of {total} classes")
         for name, scores in self._protocols.items():
-            text = f"over {scores['num_classes']} of {name} classes: {scores['convention']}"
-            lines.append(f"{'mIoU':<{width}}{_cell(scores['miou'])}   {text}")
+            text = f"over {scores.num_classes} of {name} classes: {scores.convention}"
+            lines.append(f"{'mIoU':<{width}}{_cell(scores.miou)}   {text}")
         return "\n".join(lines)
 
     def draw(self) -> Image.Image:
@@ -126,24 +203,21 @@ class EvaluationReport:
             return wide
         return sheet
 
-    def write(self, folder: str) -> list[str]:
-        """Writes the report's files, each whole or not at all.
+    def write(self, json_path: str, csv_path: str, png_path: str) -> None:
+        """Writes the report's files, each whole or not at all; their folders are made.
 
         Args:
-            folder: where to; made if it is absent.
-
-        Returns:
-            Their paths.
+            json_path: where the scores go.
+            csv_path: where the confusion matrix goes.
+            png_path: where the picture of it goes.
 
         Raises:
             UserError: they cannot be written.
         """
-        paths = [os.path.join(folder, name) for name in (JSON_NAME, CSV_NAME, PNG_NAME)]
-        confusion_files.write_confusion(paths[1], self._confusion, self._class_names)
-        files.write_png(paths[2], self.draw())
+        confusion_files.write_confusion(csv_path, self._confusion, self._class_names)
+        files.write_png(png_path, self.draw())
         # Last, for whoever takes it as the sign that the others are there.
-        files.write_json(paths[0], self.as_dict())
-        return paths
+        files.write_json(json_path, self.as_dict())
 
     @staticmethod
     def _draw_cell(draw, font, x, y, share, pixels):

@@ -26,6 +26,7 @@ from drsl_tf.experiments import exporting
 from drsl_tf.models import inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving import folder_prediction
 from tests.support import run_dirs
@@ -100,8 +101,9 @@ def test_ious_of_void_and_absent_predictions_are_the_official_ones(run, tmp_path
     params = [f"cityscapes.Cityscapes.root = {root!r}"]
     report = evaluation.evaluate_predictions(labels, _config(run), params)
     _assert_official(report.as_dict(), labels, root)
-    report.write(str(tmp_path / "scores"))
-    _, counts = confusion_files.read_confusion(str(tmp_path / "scores" / reports.CSV_NAME))
+    scores = EvaluationDirectory(str(tmp_path / "scores"))
+    report.write(scores.scores, scores.confusion, scores.picture)
+    _, counts = confusion_files.read_confusion(scores.confusion)
     assert counts[:, -1].sum() > 0  # Void predictions are misses.
     iou = report.as_dict()["iou"]
     assert iou["train"] is None and iou["bicycle"] == 0.0
@@ -301,18 +303,18 @@ def test_the_report_is_written_whole_and_legible(tmp_path):
     confusion = ConfusionMatrix(3)
     confusion.update(np.array([0, 0, 0, 1, 255]), np.array([0, 0, 1, 255, 0]))
     report = reports.EvaluationReport(confusion, ["road", "traffic sign", "sky"], {"title": "t"})
-    paths = report.write(str(tmp_path / "new"))
-    assert sorted(os.listdir(tmp_path / "new")) == sorted(map(os.path.basename, paths))
-    content = json.loads((tmp_path / "new" / reports.JSON_NAME).read_text())
+    report.write(*(str(tmp_path / "new" / name) for name in ("a.json", "b.csv", "c.png")))
+    assert sorted(os.listdir(tmp_path / "new")) == ["a.json", "b.csv", "c.png"]
+    content = json.loads((tmp_path / "new" / "a.json").read_text())
     assert content["iou"] == {"road": pytest.approx(200 / 3), "traffic sign": 0.0, "sky": None}
     assert content["miou"] == pytest.approx(100 / 3) and content["num_classes_scored"] == 2
-    rows = list(csv.reader((tmp_path / "new" / reports.CSV_NAME).read_text().splitlines()))
+    rows = list(csv.reader((tmp_path / "new" / "b.csv").read_text().splitlines()))
     assert rows[1:] == [
         ["road", "2", "1", "0", "0"],
         ["traffic sign", "0", "0", "0", "1"],
         ["sky", "0", "0", "0", "0"],
     ]
-    with Image.open(tmp_path / "new" / reports.PNG_NAME) as picture:
+    with Image.open(tmp_path / "new" / "c.png") as picture:
         assert picture.width > 300 and len(picture.getcolors(1 << 20)) > 10
     table = report.format_table()
     assert table.startswith("t\n") and "over 2 of 3 classes" in table and "66.67" in table
@@ -333,7 +335,7 @@ def test_the_command_scores_a_run_alone(run, tmp_path):
     for words in ("19 classes: 19-way head\n", "16 classes: 19-way head averaged over 16\n"):
         assert words in result.stdout
     assert result.stdout.count("mIoU") == 3
-    content = json.loads((tmp_path / "out" / reports.JSON_NAME).read_text())
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert content["miou"] == pytest.approx(evaluation.evaluate_run(run[0]).as_dict()["miou"])
 
 

@@ -8,7 +8,7 @@ import pytest
 from data_pipelines.errors import UserError
 from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
-from drsl_tf.runs import records
+from drsl_tf.runs import results_model
 from drsl_tf.runs.run_directory import RunDirectory
 from tests.drsl_tf.reporting import conftest as reports
 
@@ -47,15 +47,15 @@ def _change(path, *keys_and_value):
         ("stages", 1, "pseudo_label", ...), ("stages", 1, "pseudo_label", []),
         ("stages", 1, "pseudo_label", "fraction", None),
         ("stages", 1, "pseudo_label", "thresholds", "road", ...),
-        ("stages", 1, "pseudo_label", "mode_usage", "road", ["a"]),
+        ("stages", 1, "pseudo_label", "mode_usage", "road", ["a"]), ("stagse", []),
     ],
 )  # fmt: skip
 def test_entries_that_no_run_writes_are_named(run_dir, change):
     path = os.path.join(run_dir, "results.json")
-    records.read_results(path)
+    results_model.read_results(path)
     _change(path, *change)
     with pytest.raises(UserError, match=f"results.json .*{change[0]}"):
-        records.read_results(path)
+        results_model.read_results(path)
 
 
 def test_a_report_of_mixed_up_files_is_refused(run_dir):
@@ -71,7 +71,9 @@ def test_a_report_of_mixed_up_files_is_refused(run_dir):
         with open(index, "w", encoding="utf-8") as file:
             file.write(sound)
         _change(index, *change)
-        with pytest.raises(UserError, match="index.json is no list"):
+        with pytest.raises(
+            UserError, match="index.json is invalid: .*(palette|frames|modes)"
+        ):
             RunRecord(run_dir)
 
 
