@@ -15,6 +15,7 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation import scoring
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.models import inference
+from drsl_tf.models.model import DrslModel
 
 
 class Evaluator:
@@ -31,7 +32,7 @@ class Evaluator:
 
     def __init__(
         self,
-        model,
+        model: DrslModel,
         strategy: tf.distribute.Strategy,
         *,
         size: tuple[int, int] | None = None,

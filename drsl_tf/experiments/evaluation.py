@@ -244,7 +244,9 @@ def evaluate_predictions(
     return _report(confusion, class_names, folder, target, None, None)
 
 
-def make_predict(compute_logits: Callable, protocol: TestProtocol, size) -> Callable:
+def make_predict(
+    compute_logits: Callable, protocol: TestProtocol, size: tuple[int, int] | None
+) -> Callable:
     """Makes what `scoring.score_split` calls.
 
     Args:

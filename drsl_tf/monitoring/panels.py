@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -64,7 +65,7 @@ class PanelWriter(keras.callbacks.Callback):
         self._frames: dict[str, np.ndarray] = {}
         self.pictures: dict[str, np.ndarray] = {}
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the panels of a stage.
 
         Args:

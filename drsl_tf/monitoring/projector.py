@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -58,9 +59,9 @@ class ProjectorWriter(keras.callbacks.Callback):
         self._size = size
         self._pixels_per_class = pixels_per_class
         self._seed = seed
-        self._run = None
+        self._run: ReplicatedFunction | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes vectors and metadata of a stage.
 
         Args:

@@ -92,12 +92,13 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._count_images = count_images
         self._settings = dict(settings)
         self._panels = panels
-        self._writer = None
+        self._writer: Any = None
         self._round = 0
-        self._last_batch = None
-        self._began, self._steps, self._waited = None, 0, 0.0
+        self._last_batch: int | None = None
+        self._began: float | None = None
+        self._steps, self._waited = 0, 0.0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes which stage begins.
 
         Args:
@@ -110,7 +111,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._last_batch = None
         self._began = None
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the time, and from which step on the events are this process's.
 
         Args:
@@ -123,7 +124,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         if self._began is None:
             self._began, self._steps, self._waited = time.perf_counter(), 0, 0.0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes losses, learning rates and speed, where the loop gives the losses.
 
         Args:
@@ -133,7 +134,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         logs = dict(logs or {})
         self._steps += 1
         self._waited += logs.pop("data_wait_seconds", 0.0)
-        if "loss" not in logs:
+        if "loss" not in logs or self._began is None:
             return
         seconds = max(time.perf_counter() - self._began, 1e-9)
         step = self._find_first_step(self._round) + batch + 1
@@ -148,7 +149,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
             tf.summary.scalar("speed/data_wait_share", min(self._waited / seconds, 1.0))
         self._began = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the scores of a stage.
 
         Args:

@@ -250,7 +250,7 @@ class PseudoLabeler:
                 tally.add(*future.result())
 
 
-def find_modes(outputs, modes):
+def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
     """Finds the nearest mode, among those of its predicted class, of every pixel.
 
     Args:

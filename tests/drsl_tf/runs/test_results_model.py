@@ -71,9 +71,7 @@ def test_a_report_of_mixed_up_files_is_refused(run_dir):
         with open(index, "w", encoding="utf-8") as file:
             file.write(sound)
         _change(index, *change)
-        with pytest.raises(
-            UserError, match="index.json is invalid: .*(palette|frames|modes)"
-        ):
+        with pytest.raises(UserError, match="index.json is invalid: .*(palette|frames|modes)"):
             RunRecord(run_dir)
 
 
