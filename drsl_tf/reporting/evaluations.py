@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from drsl_tf.evaluation import evaluation_file
 from drsl_tf.evaluation import protocols
-from drsl_tf.evaluation import reports
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.groups import measure_spread
@@ -71,7 +71,7 @@ def _read_evaluations(run_dir):
         path = EvaluationDirectory(folder).scores
         if not os.path.isfile(path):
             continue
-        content = reports.read_evaluation(path)
+        content = evaluation_file.read_evaluation(path)
         if content["weights"] is not None:
             split = f"{content['target']} {content['split']}"
             yield (split, content["weights"], content["testing"]["name"]), content
