@@ -108,7 +108,7 @@ def read_results(path: str) -> RunResults:
     Raises:
         UserError: it cannot be read, is of another schema, or holds a value that no run writes.
     """
-    fix = "Put a copy of it back; a file of another schema is read by the version that wrote it."
+    fix = "Put a copy of it back, or use the version of drsl_tf that wrote it."
     return files.read_model(path, RunResults, fix)
 
 

@@ -49,7 +49,6 @@ def make_run(folder, name, experiment="drsl", seed=0, labelled=True, panels=True
             schema=1, frames=["a<b/one", "a<b/two"], class_names=NAMES,
             palette=cityscapes19().palette, modes_per_class=2,
         )  # fmt: skip
-        os.makedirs(os.path.join(run_dir, "panels"))
         files.write_json(RunDirectory(run_dir).panels, index.as_json())
         for frame in range(2):
             for stage in range(ROUNDS + 1):

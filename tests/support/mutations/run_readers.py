@@ -134,7 +134,7 @@ def read_exported_model(format_name: str, folder: str) -> Reader:
 def read_checkpoints(folder: str) -> Reader:
     """Checkpoints of a run."""
     run_dir, _ = run_dirs.make_run(folder)
-    model = Experiment([os.path.join(run_dir, "config.gin")]).build_model()
+    model = Experiment([RunDirectory(run_dir).config]).build_model()
     checkpoint = stored_weights.find_checkpoint(run_dir, "last")
     files = [path for path in list_files(os.path.dirname(checkpoint)) if "ckpt-" in path]
 
