@@ -54,14 +54,14 @@ class ResultsFile:
         self.path = self._run.results
         self._is_chief = is_chief
         self._class_names = list(class_names)
-        self._initial_run = initial_run
-        self._header: dict[str, Any] = {
-            "schema": 1,
-            "experiment": experiment,
-            "seed": seed,
-            "initial_run": initial_run,
-            "versions": _list_versions(),
-        }
+        self._record = RunResults(
+            schema=1,
+            experiment=experiment,
+            seed=seed,
+            initial_run=initial_run,
+            versions=_list_versions(),
+            stages=[],
+        )
         self.stages: list[Stage] = []
         if os.path.exists(self.path):
             try:
@@ -134,7 +134,7 @@ class ResultsFile:
     @property
     def verdict(self) -> Verdict | None:
         """Whether adaptation helped so far, as `verdict.judge` tells."""
-        return verdict.judge(self.stages, self._initial_run)
+        return verdict.judge(self.stages, self._record.initial_run)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the content of the file.
@@ -145,14 +145,14 @@ class ResultsFile:
         """
         last = self.stages[-1] if self.stages else None
         best = [stage for stage in self.stages if stage.round == self.best_round]
-        return RunResults(
-            **self._header,
-            stages=self.stages,
-            last=None if last is None else _summarise(last),
-            best=_summarise(best[0]) if best else None,
-            verdict=self.verdict,
-            protocols=last.protocols if last else {},
-        ).as_json()
+        content = {
+            "stages": self.stages,
+            "last": None if last is None else _summarise(last),
+            "best": _summarise(best[0]) if best else None,
+            "verdict": self.verdict,
+            "protocols": last.protocols if last else {},
+        }
+        return self._record.model_copy(update=content).as_json()
 
     def format_table(self) -> str:
         """Formats all stages as one table.
