@@ -54,7 +54,7 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: str | None = Non
     # The checkpoint holds the weights; those that training began with may be out of reach here.
     without = ["WEIGHTS = None"] if "WEIGHTS" in Configuration([config]).bindings else []
     experiment = Experiment([config], without)
-    keras.mixed_precision.set_global_policy(precision or experiment.get("precision"))
+    keras.mixed_precision.set_global_policy(precision or experiment.get("settings").precision)
     model = experiment.build_model()
     if not stored_weights.restore_weights(model, path):
         raise UserError(

@@ -131,11 +131,11 @@ def evaluate_run(
         loaded = loaded_run.load_run(run_dir, checkpoint)
     model = loaded.model
     # Read first: gin holds one configuration, and the target's takes the place of the run's.
-    batch_size = batch_size or loaded.experiment.get("inference_batch")
+    batch_size = batch_size or loaded.experiment.get("inference").batch_size
     class_names = loaded.experiment.label_space.class_names
     config = os.path.abspath(RunDirectory(run_dir).config)
     experiment = Experiment(experiment_files or [config], experiment_params)
-    size = experiment.get("inference_size")
+    size = experiment.get("inference").size
     target = Target(experiment, split, RunDirectory(run_dir).audit)
     target.check_classes(class_names, run_dir)
     if protocol.is_plain:
@@ -182,7 +182,7 @@ def evaluate_model(
     """
     predictor = Predictor(model)
     experiment = Experiment(experiment_files, experiment_params)
-    batch_size = batch_size or experiment.get("inference_batch")
+    batch_size = batch_size or experiment.get("inference").batch_size
     class_names = predictor.label_space.class_names
     target = Target(experiment, split)
     target.check_classes(class_names, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
 # Every network here divides an image of this multiple without a remainder, so its feature maps
 # lie exactly on the image's grid.
 SIZE_MULTIPLE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """How whole target images pass the network.
+
+    Args:
+        size: (height, width) in pixels at which the network sees them; None is each image's own.
+        batch_size: images at once in pseudo-labelling and scoring, which changes no result, and
+            in computing the target's statistics, where 4 in the place of 8 cost 0.9 points on
+            streets (`benchmarks/README.md`).
+    """
+
+    size: tuple[int, int] | None = None
+    batch_size: int = 8
 
 
 def pad_images(images: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,27 +21,41 @@ from drsl_tf.self_training.schedule import Schedule
 _PROJECTOR_IMAGES = 12
 
 
+@dataclasses.dataclass(frozen=True)
+class Monitoring:
+    """What can be seen of a run.
+
+    Args:
+        figure_images: frames of the evaluation split in the figure, and of the split to adapt to
+            in `panels/`; 0 writes neither.
+        tensorboard: whether to write event files for TensorBoard under `run_dir/tensorboard`.
+        callbacks: further Keras callbacks.
+    """
+
+    figure_images: int = 3
+    tensorboard: bool = True
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+
 def make_callbacks(
-    *,
     run_dir: str,
+    monitoring: Monitoring,
+    *,
     data: AdaptationData,
     schedule: Schedule,
     strategy: tf.distribute.Strategy,
     inference_size: tuple[int, int] | None,
-    num_frames: int,
-    tensorboard: bool,
     settings: dict[str, Any],
 ) -> list[keras.callbacks.Callback]:
-    """Makes the callbacks of a run, for the process that writes its directory.
+    """Creates the callbacks of a run, for the process that writes its directory.
 
     Args:
         run_dir: the run's directory.
+        monitoring: what is wanted; its own callbacks are not among the result.
         data: audited data.
         schedule: steps and rounds.
         strategy: where to run.
         inference_size: (height, width) of whole target images, or None.
-        num_frames: target images whose panels are kept; 0 keeps none.
-        tensorboard: whether to write event files under `run_dir/tensorboard`.
         settings: hyper-parameters that stand in no configuration file, such as the seed.
 
     Returns:
@@ -48,11 +63,11 @@ def make_callbacks(
     """
     callbacks: list[keras.callbacks.Callback] = []
     panels = None
-    if num_frames:
-        frames = spread_evenly(data.target_pairs, num_frames)
+    if monitoring.figure_images:
+        frames = spread_evenly(data.target_pairs, monitoring.figure_images)
         panels = PanelWriter(run_dir, data.target, frames, strategy, inference_size)
         callbacks.append(panels)
-    if tensorboard:
+    if monitoring.tensorboard:
         pairs = {common.SOURCE: data.source_pairs, common.TARGET: data.target_pairs}
         callbacks.append(
             ProjectorWriter(

@@ -93,7 +93,7 @@ def test_a_run_is_read_back_whole(run):
         np.testing.assert_array_equal(array, other)
     assert loaded.experiment.label_space == label_spaces.cityscapes19()
     assert loaded.experiment.eval_split == "val"
-    assert loaded.experiment.get("inference_size") is None
+    assert loaded.experiment.get("inference").size is None
     assert loaded.experiment.make_target().root == "absent"
 
 
@@ -223,7 +223,7 @@ def test_it_loads_on_the_other_dependency_line(saved, tmp_path):
 
 
 def test_a_run_scored_at_one_size_is_exported_so(tmp_path):
-    run_dir, model = run_dirs.make_run(tmp_path, lines=["trainer.run.inference_size = (32, 64)"])
+    run_dir, model = run_dirs.make_run(tmp_path, lines=["drsl_tf.Inference.size = (32, 64)"])
     exporting.export_run(run_dir, str(tmp_path / "model"))
     images = _draw_images(2, 80, 144)
     resized = tf.image.resize(tf.cast(images, tf.float32), (32, 64), antialias=True)
@@ -296,9 +296,9 @@ def test_what_exists_is_not_overwritten(run, saved):
 
 def test_a_run_is_read_without_the_weights_that_it_began_with(tmp_path):
     lines = [
-        "builder.build_model.base = @backbones.mobilenet_v2",
-        "backbones.mobilenet_v2.alpha = 0.35",
-        "backbones.mobilenet_v2.weights = %WEIGHTS",
+        "drsl_tf.build_model.base = @drsl_tf.backbones.mobilenet_v2",
+        "drsl_tf.backbones.mobilenet_v2.alpha = 0.35",
+        "drsl_tf.backbones.mobilenet_v2.weights = %WEIGHTS",
         "WEIGHTS = None",
     ]
     run_dir, model = run_dirs.make_run(tmp_path, lines=lines)
@@ -344,7 +344,7 @@ def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
     run_dir, _ = run_dirs.make_run(tmp_path)
     config = os.path.join(run_dir, "config.gin")
     with open(config, "a", encoding="utf-8") as file:
-        file.write("backbones.small_cnn.width = 16\n")
+        file.write("drsl_tf.backbones.small_cnn.width = 16\n")
     with pytest.raises(UserError, match="another model"):
         loaded_run.load_run(run_dir)
     with open(os.path.join(run_dir, "results.json"), "w", encoding="utf-8") as file:

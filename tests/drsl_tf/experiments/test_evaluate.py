@@ -166,7 +166,7 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
 def test_another_target_is_seen_at_its_own_size(run, tmp_path):
     """The network's own size is that of the run's target; another one brings its own."""
     folder = tmp_path / "sized"
-    run_dir, _ = run_dirs.make_run(folder, run[3], ["trainer.run.inference_size = (64, 64)"])
+    run_dir, _ = run_dirs.make_run(folder, run[3], ["drsl_tf.Inference.size = (64, 64)"])
     squeezed = run_evaluation.evaluate_run(run_dir).as_dict()
     assert squeezed["testing"]["size"] == (64, 64)
     other = tmp_path / "other.gin"
@@ -174,7 +174,7 @@ def test_another_target_is_seen_at_its_own_size(run, tmp_path):
         other.write_text(file.read().replace("(64, 64)", "(32, 96)"))
     by_file = run_evaluation.evaluate_run(run_dir, [str(other)]).as_dict()
     assert by_file["testing"]["size"] == (32, 96)
-    param = "trainer.run.inference_size = (32, 96)"
+    param = "drsl_tf.Inference.size = (32, 96)"
     by_param = run_evaluation.evaluate_run(run_dir, experiment_params=[param]).as_dict()
     assert by_param["iou"] == by_file["iou"] != squeezed["iou"]
     own = run_evaluation.evaluate_run(run_dir, _config(run)).as_dict()

@@ -47,7 +47,7 @@ _TINY_RECIPE = [
     *_params(
         *_STEPS,
         "CROP = (32, 64)",
-        "trainer.run.inference_size = (32, 64)",
+        "drsl_tf.Inference.size = (32, 64)",
         "target/augment.Augmenter.resize = (32, 64)",
         "source/augment.Augmenter.resize = (32, 64)",
     ),

@@ -29,7 +29,7 @@ from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.serving import input_files
 from drsl_tf.serving.predictor import Predictor
-from drsl_tf.training import trainer
+from drsl_tf.training.adapting import adapt
 from tests.drsl_tf.reporting import conftest
 from tests.support import run_dirs
 from tests.support.mutations import pictures
@@ -66,8 +66,8 @@ def read_gin_files(folder: str) -> Reader:
 
     def read(path):
         configuration = Configuration([path])
-        configuration.check_required(trainer.run, ["run_dir"])
-        configuration.apply(trainer.run)
+        configuration.check_required(adapt, ["run_dir"])
+        configuration.apply(adapt)
         return True
 
     return Reader([(path, text.encode()) for text in texts], read)

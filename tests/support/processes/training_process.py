@@ -18,19 +18,17 @@ CHECKPOINT_EVERY = 4
 _CONFIG = f"""
 from __gin__ import dynamic_registration
 from data_pipelines.batches import adaptation
-from drsl_tf.networks import backbones
-from drsl_tf.self_training import schedule
-from drsl_tf.training import trainer
+import drsl_tf
 from tests.support import step_log
 
 include "demo.gin"
 
-trainer.run.deterministic = True
-trainer.run.callbacks = [@step_log.StepLog()]
-trainer.run.inference_batch = 1
+drsl_tf.RunSettings.deterministic = True
+drsl_tf.Monitoring.callbacks = [@step_log.StepLog()]
+drsl_tf.Inference.batch_size = 1
 step_log.StepLog.path = %STEP_LOG
-schedule.Schedule.checkpoint_every = {CHECKPOINT_EVERY}
-backbones.small_cnn.width = 8
+drsl_tf.Schedule.checkpoint_every = {CHECKPOINT_EVERY}
+drsl_tf.backbones.small_cnn.width = 8
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
 CROP = (32, 64)

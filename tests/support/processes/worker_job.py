@@ -18,22 +18,18 @@ _CONFIG = """
 from __gin__ import dynamic_registration
 import keras
 from data_pipelines.batches import adaptation
-from drsl_tf.models import builder
-from drsl_tf.models import model
-from drsl_tf.self_training import rounds
-from drsl_tf.self_training import schedule
-from drsl_tf.training import trainer
+import drsl_tf
 from tests.support import toys
 
 include "demo.gin"
 
-trainer.run.deterministic = True
-trainer.run.inference_batch = 1
+drsl_tf.RunSettings.deterministic = True
+drsl_tf.Inference.batch_size = 1
 keras.optimizers.Adam.epsilon = 1.0
-builder.build_model.base = @toys.make_frozen_base
-model.DrslModel.sma_weight = 0.0
-rounds.PseudoLabeler.confidence_floor = 0.0
-schedule.Schedule.checkpoint_every = 4
+drsl_tf.build_model.base = @toys.make_frozen_base
+drsl_tf.DrslModel.sma_weight = 0.0
+drsl_tf.PseudoLabeler.confidence_floor = 0.0
+drsl_tf.Schedule.checkpoint_every = 4
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
 CROP = (32, 64)

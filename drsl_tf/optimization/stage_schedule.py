@@ -1,4 +1,4 @@
-"""Learning rates over the stages of a run; optimizers themselves come from Keras or Addons."""
+"""A learning rate over the stages of a run."""
 
 from __future__ import annotations
 
