@@ -43,7 +43,7 @@ def main() -> None:
             size=run.experiment.get("inference").size,
             batch_size=run.experiment.get("inference").batch_size,
         )
-    files.write_json(_OUTPUT.value, report)
+    files.write_json(_OUTPUT.value, report.as_json())
 
 
 if __name__ == "__main__":

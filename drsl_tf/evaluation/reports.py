@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +14,6 @@ from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-
-SCHEMA = 1
-JSON_NAME = "evaluation.json"
-CSV_NAME = "confusion.csv"
-PNG_NAME = "confusion.png"
 
 _CELL = 34
 _FONT_SIZE = 13
@@ -54,12 +48,12 @@ class EvaluationReport:
             the mean leaves out.
         """
         return {
-            "schema": SCHEMA,
+            "schema": 1,
             **self._header,
             "miou": _percent(self._confusion.mean_iou()),
             "num_classes_scored": self._confusion.num_present,
             "iou": dict(zip(self._class_names, map(_percent, self._confusion.iou()))),
-            "protocols": self._protocols,
+            "protocols": {name: scores.as_json() for name, scores in self._protocols.items()},
         }
 
     def format_table(self) -> str:
@@ -77,8 +71,8 @@ class EvaluationReport:
             mean = _cell(_percent(self._confusion.mean_iou()))
             lines.append(f"{'mIoU':<{width}}{mean}   over {scored} of {total} classes")
         for name, scores in self._protocols.items():
-            text = f"over {scores['num_classes']} of {name} classes: {scores['convention']}"
-            lines.append(f"{'mIoU':<{width}}{_cell(scores['miou'])}   {text}")
+            text = f"over {scores.num_classes} of {name} classes: {scores.convention}"
+            lines.append(f"{'mIoU':<{width}}{_cell(scores.miou)}   {text}")
         return "\n".join(lines)
 
     def draw(self) -> Image.Image:
@@ -126,24 +120,21 @@ class EvaluationReport:
             return wide
         return sheet
 
-    def write(self, folder: str) -> list[str]:
-        """Writes the report's files, each whole or not at all.
+    def write(self, json_path: str, csv_path: str, png_path: str) -> None:
+        """Writes the report's files, each whole or not at all; their folders are made.
 
         Args:
-            folder: where to; made if it is absent.
-
-        Returns:
-            Their paths.
+            json_path: where the scores go.
+            csv_path: where the confusion matrix goes.
+            png_path: where the picture of it goes.
 
         Raises:
             UserError: they cannot be written.
         """
-        paths = [os.path.join(folder, name) for name in (JSON_NAME, CSV_NAME, PNG_NAME)]
-        confusion_files.write_confusion(paths[1], self._confusion, self._class_names)
-        files.write_png(paths[2], self.draw())
+        confusion_files.write_confusion(csv_path, self._confusion, self._class_names)
+        files.write_png(png_path, self.draw())
         # Last, for whoever takes it as the sign that the others are there.
-        files.write_json(paths[0], self.as_dict())
-        return paths
+        files.write_json(json_path, self.as_dict())
 
     @staticmethod
     def _draw_cell(draw, font, x, y, share, pixels):

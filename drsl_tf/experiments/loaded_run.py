@@ -10,6 +10,7 @@ import keras
 from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.experiments.experiment import Experiment
+from drsl_tf.models.model import DrslModel
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.run_directory import RunDirectory
 
@@ -18,12 +19,12 @@ class LoadedRun(NamedTuple):
     """A trained model and the experiment it comes from.
 
     Attributes:
-        model: a `DrslModel` with the checkpoint's weights.
+        model: has the checkpoint's weights.
         experiment: what the run's configuration says.
         checkpoint: path of the checkpoint.
     """
 
-    model: object
+    model: DrslModel
     experiment: Experiment
     checkpoint: str
 

@@ -62,15 +62,16 @@ def make_callbacks(
         Keras callbacks, in the order in which they need to run.
     """
     callbacks: list[keras.callbacks.Callback] = []
+    panels = None
     if monitoring.figure_images:
         frames = spread_evenly(data.target_pairs, monitoring.figure_images)
-        callbacks.append(PanelWriter(run_dir, data.target, frames, strategy, inference_size))
+        panels = PanelWriter(run_dir, data.target, frames, strategy, inference_size)
+        callbacks.append(panels)
     if monitoring.tensorboard:
-        log_dir = RunDirectory(run_dir).tensorboard
         pairs = {common.SOURCE: data.source_pairs, common.TARGET: data.target_pairs}
         callbacks.append(
             ProjectorWriter(
-                log_dir,
+                run_dir,
                 {common.SOURCE: data.source, common.TARGET: data.target},
                 {name: spread_evenly(each, _PROJECTOR_IMAGES) for name, each in pairs.items()},
                 strategy,
@@ -79,7 +80,7 @@ def make_callbacks(
         )
         callbacks.append(
             TensorBoardWriter(
-                log_dir,
+                RunDirectory(run_dir).tensorboard,
                 run_dir,
                 data.label_space.class_names,
                 count_steps=lambda round_index: schedule.count_steps(
@@ -89,6 +90,7 @@ def make_callbacks(
                     data.source_batch + (data.target_batch if round_index else 0)
                 ),
                 settings=settings,
+                panels=panels,
             )
         )
     return callbacks

@@ -61,7 +61,7 @@ class TargetStatistics:
 
     def update(
         self,
-        model,
+        model: keras.Model,
         strategy: tf.distribute.Strategy,
         domain: Domain,
         pairs: Sequence[Pair],
@@ -123,7 +123,7 @@ class TargetStatistics:
         store([tf.constant(value, tf.float32) for value in (*means, *variances)])
 
 
-def find_batch_norms(model) -> list[keras.layers.BatchNormalization]:
+def find_batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Finds the batch normalisations whose statistics training moves.
 
     Args:

@@ -20,7 +20,7 @@ from drsl_tf.serving import served_model
 
 
 def export_saved_model(
-    model, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
+    model: DrslModel, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
 ) -> None:
     """Writes a SavedModel, whole or not at all.
 
@@ -58,7 +58,7 @@ def export_saved_model(
 
 
 def export_tflite(
-    model,
+    model: DrslModel,
     label_space: LabelSpace,
     path: str,
     size: tuple[int, int] | None = None,

@@ -23,6 +23,7 @@ from drsl_tf.monitoring.callbacks import make_callbacks
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.comparison_figure import ComparisonFigure
+from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.results import flatten_numbers
 from drsl_tf.runs.run_directory import RunDirectory
@@ -254,7 +255,7 @@ class Trainer:
             self._checkpoints.keep_copy(self._run.source_checkpoint)
         if self._results.best_round == round_index:
             self._checkpoints.keep_copy(self._run.best_checkpoint)
-        stopped = loop.end_stage(round_index, flatten_numbers(entry), entry["warnings"])
+        stopped = loop.end_stage(round_index, flatten_numbers(entry), entry.warnings)
         with self._preemption.held():
             self._round.assign_add(1)
             self._step.assign(0)
@@ -265,7 +266,7 @@ class Trainer:
 
     def _label_target(
         self, round_index: int
-    ) -> tuple[interleave.Stream | None, dict[str, Any] | None]:
+    ) -> tuple[interleave.Stream | None, LabelReport | None]:
         """Prepares the target of a stage: its stream and the report of its pseudo-labels."""
         if round_index == 0:
             return None, None
@@ -296,8 +297,8 @@ class Trainer:
                 f"with other batches, {int(self._retry)} time(s)."
             )
         if report is not None:
-            stages = [s for s in self._results.stages if s["round"] == round_index - 1]
-            found += list_warnings(report, stages[0]["pseudo_label"] if stages else None)
+            stages = [s for s in self._results.stages if s.round == round_index - 1]
+            found += list_warnings(report, stages[0].pseudo_label if stages else None)
         for warning in found:
             logging.warning("%s", warning)
         return found

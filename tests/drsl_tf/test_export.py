@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 
@@ -167,6 +168,28 @@ def test_the_description_is_an_asset(saved):
         .decode()
         .endswith(f"assets/{model_description.NAME}")
     )
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"network_size": [0, 4]}, r"field 'network_size\[0\]'"),
+        ({"class_names": ["road"]}, "1 classes and 19 colours"),
+        ({"palette": 3}, "field 'palette'"),
+        ({"sha256": {}}, "field 'sha256'"),
+    ],
+)
+def test_a_description_that_no_export_writes_is_named(saved, tmp_path, change, words):
+    model = str(tmp_path / "model")
+    shutil.copytree(saved, model)
+    path = model_description.locate_description(model)
+    with open(path, encoding="utf-8") as file:
+        content = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**content, **change}, file)
+    with pytest.raises(UserError, match=f"segmentation.json .*{words}.*drsl_tf.export"):
+        model_description.read_description(model)
 
 
 def _load_elsewhere(python, saved, folder):

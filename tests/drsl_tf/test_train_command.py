@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drsl_tf.experiments import evaluation
+from drsl_tf.experiments import run_evaluation
 
 _STREETS = [
     "game/rendered.rendered_root.count = 4",
@@ -55,7 +55,7 @@ def _assert_refused(result, *words):
 
 def _assert_source_stage_is_kept(run_dir):
     """Checks that the checkpoint before adaptation scores what the source stage scored."""
-    report = evaluation.evaluate_run(str(run_dir), checkpoint="source").as_dict()
+    report = run_evaluation.evaluate_run(str(run_dir), checkpoint="source").as_dict()
     stages = json.loads((run_dir / "results.json").read_text())["stages"]
     assert report["miou"] == pytest.approx(stages[0]["miou"], abs=0.01)
     assert report["weights"] == "source stage, before adaptation"

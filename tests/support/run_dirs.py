@@ -9,6 +9,7 @@ import numpy as np
 from data_pipelines.streets import rendered
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.runs.run_directory import RunDirectory
 from tests.support import toys
 
 SIZE = (32, 64)
@@ -64,7 +65,7 @@ def make_run(folder, root="absent", lines=(), seed=0):
     """Writes the configuration and the checkpoint of a run; gives its directory and model."""
     run_dir = os.path.join(folder, "run")
     os.makedirs(run_dir)
-    config = os.path.join(run_dir, "config.gin")
+    config = RunDirectory(run_dir).config
     with open(config, "w", encoding="utf-8") as file:
         file.write(_CONFIG.replace("{root}", str(root)) + "\n".join(lines) + "\n")
     keras.utils.set_random_seed(seed)

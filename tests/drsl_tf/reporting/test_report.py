@@ -196,9 +196,9 @@ def test_what_is_no_run_is_named(tmp_path):
         RunRecord(str(tmp_path))
     path = tmp_path / "results.json"
     for content, message in (
-        ("{", "Expecting property name"),
-        ("{}", "schema None"),
-        ("[]", "no JSON object"),
+        ("{", "results.json is invalid: Invalid JSON"),
+        ("{}", "field 'schema'"),
+        ("[]", "should be an object"),
         (json.dumps(dict(schema=9, experiment="x", seed=0, versions={}, stages=[])), "schema 9"),
         (json.dumps(dict(schema=1, experiment="x", seed=0, versions={}, stages=[])), "no stage"),
     ):

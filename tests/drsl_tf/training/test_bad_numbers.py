@@ -21,6 +21,7 @@ from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
@@ -252,7 +253,11 @@ def test_a_variable_alone_is_never_saved(roots, tmp_path, caplog):
 
 
 def _make_report(round_index, fraction, **pixels):
-    return {"round": round_index, "portion": 0.2, "fraction": fraction, "pixels": pixels}
+    return LabelReport(
+        round=round_index, portion=0.2, fraction=fraction, accuracy=None,
+        fractions=dict.fromkeys(pixels), accuracies=None, pixels=pixels,
+        thresholds=dict.fromkeys(pixels, 0.9), mode_usage=None,
+    )  # fmt: skip
 
 
 def test_warnings_of_a_first_round_compare_with_the_portion():

@@ -372,10 +372,10 @@ def test_the_floor_bounds_every_threshold(roots, tmp_path):
             round_index=1,
             directory=str(tmp_path / str(floor)),
         )
-    free, floored = (list(reports[floor]["thresholds"].values()) for floor in (0.0, _FLOOR))
+    free, floored = (list(reports[floor].thresholds.values()) for floor in (0.0, _FLOOR))
     assert floored == [max(threshold, _FLOOR) for threshold in free]
     assert min(free) < _FLOOR < max(free)
-    assert reports[_FLOOR]["fraction"] < reports[0.0]["fraction"]
+    assert reports[_FLOOR].fraction < reports[0.0].fraction
 
 
 def test_a_source_checkpoint_that_is_absent_or_of_a_round_is_refused(finished, tmp_path):

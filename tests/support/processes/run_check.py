@@ -14,12 +14,14 @@ from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.streets import rendered
-from drsl_tf import files
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.runs.label_report import read_label_report
+from drsl_tf.runs.run_directory import PseudoLabelDirectory
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import adapting
@@ -68,8 +70,8 @@ def _run(strategy, folder, name):
             tensorboard=False,
             callbacks=[keep],
         )
-    labels = os.path.join(run_dir, "pseudo_labels", "round_1")
-    report = files.read_json(os.path.join(labels, "report.json"))
+    labels = RunDirectory(run_dir).locate_pseudo_labels(1)
+    report = read_label_report(PseudoLabelDirectory(labels).report)
     pictures = [
         np.asarray(Image.open(path)) for path in sorted(pathlib.Path(labels).rglob("*.png"))
     ]

@@ -134,12 +134,12 @@ class TrainingProcess:
 
     def is_writing_checkpoint(self):
         """Whether a checkpoint is half written."""
-        partial = os.path.join(self.run_dir, "checkpoints", ".partial")
+        partial = os.path.join(RunDirectory(self.run_dir).checkpoints, ".partial")
         return os.path.isdir(partial) and bool(os.listdir(partial))
 
     def read_results(self):
         """The results without what may differ between two equal runs."""
-        with open(os.path.join(self.run_dir, "results.json"), encoding="utf-8") as file:
+        with open(RunDirectory(self.run_dir).results, encoding="utf-8") as file:
             results = json.load(file)
         del results["versions"]
         for stage in results["stages"]:

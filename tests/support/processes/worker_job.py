@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from drsl_tf.runs.run_directory import RunDirectory
 from tests.support.processes import local_jobs
 
 # With a large epsilon Adam moves along the gradient, and does not blow up what is only noise.
@@ -104,18 +105,18 @@ class WorkerJob:
 
     def count_checkpoints(self):
         """The number of the newest checkpoint, 0 where there is none."""
-        folder = os.path.join(self.run_dir, "checkpoints")
+        folder = RunDirectory(self.run_dir).checkpoints
         names = os.listdir(folder) if os.path.isdir(folder) else []
         return max([int(n[5:-6]) for n in names if n.endswith(".index")], default=0)
 
     def read_results(self):
         """The run's results."""
-        with open(os.path.join(self.run_dir, "results.json"), encoding="utf-8") as file:
+        with open(RunDirectory(self.run_dir).results, encoding="utf-8") as file:
             return json.load(file)
 
     def read_variables(self):
         """All arrays of the last checkpoint by key, the clock apart."""
-        path = tf.train.latest_checkpoint(os.path.join(self.run_dir, "checkpoints"))
+        path = tf.train.latest_checkpoint(RunDirectory(self.run_dir).checkpoints)
         reader = tf.train.load_checkpoint(path)
         keys = [key for key in reader.get_variable_to_shape_map() if "/seconds/" not in key]
         return {key: reader.get_tensor(key) for key in keys if key.endswith("VARIABLE_VALUE")}

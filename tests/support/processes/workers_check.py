@@ -50,7 +50,7 @@ def label_and_score(strategy, camera, directory):
         target.list_pairs("val"),
         on_prediction=lambda pair, prediction: shown.append([pair.name, int(prediction.sum())]),
     )
-    return {"report": report, "confusion": confusion.matrix.tolist(), "shown": shown}
+    return {"report": report.as_json(), "confusion": confusion.matrix.tolist(), "shown": shown}
 
 
 def _catch(function):
