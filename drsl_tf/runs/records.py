@@ -29,7 +29,7 @@ def read_results(path: str) -> dict[str, Any]:
         path: the file `results.json`.
 
     Returns:
-        Its content, under the schema of `docs/results.md`.
+        Its content, under the schema of `docs/runs.md`.
 
     Raises:
         UserError: it cannot be read, is of another schema, or holds a value that no run writes.

@@ -71,7 +71,7 @@ def run(
             each image's own.
         inference_batch: images at once in pseudo-labelling and scoring, which changes no result,
             and in taking the target's statistics, where 4 in the place of 8 cost 0.9 points on
-            streets (`benchmarks/README.md`).
+            streets (`docs/results.md`).
         seed: of initial weights, order of images, and augmentation.
         deterministic: bit-equal reruns on one machine, at the price of speed: deterministic
             operators and one thread.
