@@ -27,7 +27,7 @@ class Inference:
         size: (height, width) in pixels at which the network sees them; None is each image's own.
         batch_size: images at once in pseudo-labelling and scoring, which changes no result, and
             in computing the target's statistics, where 4 in the place of 8 cost 0.9 points on
-            streets (`benchmarks/README.md`).
+            streets (`docs/results.md`).
     """
 
     size: tuple[int, int] | None = None

@@ -140,7 +140,7 @@ class ResultsFile:
         """Returns the content of the file.
 
         Returns:
-            The dict under the schema of `docs/results.md`; "best" is chosen with target labels
+            The dict under the schema of `docs/runs.md`; "best" is chosen with target labels
             and is null where there are none.
         """
         last = self.stages[-1] if self.stages else None

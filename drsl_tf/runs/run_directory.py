@@ -9,7 +9,7 @@ import os
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """The files and folders that a run leaves behind, as `docs/results.md` lists them.
+    """The files and folders that a run leaves behind, as `docs/runs.md` lists them.
 
     The paths may be of files that do not exist yet.
 

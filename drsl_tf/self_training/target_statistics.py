@@ -36,7 +36,7 @@ class TargetStatistics:
     and stochastic depth are off.
 
     It does not help on every target: between two sets of photos it costs points
-    (`docs/own_data.md`), so no run does it unless its configuration says so.
+    (`docs/results.md`), so no run does it unless its configuration says so.
 
     Args:
         images: how many training images of the target, evenly spaced over its list; 0 is all.

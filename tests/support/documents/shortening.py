@@ -52,6 +52,10 @@ _TINY_RECIPE = [
         "source/augment.Augmenter.resize = (32, 64)",
     ),
 ]
+_TINY_OWN_DATA = (
+    r"(inspect|--gin_file=) ?mine.gin",
+    _params(*_STEPS, "SIZE = (32, 64)", "CROP = (32, 64)", "WEIGHTS = None"),
+)
 _TINY_RENDERING = ("render_streets", ["--count=3", "--size=64x32"])
 _STAND_INS = [
     f"python -m data_pipelines.render_streets --layout={layout} --style={style} --out=data/{layout}"
@@ -62,7 +66,7 @@ _FIXTURES = """python -c "
 from tests.support import data_sets
 for name in ('acdc', 'bdd100k', 'dark_zurich', 'idd'):
     for split in ('train', 'val'):
-        getattr(fixtures, 'write_' + name)('data/' + name, split)
+        getattr(data_sets, 'write_' + name)('data/' + name, split)
 " """
 # Cityscapes' own evaluation opens these too; the renderer knows no instances.
 _INSTANCES = """for file in data/cityscapes/gtFine/val/*/*_labelIds.png; do
@@ -77,15 +81,9 @@ _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png ph
 
 TABLE: dict[str, Shortening] = {
     "README.md": Shortening(
-        prepare=_STAND_INS[1:],
-        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
-        impossible={
-            "^make": "sets up an environment; .ci/run runs it",
-            "^python -m data_pipelines.render_streets": "its data set is there already",
-        },
-    ),
-    "docs/bad_input.md": Shortening(
-        impossible={"^DRSL_TF_MUTATIONS": "the suite runs it with fewer inputs"},
+        prepare=[_PHOTO_FOLDERS, "mv photos/drawn renders", "mv photos/real/images photos/images"],
+        extra=[_TINY_OWN_DATA, ("drsl_tf.train", _TINY_DEMO)],
+        impossible={"^pip": "the environment is there already"},
     ),
     "docs/domains.md": Shortening(
         prepare=[
@@ -93,28 +91,21 @@ TABLE: dict[str, Shortening] = {
             _FIXTURES,
             "python -m drsl_tf.train --gin_file=gta2cs.gin --run_dir=runs/gta2cs",
         ],
-        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
-    ),
-    "docs/memory.md": Shortening(
-        prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/memory.md" docs'],
-        extra=[("benchmarks.memory", ["--quick"])],
-    ),
-    "docs/monitoring.md": Shortening(
-        prepare=[
-            f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
-            for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
+        extra=[
+            ("drsl_tf.train", _TINY_RECIPE),
+            _TINY_RENDERING,
+            ("write_records", ["--shards=2"]),
         ],
-        extra=[("drsl_tf.train", _TINY_DEMO)],
-        impossible={"^tensorboard": "serves until it is stopped"},
+        # A folder that can be made here.
+        replace=[("/shared", "shared")],
     ),
     "docs/own_data.md": Shortening(
         prepare=[_PHOTO_FOLDERS],
-        extra=[
-            (
-                r"(inspect|--gin_file=) ?mine.gin",
-                _params(*_STEPS, "SIZE = (32, 64)", "CROP = (32, 64)", "WEIGHTS = None"),
-            ),
-        ],
+        extra=[_TINY_OWN_DATA],
+    ),
+    "docs/performance.md": Shortening(
+        prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/performance.md" docs'],
+        extra=[("benchmarks.memory", ["--quick"])],
     ),
     "docs/recipes.md": Shortening(
         prepare=_STAND_INS,
@@ -142,8 +133,22 @@ TABLE: dict[str, Shortening] = {
     "docs/reliability.md": Shortening(
         impossible={"^DRSL_TF_KILLS": "the suite runs it with fewer kills"},
     ),
+    "docs/results.md": Shortening(
+        impossible={"^python -m benchmarks.adaptation": ".ci/run runs one setup, reduced"},
+    ),
+    "docs/runs.md": Shortening(
+        prepare=[
+            f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
+            for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
+        ],
+        extra=[("drsl_tf.train", _TINY_DEMO)],
+        impossible={"^tensorboard": "serves until it is stopped"},
+    ),
     "docs/security.md": Shortening(
-        impossible={"^pip install": "needs a network"},
+        impossible={
+            "^pip install": "needs a network",
+            "^DRSL_TF_MUTATIONS": "the suite runs it with fewer inputs",
+        },
     ),
     "docs/serving.md": Shortening(
         prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
@@ -151,11 +156,7 @@ TABLE: dict[str, Shortening] = {
     ),
     "docs/several_machines.md": Shortening(
         prepare=_STAND_INS,
-        extra=[
-            ("drsl_tf.train", _TINY_RECIPE),
-            _TINY_RENDERING,
-            ("write_records", ["--shards=2"]),
-        ],
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
         # A folder that can be made here.
         replace=[("/shared", "shared")],
         impossible={"^DRSL_TF_WORKER_FAILURES": "the suite runs it with one failure"},
