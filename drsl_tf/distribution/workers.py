@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -158,8 +159,8 @@ class Workers:
             )
 
     @contextlib.contextmanager
-    def noticing_loss(self):
-        """Ends this process in order when another one is gone.
+    def raise_if_worker_lost(self) -> Iterator[None]:
+        """Replaces the errors of collectives whose other process is gone by `WorkerLost`.
 
         Raises:
             WorkerLost: another process ended or cannot be reached.

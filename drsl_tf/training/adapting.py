@@ -63,7 +63,7 @@ def adapt(
     workers = Workers(strategy)
     gradient_update = learner.gradient_update or GradientUpdate()
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
-    with workers.noticing_loss():
+    with workers.raise_if_worker_lost():
         _audit(workers, data, RunDirectory(run_dir).audit)
         _check_same_run(workers, data, schedule, settings)
         with strategy.scope():

@@ -45,7 +45,7 @@ class NumberGuard:
         """
         self._kept.append((step, numbers))
 
-    def find(self):
+    def find(self) -> tuple[int, np.ndarray] | None:
         """Looks at all numbers since the last call; waits for the steps.
 
         Returns:

@@ -131,7 +131,7 @@ class Trainer:
             preemption=self._preemption,
             seed=self._settings.seed,
         )
-        with self._workers.noticing_loss(), self._preemption:
+        with self._workers.raise_if_worker_lost(), self._preemption:
             self._start()
             self._clock = time.monotonic()
             loop.begin()

@@ -154,7 +154,7 @@ def main(folder):
     """Writes what this process found; at last the chief alone is left."""
     strategy = create_strategy()
     workers = Workers(strategy)
-    with workers.noticing_loss():
+    with workers.raise_if_worker_lost():
         found = {
             **_agree(workers),
             "told": _stop_together(strategy, workers),
@@ -166,7 +166,7 @@ def main(folder):
         }
     with open(os.path.join(folder, f"{workers.index}.json"), "w", encoding="utf-8") as file:
         json.dump(found, file)
-    with workers.noticing_loss():
+    with workers.raise_if_worker_lost():
         workers.sum(np.zeros(1))
         if not workers.is_chief:
             os.kill(os.getpid(), signal.SIGKILL)
