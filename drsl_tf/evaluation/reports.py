@@ -7,19 +7,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
 
 from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-
-_CELL = 34
-_FONT_SIZE = 13
-_MARGIN = 12
-_HOT = np.array((8, 48, 107))
-_INK_LIMIT = 0.5
 
 
 class EvaluationReport:
@@ -77,48 +69,13 @@ class EvaluationReport:
 
     def draw(self) -> Image.Image:
         """Draws the confusion matrix, each row in percent of its label's pixels."""
+        # matplotlib takes a moment to import, which a training need not wait for.
+        from drsl_tf.figures import charts
+        from drsl_tf.figures import rendering
+
         matrix = self._confusion.matrix
-        columns = [*self._class_names, confusion_files.NO_CLASS]
-        if not matrix[:, -1].any():
-            matrix, columns = matrix[:, :-1], columns[:-1]
-        sums = matrix.sum(axis=1, keepdims=True)
-        shares = matrix / np.maximum(sums, 1)
-        font = ImageFont.load_default(_FONT_SIZE)
-        side = round(max(font.getlength(name) for name in columns)) + _MARGIN
-        left, top = 2 * _MARGIN + side, 5 * _MARGIN + side
-        right, bottom = left + _CELL * len(columns), top + _CELL * len(matrix)
-        sheet = Image.new("RGB", (right + _MARGIN, bottom + 3 * _MARGIN), "white")
-        draw = ImageDraw.Draw(sheet)
-        draw.text((_MARGIN, _MARGIN), self._title, "black", font)
-        caption = "rows: label, columns: prediction; percent of the label's pixels"
-        draw.text((_MARGIN, 2.5 * _MARGIN), caption, "dimgray", font)
-        for column, name in enumerate(columns):
-            text = Image.new("RGB", (side, _CELL), "white")
-            ImageDraw.Draw(text).text((4, _CELL // 2), name, "black", font, anchor="lm")
-            sheet.paste(text.rotate(90, expand=True), (left + column * _CELL, top - side))
-        for row, name in enumerate(self._class_names):
-            middle = top + row * _CELL + _CELL // 2
-            draw.text((left - 6, middle), name, "black", font, anchor="rm")
-            for column in range(len(columns)):
-                self._draw_cell(
-                    draw,
-                    font,
-                    left + column * _CELL,
-                    top + row * _CELL,
-                    shares[row, column],
-                    sums[row, 0],
-                )
-        draw.rectangle((left, top, right, bottom), outline="black")
-        note = "blank rows: no pixel has the label" if not sums.all() else ""
-        draw.text((left, bottom + _MARGIN), note, "dimgray", font)
-        needed = round(max(font.getlength(self._title), font.getlength(caption))) + 2 * _MARGIN
-        if needed > sheet.width:
-            wide = Image.new("RGB", (needed, sheet.height), "white")
-            wide.paste(sheet, (0, 0))
-            ImageDraw.Draw(wide).text((_MARGIN, _MARGIN), self._title, "black", font)
-            ImageDraw.Draw(wide).text((_MARGIN, 2.5 * _MARGIN), caption, "dimgray", font)
-            return wide
-        return sheet
+        figure = charts.draw_confusion(self._title, self._class_names, matrix)
+        return rendering.to_image(figure)
 
     def write(self, json_path: str, csv_path: str, png_path: str) -> None:
         """Writes the report's files, each whole or not at all; their folders are made.
@@ -135,19 +92,6 @@ class EvaluationReport:
         files.write_png(png_path, self.draw())
         # Last, for whoever takes it as the sign that the others are there.
         files.write_json(json_path, self.as_dict())
-
-    @staticmethod
-    def _draw_cell(draw, font, x, y, share, pixels):
-        if not pixels:
-            return
-        color = tuple(np.round(255 + (_HOT - 255) * share).astype(int).tolist())
-        draw.rectangle((x, y, x + _CELL, y + _CELL), fill=color, outline="lightgray")
-        text = f"{100 * share:.0f}"
-        if share and text == "0":
-            text = "<1"
-        if share:
-            ink = "white" if share > _INK_LIMIT else "black"
-            draw.text((x + _CELL // 2, y + _CELL // 2), text, ink, font, anchor="mm")
 
 
 def _percent(fraction):
