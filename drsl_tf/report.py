@@ -23,7 +23,7 @@ def main(run_dirs: list[str]) -> None:
     if not run_dirs:
         raise UserError("Name one run directory or several: python -m drsl_tf.report RUN_DIR ...")
     cli.require_flags("output")
-    from drsl_tf.reporting import page  # numpy and Pillow wait, --help must not.
+    from drsl_tf.reporting import page  # matplotlib waits, --help must not.
 
     page.write_report(run_dirs, _OUTPUT.value)
     print(f"Report: {os.path.abspath(_OUTPUT.value)}")
