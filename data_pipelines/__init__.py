@@ -1,1 +1,1 @@
-"""Datasets, labels and tf.data input of drsl_tf; knows no model."""
+"""Datasets, labels and tf.data input of drsl_tf; independent of the models."""

@@ -1,8 +1,8 @@
-"""Opens every file of a split, and names those that cannot be used.
+"""Opens every file of a split and lists those that cannot be used.
 
     python -m data_pipelines.audit --domain=gta5 --root=data/gta5 --split=train
 
-Images and labels are decoded, as before step 0 of a run.
+Images and labels are decoded, as they are before step 0 of a run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from data_pipelines import domain_flags
 
 domain_flags.define_flags()
 flags.adopt_module_key_flags(domain_flags)
-flags.DEFINE_string("stamp_dir", None, "Folder of the stamp that saves a second audit.")
+flags.DEFINE_string("stamp_dir", None, "Folder of the stamp that makes a second audit unnecessary.")
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     Raises:
         UserError: bad files, or flags that do not fit the reader.
     """
-    from data_pipelines.auditing import audit  # numpy waits, --help must not.
+    from data_pipelines.auditing import audit  # Imported late, so that --help is fast.
 
     domain = domain_flags.make_domain()
     values = flags.FLAGS

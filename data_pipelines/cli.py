@@ -1,8 +1,8 @@
-"""What every command of the program does the same way: help, flags, errors, exit codes.
+"""Help, flags, errors and exit codes, common to all commands.
 
-Exit codes: 0 done, 1 a defect of the program, 2 bad input, flags or configuration, 3 done but for
-files that were named and skipped, 75 stopped early by SIGTERM or by the loss of another machine,
-everything so far kept (the same command goes on), 130 interrupted.
+Exit codes: 0 success, 1 internal error, 2 bad input, flags or configuration, 3 success except for
+files that were listed and skipped, 75 stopped early by SIGTERM or by the loss of another machine
+(the same command resumes), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def run_command(main: Callable[..., int | None], *, takes_arguments: bool = Fals
 
     Args:
         main: the command; returns an exit code, None for 0.
-        takes_arguments: whether `main` is given the list of arguments that are no flags, which
-            may then stand before, between and after flags. Otherwise they are refused.
+        takes_arguments: whether `main` takes the list of positional arguments, which may be
+            before, between and after flags. Otherwise they are an error.
     """
-    # TensorFlow's notes on its build would stand above everything the program says.
+    # Hides TensorFlow's messages about its build.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     flags.FLAGS.set_gnu_getopt(takes_arguments)
@@ -62,16 +62,16 @@ def run_command(main: Callable[..., int | None], *, takes_arguments: bool = Fals
 
 
 def require_flags(*names: str) -> list[Any]:
-    """Returns the values of flags that must be given.
+    """Returns the values of required flags.
 
     Args:
         *names: flags without a default.
 
     Returns:
-        A value for each name.
+        One value for each name.
 
     Raises:
-        UserError: names the first flag that is missing.
+        UserError: a flag is missing; names the first one.
     """
     for name in names:
         if not flags.FLAGS[name].value:
@@ -80,7 +80,7 @@ def require_flags(*names: str) -> list[Any]:
 
 
 def name_run_dir(gin_files: Sequence[str]) -> str:
-    """Names the run directory of configurations, where no flag names another.
+    """Returns the default run directory of configurations.
 
     Args:
         gin_files: paths or names.
@@ -96,7 +96,7 @@ def _parse_flags(argv: list[str], module: str) -> list[str]:
     if any(argument in _HELP_FLAGS for argument in argv[1:]):
         flags.FLAGS(argv[:1])
         if module != "__main__":
-            # An installed script: the module that runs says nothing of the command.
+            # In an installed script `__main__` does not describe the command.
             print(f"{sys.modules[module].__doc__}\nflags:\n{flags.FLAGS.module_help(module)}")
             sys.exit(0)
         app.usage(shorthelp=True, exitcode=0)

@@ -1,4 +1,4 @@
-"""Flags that name a reader, its data and a split; for commands alone, a library defines none."""
+"""Flags that select a reader, its data and a split; only commands define them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of readers, kept on their way through tf.data."""
+"""Passes errors of readers through tf.data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from data_pipelines.errors import UserError
 
 
 class ErrorRelay:
-    """Gives whoever iterates over a dataset the `UserError` that a function inside it raised.
+    """Raises the `UserError` of a function inside a dataset where the dataset is iterated over.
 
-    tf.data makes an error of its own of it, which holds a call stack and is no `UserError`: so a
-    file that goes bad after its audit would look like a defect of the program.
+    tf.data itself replaces it by an error that contains a call stack and is no `UserError`: a file
+    that becomes invalid after its audit would look like an internal error.
     """
 
     def __init__(self):
@@ -25,10 +25,10 @@ class ErrorRelay:
         """Wraps a function that `tf.numpy_function` calls.
 
         Args:
-            function: any.
+            function: any function.
 
         Returns:
-            The same, its errors noted.
+            The function that also stores its errors.
         """
 
         @functools.wraps(function)
@@ -42,16 +42,16 @@ class ErrorRelay:
         return watched
 
     def pass_errors(self, elements: Iterator) -> Iterator:
-        """Iterates as another iterator does, but for its errors.
+        """Iterates over a dataset and raises the stored error where it fails.
 
         Args:
-            elements: over the dataset.
+            elements: iterator over the dataset.
 
         Yields:
             Its elements.
 
         Raises:
-            UserError: the first one that was noted, where the dataset fails.
+            UserError: the first stored error, where the dataset fails.
         """
         while True:
             try:

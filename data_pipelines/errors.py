@@ -1,13 +1,13 @@
-"""The error that a user can mend."""
+"""The error caused by user input."""
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Bad input or configuration: the message names the cause and the mend.
+    """Bad input or configuration: the message names the cause and the fix.
 
-    Binaries print the message as one paragraph and exit with code 2; only `--debug` shows a
-    traceback. Anything else that escapes is a defect of the program.
+    Commands print the message as one paragraph and exit with code 2; only `--debug` shows a
+    traceback. Any other exception that reaches the user is an internal error.
 
     Attributes:
         message: the text alone. `str` of an error that came through gin ends with gin's own lines.

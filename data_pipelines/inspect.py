@@ -1,4 +1,4 @@
-"""The former place of `drsl_tf.inspect`."""
+"""The former location of `drsl_tf.inspect`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from data_pipelines import cli
 
 
 def run() -> None:
-    """Names the command that took this one's place."""
+    """Prints the command that replaces this one."""
     print(
         "error: data_pipelines.inspect is now drsl_tf.inspect: "
         "python -m drsl_tf.inspect GIN_FILE ...",

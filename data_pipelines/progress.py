@@ -1,4 +1,4 @@
-"""Progress of long work, with a rate and an estimate of the time left."""
+"""Progress bars with a rate and the estimated time left."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import sys
 
 import tqdm
 
-# In a log file every refresh is a line of its own, so there they come rarely.
+# In a log file every refresh adds a line, so refreshes are rare there.
 _REFRESH_SECONDS = {True: 0.2, False: 15.0}
 
 
 def make_progress_bar(
     total: int, description: str, unit: str, initial: int = 0, *, shown: bool = True
 ) -> tqdm.tqdm:
-    """Makes a progress bar on standard error.
+    """Creates a progress bar on standard error.
 
     Args:
-        total: number of units of the whole work.
-        description: what is going on.
-        unit: one unit's name, such as "image".
-        initial: units that are done already, in a resumed run.
-        shown: False makes a bar that counts in silence.
+        total: number of units.
+        description: text before the bar.
+        unit: name of one unit, such as "image".
+        initial: units that are already done, in a resumed run.
+        shown: False counts without output.
 
     Returns:
         The bar: `update(n)` counts, `set_postfix_str(text)` shows more, `close()` ends it; it is

@@ -11,7 +11,7 @@ A target domain in the style "camera", with 60 scenes in its split "val":
         --count=300 --val_count=60 --size=256x128 --seed=2 --out=/tmp/streets_camera
 
 Scenes are a function of (seed, index): training scenes have the indices 0 to count - 1, validation
-scenes those from count on. In the layouts synthia and gta5, which have no splits, the validation
+scenes the following ones. In the layouts synthia and gta5, which have no splits, the validation
 scenes are the last by name. Labels do not depend on the style.
 """
 
@@ -25,7 +25,7 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 
 flags.DEFINE_string("layout", None, "synthia, gta5 or cityscapes.")
-flags.DEFINE_string("out", None, "Directory to make; it must be absent or empty.")
+flags.DEFINE_string("out", None, "Directory to create; it must be absent or empty.")
 _COUNT = flags.DEFINE_integer("count", None, "Training scenes.")
 _VAL_COUNT = flags.DEFINE_integer(
     "val_count",
@@ -47,11 +47,11 @@ def _parse_size(text):
 
 
 def main() -> None:
-    """Renders what the flags ask for."""
+    """Renders the data set that the flags describe."""
     layout, style, out = cli.require_flags("layout", "style", "out")
     if _COUNT.value is None:
         raise UserError("The flag --count is missing: how many training scenes.")
-    # NumPy and the renderer come only now, so that --help answers at once.
+    # Imported late, so that --help is fast.
     from data_pipelines.streets import layouts
     from data_pipelines.streets import rendered
 

@@ -1,4 +1,4 @@
-"""What differs between Keras 2.15 and Keras 3, and nothing else."""
+"""The differences between Keras 2.15 and Keras 3, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def apply_reduced_gradients(
         variables: the variables they belong to.
     """
     if KERAS_3:
-        # Keras 3 always sums over the replicas; equal shares add up to what was given.
+        # Keras 3 always sums over the replicas; equal shares add up to the given gradients.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        # It undoes the loss scale itself, which `unscale_gradients` has done before.
+        # It also removes the loss scale, which `unscale_gradients` has already removed.
         scale = optimizer.scale_loss(1.0) if has_loss_scale(optimizer) else 1.0
         gradients = [gradient * (scale / replicas) for gradient in gradients]
         optimizer.apply_gradients(zip(gradients, variables))
@@ -45,7 +45,7 @@ def build_optimizer_slots(
 
     Args:
         optimizer: as above, not used yet.
-        variables: the trainable variables that it will move.
+        variables: the trainable variables that it will update.
     """
     if not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
         _ = optimizer.iterations
@@ -55,24 +55,24 @@ def build_optimizer_slots(
 
 
 def list_optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
-    """Lists every variable of an optimizer: its step, slots, loss scale and learning rate.
+    """Returns every variable of an optimizer: its step, slots, loss scale and learning rate.
 
     Args:
         optimizer: as above, built.
 
     Returns:
-        A list of variables in the order of their creation.
+        The variables in the order of their creation.
     """
     variables = optimizer.variables
     variables = list(variables() if callable(variables) else variables)
     if KERAS_3:
         return variables
     if has_loss_scale(optimizer):
-        # Keras 2 lists the wrapped optimizer's variables alone.
+        # Keras 2 lists only the wrapped optimizer's variables.
         state = optimizer._loss_scale  # pylint: disable=protected-access
         variables += [state.current_loss_scale, state.counter]
         optimizer = optimizer.inner_optimizer
-    # Nor does it list a rate that is no schedule, and that a callback may change.
+    # It does not list a learning rate that is no schedule, which a callback may change.
     rate = (
         optimizer._hyper["learning_rate"]  # pylint: disable=protected-access
         if isinstance(optimizer, keras.optimizers.legacy.Optimizer)
@@ -82,7 +82,7 @@ def list_optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[tf.V
 
 
 def as_tf_variable(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    """Gives the TensorFlow variable behind a Keras variable.
+    """Returns the TensorFlow variable of a Keras variable.
 
     Args:
         variable: a `tf.Variable`, or a `keras.Variable` of Keras 3.
@@ -94,7 +94,7 @@ def as_tf_variable(variable: tf.Variable | keras.Variable) -> tf.Variable:
 
 
 def has_loss_scale(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Tells whether an optimizer guards float16 gradients by a loss scale of its own.
+    """Returns whether an optimizer applies a loss scale for float16 gradients.
 
     Args:
         optimizer: any optimizer.
@@ -108,11 +108,11 @@ def has_loss_scale(optimizer: keras.optimizers.Optimizer) -> bool:
 def copy_optimizer(
     optimizer: keras.optimizers.Optimizer, change_rate: Callable[[Any], Any]
 ) -> keras.optimizers.Optimizer:
-    """Makes an optimizer with the settings of another, apart from its learning rate.
+    """Creates an optimizer with the settings of another, except for the learning rate.
 
     Args:
-        optimizer: the other; one with a dynamic loss scale gives one with a dynamic loss scale.
-        change_rate: called with the learning rate, a float or a schedule; gives the copy's.
+        optimizer: the other; the copy has a dynamic loss scale if it has one.
+        change_rate: learning rate, a float or a schedule -> learning rate of the copy.
 
     Returns:
         The copy, without variables.
@@ -131,21 +131,21 @@ def copy_optimizer(
 
 
 def read_learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """Reads the learning rate that an optimizer's last step had.
+    """Returns the learning rate of an optimizer's last step.
 
     Args:
         optimizer: a Keras optimizer, with a loss scale or without, or one of TensorFlow Addons on
             the older line.
 
     Returns:
-        A float.
+        The learning rate.
     """
     if has_loss_scale(optimizer):
         optimizer = optimizer.inner_optimizer
     if not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
         rate = optimizer.learning_rate
     else:
-        # The property of Keras 3 gives the rate of the step to come.
+        # The property of Keras 3 is the rate of the next step.
         rate = optimizer._learning_rate  # pylint: disable=protected-access
     if callable(rate):
         rate = rate(tf.maximum(tf.convert_to_tensor(optimizer.iterations) - 1, 0))
@@ -153,7 +153,7 @@ def read_learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
 
 
 def scale_loss(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
-    """Scales a loss where the optimizer guards float16 gradients against underflow.
+    """Scales a loss where the optimizer has a loss scale for float16 gradients.
 
     Args:
         optimizer: the model's optimizer, a `LossScaleOptimizer` under mixed_float16.
@@ -170,14 +170,14 @@ def scale_loss(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Ten
 def unscale_gradients(
     optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor]
 ) -> Sequence[tf.Tensor]:
-    """Undoes `scale_loss` on gradients.
+    """Removes the factor of `scale_loss` from gradients.
 
     Args:
         optimizer: the optimizer given to `scale_loss`.
         gradients: list of tensors.
 
     Returns:
-        The list to give to `apply_reduced_gradients`.
+        The gradients for `apply_reduced_gradients`.
     """
     if not has_loss_scale(optimizer):
         return gradients

@@ -1,4 +1,4 @@
-"""Opens every file of a split before anything is trained or scored on it."""
+"""Opens every file of a split before training or evaluation reads it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from data_pipelines.io.files import read_bytes
 BAD_FILES = ("error", "skip")
 
 _MAX_WORKERS = 32
-# Short audits end before a bar would be seen.
+# Short audits show no bar.
 _BAR_AFTER_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class AuditReport:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
         pairs: the good pairs, sorted by name.
         skipped: (path, reason) of every bad file.
-        from_stamp: True where an earlier audit of this very list was taken over.
+        from_stamp: whether the result of an earlier audit of the same files was used.
     """
 
     pairs: list[Pair]
@@ -46,43 +46,43 @@ def audit_split(
     progress: bool = True,
     stamp_dir: str | None = None,
 ) -> AuditReport:
-    """Decodes every image and label of a split and checks that they belong together.
+    """Decodes every image and label of a split and checks that they match.
 
-    Found are files that are missing, empty, unreadable, truncated or too large, labels of another
-    size than their image, labels with ids outside the table, and labels without an image.
+    Reports files that are missing, empty, unreadable, truncated or too large, labels whose size
+    differs from their image's, labels with ids outside the table, and labels without an image.
 
     Args:
         domain: the data set.
         split: name of a split.
-        bad_files: "error" raises one error that names every bad file; "skip" names them in the
-            log and leaves their pairs out.
+        bad_files: "error" raises one error that lists every bad file; "skip" logs them and omits
+            their pairs.
         progress: whether long audits show a bar on standard error.
-        stamp_dir: folder where a stamp records that this very list of files was audited, so that
-            the next audit need not decode; None always decodes.
+        stamp_dir: folder of the stamp, which records that these files were audited, so that the
+            next audit need not decode them; None always decodes.
 
     Returns:
         The report.
 
     Raises:
-        UserError: files are bad, or none is good.
+        UserError: there are bad files and `bad_files` is "error", or no pair is good.
     """
     if bad_files not in BAD_FILES:
         raise UserError(f"bad_files is {bad_files!r}; choose one of {', '.join(BAD_FILES)}.")
     pairs = domain.list_pairs(split)
     orphans = domain.list_orphans(split)
     if pairs[0].label_path is not None:
-        # A table that cannot be had is one error, not one of every label.
+        # A table that cannot be read is one error, not one for every label.
         domain.id_table()
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
     executor = concurrent.futures.ThreadPoolExecutor(workers)
     try:
-        # Without a stamp nobody asks for the fingerprint.
+        # The fingerprint is needed for the stamp alone.
         fingerprint = None
         stamped = None
         if stamp_dir is not None:
             fingerprint = audit_stamp.take_fingerprint(domain, pairs, orphans, executor.map)
             stamped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
-        # Bad files are looked at again where they stop a run: a network may have failed.
+        # Bad files that stop a run are read again: the network may have failed the first time.
         from_stamp = stamped is not None and (not stamped or bad_files == "skip")
         if stamped is not None and from_stamp:
             skipped = stamped
@@ -158,7 +158,7 @@ def _drop_bad(pairs, skipped):
 
 
 def _judge(report, domain, split, pairs, bad_files):
-    """Raises or logs what is bad."""
+    """Raises an error or logs a warning about bad files."""
     if not report.skipped:
         return
     listed = "\n".join(f"  {describe_path(path)} {reason}" for path, reason in report.skipped)
@@ -169,12 +169,12 @@ def _judge(report, domain, split, pairs, bad_files):
     )
     if not report.pairs:
         raise UserError(
-            f"{head}, so none is left:\n{listed}\nMend the files, or bind the root and the label "
+            f"{head}, so none is left:\n{listed}\nFix the files, or bind the root and the label "
             "table that they belong to."
         )
     if bad_files == "error":
         raise UserError(
-            f'{head}:\n{listed}\nMend or remove these files, or set bad_files = "skip" to go on '
-            "without them."
+            f'{head}:\n{listed}\nFix or remove these files, or set bad_files = "skip" to '
+            "continue without them."
         )
     logging.warning("%s and are left out:\n%s", head, listed)

@@ -1,4 +1,4 @@
-"""Stamps: the record that a list of files was audited, so that it need not be again."""
+"""Stamps: records that a list of files was audited, so that the audit is not repeated."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from data_pipelines.domains.domain import Pair
 from data_pipelines.io import files
 from data_pipelines.io import whole_files
 
-# Higher whenever an audit finds more, so that older stamps no longer count.
+# Increased whenever an audit checks more, which makes older stamps invalid.
 _SCHEMA = 1
 
 
 def take_fingerprint(
     domain: Domain, pairs: Sequence[Pair], orphans: Sequence[str], map_calls: Callable = map
 ) -> str:
-    """Hashes what an audit's outcome depends on.
+    """Computes a hash of everything that the result of an audit depends on.
 
     Args:
         domain: the data set.
         pairs: its pairs.
         orphans: its labels without an image.
-        map_calls: `map`, or an executor's, to ask for many files at once.
+        map_calls: `map`, or that of an executor, which reads the status of files in parallel.
 
     Returns:
-        A hash over path, size and time of change of every file, the table of ids and the limits.
+        A hash of path, size and modification time of every file, the id table and the limits.
     """
 
     def describe(path):
@@ -42,7 +42,7 @@ def take_fingerprint(
         _SCHEMA,
         f"{type(domain).__module__}.{type(domain).__qualname__}",
         domain.label_space.class_names,
-        # Without labels a reader need not know its table.
+        # A reader without labels may have no table.
         sorted(domain.id_table().items()) if pairs[0].label_path is not None else None,
         domain.max_pixels,
         list(map_calls(describe, [*paths, *orphans])),
@@ -53,16 +53,16 @@ def take_fingerprint(
 def read_stamp(
     stamp_dir: str, domain: Domain, split: str, fingerprint: str
 ) -> list[tuple[str, str]] | None:
-    """Looks an earlier audit up.
+    """Reads the stamp of an earlier audit.
 
     Args:
         stamp_dir: folder of the stamps.
         domain: the data set.
         split: name of the split.
-        fingerprint: of the files as they are now.
+        fingerprint: of the current files.
 
     Returns:
-        (path, reason) of the files that were bad, None where there is no audit of these files.
+        (path, reason) of the bad files; None without a stamp of these files.
     """
     import tensorflow as tf
 
@@ -73,7 +73,7 @@ def read_stamp(
             return None
         return [(str(path), str(reason)) for path, reason in stamp["skipped"]]
     except (tf.errors.OpError, ValueError, KeyError, TypeError):
-        # Absent or not a stamp: the audit finds out itself.
+        # Absent or invalid: the files are audited.
         return None
 
 
@@ -84,14 +84,14 @@ def write_stamp(
     fingerprint: str,
     skipped: Sequence[tuple[str, str]],
 ) -> None:
-    """Records an audit, atomically. A folder that cannot be written costs a warning.
+    """Writes the stamp of an audit, atomically. Logs a warning where it cannot be written.
 
     Args:
-        stamp_dir: folder of the stamps, made if absent.
+        stamp_dir: folder of the stamps, created if absent.
         domain: the data set.
         split: name of the split.
         fingerprint: of the audited files.
-        skipped: (path, reason) of the bad ones.
+        skipped: (path, reason) of the bad files.
     """
     import tensorflow as tf
 
@@ -115,7 +115,7 @@ def write_stamp(
 
 
 def _locate_stamp(stamp_dir, domain, split):
-    # The root is part of the key: a source and a target may share reader and split.
+    # The root is part of the key: source and target may have the same reader and split.
     root = hashlib.sha256(files.describe_path(domain.root).encode()).hexdigest()[:8]
     key = re.sub(r"[^A-Za-z0-9_-]+", "_", f"{domain.name}-{split}")
     return files.join_path(stamp_dir, f"{key}-{root}.json")

@@ -1,1 +1,1 @@
-"""Augmentation, and the streams of batches of source and target."""
+"""Augmentation, and the batches of source and target."""

@@ -1,4 +1,4 @@
-"""The data of one experiment: a labelled source, a target, and a split to score on."""
+"""The data of one experiment: a labelled source, a target, and a split to evaluate on."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from data_pipelines.labels.label_spaces import LabelSpace
 
 
 class AdaptationData:
-    """Knows both domains, checks their files, and makes the streams that training reads.
+    """Checks the files of both domains and creates the streams that training reads.
 
     Args:
         source: labelled domain.
-        target: domain to adapt to, in the same label space. Labels of its training split, where
-            there are any, only score pseudo-labels.
-        source_augmenter: makes training pairs of source images.
-        target_augmenter: makes training pairs of target images, of the same size.
+        target: domain to adapt to, in the same label space. Labels of its training split, if
+            any, serve only to evaluate pseudo-labels.
+        source_augmenter: augments source images.
+        target_augmenter: augments target images, to the same size.
         source_batch: source images in a batch, over all replicas.
         target_batch: target images in a batch, over all replicas.
         source_split: the source's split to train on.
         target_split: the target's split to adapt to.
-        eval_split: the target's split to score on; one without labels is not scored.
-        bad_files: "error" stops at files that the audit refuses; "skip" names and leaves them.
-        source_sampler: draws source images by their classes; None draws all alike.
-        target_sampler: draws target images by the classes of their pseudo-labels, which models
-            that label in training do not have; None draws all alike.
+        eval_split: the target's split to evaluate on; without labels it is not evaluated.
+        bad_files: "error" stops at bad files; "skip" logs and omits them.
+        source_sampler: samples source images by their classes; None samples uniformly.
+        target_sampler: samples target images by the classes of their pseudo-labels, which models
+            that label in training do not have; None samples uniformly.
 
     Raises:
-        UserError: when the two domains or the two augmenters do not fit together.
+        UserError: the two domains or the two augmenters do not match.
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class AdaptationData:
         return self._batches["target"]
 
     def check_replicas(self, count: int, micro_batches: int = 1) -> None:
-        """Checks that batches divide over the replicas.
+        """Checks that batches divide evenly over the replicas.
 
         Args:
             count: replicas over all workers.
             micro_batches: parts that each replica's share is split into.
 
         Raises:
-            UserError: when one does not.
+            UserError: a batch size does not.
         """
         for name, batch in self._batches.items():
             if batch % (count * micro_batches):
@@ -124,11 +124,11 @@ class AdaptationData:
         """Opens every file that the experiment will read, and lists the pairs.
 
         Args:
-            stamp_dir: where a stamp lets an unchanged list pass quickly, and where class
-                statistics are kept; None always opens all.
+            stamp_dir: folder of the stamps of unchanged files and of the class statistics; None
+                always opens all files.
 
         Raises:
-            UserError: names every bad file.
+            UserError: there are bad files; lists every one.
         """
         self._stamp_dir = stamp_dir
         self.source_pairs = self._audit_split(self.source, "source", stamp_dir)
@@ -148,7 +148,7 @@ class AdaptationData:
         return report.pairs
 
     def list_splits(self) -> dict[str, tuple[Domain, str, list[Pair]]]:
-        """Lists what the experiment reads; called after the audit.
+        """Lists the splits that the experiment reads; called after the audit.
 
         Returns:
             Domain, split and pairs of "source", "target" and "eval"; the last only where its
@@ -174,12 +174,12 @@ class AdaptationData:
         domain, split, pairs = self.list_splits()[role]
         if not domain.has_labels(split):
             return None
-        # What is kept of the target are its pseudo-labels.
+        # "target" is the file of the counts of its pseudo-labels.
         kept_as = "target_truth" if role == "target" else role
         return self._count(kept_as, pairs, domain.read_label, domain.id_table())
 
     def make_source_stream(self) -> interleave.Stream:
-        """Makes the labelled half of every batch."""
+        """Creates the labelled half of every batch."""
         return interleave.Stream(
             pairs=self.source_pairs,
             read_image=self.source.read_image,
@@ -192,13 +192,13 @@ class AdaptationData:
         )
 
     def make_target_stream(self, labelled: Sequence[Pair]) -> interleave.Stream:
-        """Makes the pseudo-labelled half of every batch.
+        """Creates the pseudo-labelled half of every batch.
 
         Args:
             labelled: target images with the paths of their pseudo-labels.
 
         Returns:
-            The stream; it reads no file of the target's own labels.
+            The stream; it does not read the target's own labels.
         """
         return interleave.Stream(
             pairs=labelled,
@@ -210,7 +210,7 @@ class AdaptationData:
         )
 
     def make_true_target_stream(self) -> interleave.Stream:
-        """Makes the target half with the target's own labels, to look at and never to train on.
+        """Creates the target half with the target's own labels, for display and never for training.
 
         Returns:
             The stream; its labels are 0 where the target has none.
@@ -225,13 +225,13 @@ class AdaptationData:
         )
 
     def make_unlabelled_target_stream(self) -> interleave.Stream:
-        """Makes the target half of every batch for a model that labels it in training.
+        """Creates the target half of every batch for a model that labels it in training.
 
         Returns:
             The stream; it reads no label file, its labels are 0 and, in padding, 255.
 
         Raises:
-            UserError: when a target sampler is bound: there are no labels to sample by.
+            UserError: a target sampler is bound; there are no labels to sample by.
         """
         if self._samplers["target"] is not None:
             raise UserError(
@@ -250,7 +250,7 @@ class AdaptationData:
         return read_id_map(path, self.target.max_pixels)
 
     def _weigh(self, role, pairs, read_label, table=None):
-        """Weighs the images of a stream, None where they are drawn alike."""
+        """Computes the weights of a stream's images; None samples uniformly."""
         sampler = self._samplers[role]
         if sampler is None:
             return None
@@ -271,11 +271,11 @@ class AdaptationData:
 
 
 def read_id_map(path: str, max_pixels: int = decoding.MAX_PIXELS) -> np.ndarray:
-    """Reads a map of class ids that this program wrote.
+    """Reads a label map that this program wrote.
 
     Args:
         path: an 8-bit grey PNG.
-        max_pixels: most pixels.
+        max_pixels: maximum number of pixels.
 
     Returns:
         (H, W) uint8 with 255 = ignore.

@@ -1,4 +1,4 @@
-"""Paired geometry and photometry for training, a pure function of a seed."""
+"""Geometric and photometric augmentation of pairs, a pure function of a seed."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import IGNORE_ID
 
-# What stands where an image has no pixels: mid-grey, near the mean of natural images, so that a
-# padded border is not an edge to the network. Inference pads with the same value.
+# Value of padding: mid-grey, near the mean of natural images, so that a padded border is no strong
+# edge to the network. Inference pads with the same value.
 PAD_VALUE = 127.5
 
 
 class Augmenter:
-    """Turns one image and its label map of any size into a training pair of one fixed size.
+    """Augments an image and its label map of any size to a training pair of a fixed size.
 
-    Geometry is one crop and one resize for both (bilinear for the image, nearest for the label),
-    so the cost follows the size of the crop and not that of the image. A crop that reaches past
-    a scaled-down image is padded with mid-grey, its labels with the ignore id.
+    Image and label share one crop and one resize (bilinear for the image, nearest for the label),
+    so the cost depends on the size of the crop and not on that of the image. A crop larger than a
+    scaled-down image is padded with mid-grey, its labels with the ignore id.
 
     Args:
         size: (height, width) of the crop, in pixels.
-        resize: (height, width) that the whole image has at scale 1, in pixels; None keeps its
-            own size.
-        scale: (low, high) of the random scale, drawn uniformly.
-        mirror: whether to flip left and right, half of the time.
-        brightness: largest change, as a fraction of the range; drawn uniformly from +-brightness.
+        resize: (height, width) of the whole image at scale 1, in pixels; None keeps its size.
+        scale: (low, high) of the random scale, sampled uniformly.
+        mirror: whether to flip left and right with probability 1/2.
+        brightness: largest change, as a fraction of the range; sampled from +-brightness.
         contrast: (low, high) factor about each channel's mean.
         saturation: (low, high) factor in HSV.
         hue: largest rotation, as a fraction of the colour circle.
@@ -101,8 +100,8 @@ class Augmenter:
         image = tf.slice(image, [begin[0], begin[1], 0], [window[0], window[1], 3])
         label = tf.slice(label, begin, window)[..., tf.newaxis]
         unchanged = tf.reduce_all(tf.equal(window, inner))
-        # Pixels that keep their size are copied: a resize to the same size would cost as much as
-        # any other.
+        # Pixels that keep their size are copied: a resize to the same size costs as much as any
+        # other.
         image = tf.cond(
             unchanged,
             lambda: tf.cast(image, tf.float32),
@@ -137,13 +136,13 @@ class Augmenter:
         seeds = tf.unstack(tf.random.split(seed, num=5))
         image = tf.clip_by_value(image / 255.0, 0.0, 1.0)
         if self._gamma != (1.0, 1.0):
-            # Vectorised, unlike tf.pow; the logarithm of 0 gives 0 again.
+            # Vectorised, unlike tf.pow; exp(log(0)) is 0.
             exponent = tf.random.stateless_uniform((), seeds[0], *self._gamma)
             image = tf.exp(exponent * tf.math.log(image))
         if self._brightness:
             image = tf.image.stateless_random_brightness(image, self._brightness, seeds[1])
         if self._contrast != (1.0, 1.0):
-            # TensorFlow's own draw refuses low == high.
+            # tf.image.stateless_random_contrast refuses low == high.
             factor = tf.random.stateless_uniform((), seeds[2], *self._contrast)
             image = tf.image.adjust_contrast(image, factor)
         if self._hue or self._saturation != (1.0, 1.0):
@@ -168,9 +167,9 @@ def _resize(image, window, inner):
 
 
 def _adjust_hue_and_saturation(image, hue, factor):
-    """Turns the hue and multiplies the saturation in HSV, to 1 at most, as tf.image does.
+    """Rotates the hue and scales the saturation in HSV, to 1 at most, as tf.image does.
 
-    Both at once, and in a third of the time of tf.image's two operators, which go pixel by pixel.
+    Does both at once, in a third of the time of tf.image's two operators, which are not vectorised.
     With V the largest channel, C the spread of the channels and h the hue in sixths of the circle,
     channel n in (5, 3, 1) is V - C clip(min(k, 4 - k), 0, 1) at k = (n + h) mod 6.
 

@@ -1,4 +1,4 @@
-"""Pixels of every class in every label map, counted once and kept."""
+"""Pixels of every class in every label map, counted once and stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data_pipelines.domains.domain import Pair
 from data_pipelines.io import files
 from data_pipelines.io import whole_files
 
-# Higher whenever the counts mean something else, so that older files no longer count.
+# Increased whenever the meaning of the counts changes, which makes older files invalid.
 _SCHEMA = 2
 _MAX_WORKERS = 32
 
@@ -37,11 +37,11 @@ def count_pixels(
         pairs: images with label maps.
         read_label: path -> (H, W) uint8, classes 0..C-1 or 255.
         class_names: names of the C classes.
-        table: stored id -> class, where `read_label` goes by one; other tables, other counts.
-        path: JSON file that keeps the counts; read instead of the labels as long as it was made of
-            these very files (by path, size and time of change) and this table, written otherwise.
-            None keeps nothing.
-        description: what the progress bar says.
+        table: stored id -> class that `read_label` applies, if any; part of the fingerprint.
+        path: JSON file of the counts; read instead of the labels if it was computed from the same
+            files (by path, size and modification time) and the same table, otherwise written.
+            None stores nothing.
+        description: text of the progress bar.
 
     Returns:
         (len(pairs), C) int64.
@@ -85,7 +85,7 @@ def _read(path, fingerprint, shape):
         counts = np.array(list(content["images"].values()), np.int64)
         return counts if content["fingerprint"] == fingerprint and counts.shape == shape else None
     except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        # Absent or not such a file: the labels are counted again.
+        # Absent or invalid: the labels are counted again.
         return None
 
 
@@ -107,7 +107,7 @@ def _write(path, fingerprint, pairs, class_names, counts):
         )
     except (OSError, tf.errors.OpError) as error:
         logging.warning(
-            "The class statistics %s cannot be kept: %s",
+            "The class statistics %s cannot be written: %s",
             files.describe_path(path),
             getattr(error, "message", error),
         )

@@ -1,4 +1,4 @@
-"""Batches of whole images, in order, for inference and scoring."""
+"""Batches of whole images, in order, for inference and evaluation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from data_pipelines.error_relay import ErrorRelay
 
 
 class ImageBatch(NamedTuple):
-    """Images of one size, with their labels where those were asked for.
+    """Images of one size, with their labels where requested.
 
     Attributes:
-        pairs: the files the batch was read from, in the order given.
+        pairs: the files of the batch, in the order given.
         images: (n, H, W, 3) float32 in [0, 255].
         labels: (n, H', W') uint8 at the labels' own size, or None.
     """
@@ -37,22 +37,22 @@ def iterate_image_batches(
     size: tuple[int, int] | None = None,
     batch_size: int,
 ) -> Iterator[ImageBatch]:
-    """Reads images in order and groups neighbours of one size.
+    """Reads images in order and batches neighbours of one size.
 
-    Memory holds a few batches, whatever the number of images.
+    A few batches are in memory at a time, whatever the number of images.
 
     Args:
         pairs: files to read.
         read_image: path -> (H, W, 3) uint8.
-        read_label: path -> (H, W) uint8; None reads no label.
+        read_label: path -> (H, W) uint8; None reads no labels.
         size: (height, width) to which images are resized; None keeps each at its own size.
-        batch_size: most images in a batch.
+        batch_size: maximum number of images in a batch.
 
     Yields:
-        An `ImageBatch`; every one is full but the last of each size.
+        An `ImageBatch`; all are full but the last of each size.
 
     Raises:
-        UserError: what the readers raise.
+        UserError: a reader raises it.
     """
     relay = ErrorRelay()
 
@@ -92,7 +92,7 @@ def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
         size: (height, width) in pixels.
 
     Returns:
-        (height, width, 3) float32; the same values where the size does not change.
+        (height, width, 3) float32; unchanged where the size is the same.
     """
     resized = tf.cond(
         tf.reduce_all(tf.equal(tf.shape(image)[:2], size)),

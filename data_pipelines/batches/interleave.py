@@ -1,8 +1,8 @@
-"""Source and target streams joined into one stream of training batches.
+"""Training batches of source and target images.
 
-Batch i of a stage is a function of (seed, round, i) alone: which images it holds, in which order,
-and how each is augmented. A run that is resumed at step i therefore sees what an unbroken run
-would have seen.
+Batch i of a stage is a function of (seed, round, i) alone: its images, their order and their
+augmentation. A run that resumes at step i therefore reads the same batches as an uninterrupted
+run.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ class Stream:
     """One domain's share of every batch.
 
     Attributes:
-        pairs: images and labels to draw from.
+        pairs: images and labels to sample from.
         read_image: path -> (H, W, 3) uint8.
-        read_label: path -> (H, W) uint8 with 255 = ignore, at the image's size or, a map of the
-            whole image too, at another; None reads no label and gives every pixel of the image 0,
-            so that 255 marks padding alone.
-        augmenter: makes a fixed-size pair of each.
+        read_label: path -> (H, W) uint8 with 255 = ignore, a map of the whole image at any size;
+            None reads no labels: every pixel of the image is 0, and 255 marks padding alone.
+        augmenter: augments each pair to a fixed size.
         batch_size: images of this domain in a global batch.
-        weights: (len(pairs),) float chance of each image, drawn with replacement; None draws
-            every image once an epoch.
+        weights: (len(pairs),) float probability of each image, sampled with replacement; None
+            reads every image once an epoch.
     """
 
     pairs: Sequence[Pair]
@@ -49,13 +48,13 @@ class Stream:
 
 
 def derive_seed(*parts: int | str) -> np.ndarray:
-    """Mixes numbers and names into one seed.
+    """Computes one seed from numbers and names.
 
     Args:
         *parts: ints and strings; the same parts give the same seed on every machine.
 
     Returns:
-        (2,) int32, ready for TensorFlow's stateless random functions.
+        (2,) int32, for TensorFlow's stateless random functions.
     """
     text = "/".join(str(part) for part in parts).encode()
     return np.frombuffer(hashlib.sha256(text).digest()[:8], "<i4").astype(np.int32)
@@ -70,16 +69,16 @@ def draw_order(
     stream: str,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Says which item stands at each of the first `count` places of a stage.
+    """Computes which item is at each of the first `count` places of a stage.
 
     Args:
         count: places to fill.
         num_items: items to choose from.
         seed: the experiment's seed.
         round_index: the stage: 0 for the source stage, then 1..R.
-        stream: the stream's name; two streams get independent orders.
-        weights: (num_items,) chance of each item for draws with replacement; None gives a fresh
-            permutation an epoch.
+        stream: the stream's name; two streams have independent orders.
+        weights: (num_items,) probability of each item, sampled with replacement; None permutes
+            the items in every epoch.
 
     Returns:
         (count,) int64 indices below `num_items`.
@@ -115,16 +114,16 @@ def make_training_batches(
 
     Args:
         source: the labelled domain.
-        target: the pseudo-labelled domain; None gives an empty target half (0 images), which is
-            what the source stage trains on.
+        target: the pseudo-labelled domain; None, as in the source stage, is an empty target half
+            (0 images).
         steps: steps of the whole stage.
-        start_step: the first step wanted; earlier ones are not read.
+        start_step: the first step; earlier ones are not read.
         seed: the experiment's seed.
         round_index: the stage.
         num_shards: replicas over all workers; each gets an equal part of every global batch.
         shard_index: the first replica of this worker.
-        shards_here: replicas of this worker; their batches follow each other.
-        parallel_calls: images decoded and augmented at once.
+        shards_here: replicas of this worker; their batches are consecutive.
+        parallel_calls: images decoded and augmented in parallel.
 
     Returns:
         A dataset of (steps - start_step) * shards_here batches
@@ -132,7 +131,7 @@ def make_training_batches(
         "target": the same}`.
 
     Raises:
-        ValueError: when a batch size does not divide by the number of replicas.
+        ValueError: a batch size does not divide evenly over the replicas.
     """
     halves = {SOURCE: source, TARGET: target}
     datasets = {
@@ -158,18 +157,18 @@ def make_training_batches(
         }
         datasets[TARGET] = tf.data.Dataset.from_tensors(empty).repeat()
     options = tf.data.Options()
-    # A thread a core of its own, and one thread an operator: in the pool that all operators share,
-    # decoding and augmenting sometimes get a single thread, and half the images a second.
+    # A private pool with a thread a core, one thread an operator: in the pool that all operators
+    # share, decoding and augmenting sometimes get one thread, which halves the throughput.
     options.threading.private_threadpool_size = os.cpu_count() or 1
     options.threading.max_intra_op_parallelism = 1
     return tf.data.Dataset.zip(datasets).prefetch(2).with_options(options)
 
 
 def list_batch(stream: Stream, name: str, *, step: int, seed: int, round_index: int) -> list[Pair]:
-    """Names the images of one batch, to report a step that went wrong.
+    """Lists the images of one batch, to report a step that failed.
 
     Args:
-        stream: the stream that the batch was drawn from.
+        stream: the stream of the batch.
         name: "source" or "target".
         step: the step within the stage.
         seed: the experiment's seed.
@@ -216,7 +215,7 @@ def _make_stream_batches(
         image = stream.read_image(image_path.decode())
         if stream.read_label is None:
             return image, np.zeros(image.shape[:2], np.uint8)
-        # Pseudo-labels have the size at which the network saw the image.
+        # Pseudo-labels have the size of the network's input.
         label = stream.read_label(label_path.decode())
         return image, resize_label_map(label, image.shape[:2])
 

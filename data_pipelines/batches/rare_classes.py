@@ -1,4 +1,4 @@
-"""Sampling of images by the classes in them, rare ones first."""
+"""Sampling of images by the classes in them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from data_pipelines.errors import UserError
 
 
 class RareClassSampler:
-    """Weighs images so that rare classes are drawn more often than they occur.
+    """Weights images so that rare classes are sampled more often than they occur.
 
     The rule of DAFormer (L. Hoyer et al., CVPR 2022): with f_c the share of class c among all
-    labelled pixels, a class is drawn with P(c) = softmax_c((1 - f_c) / temperature), then one of
-    the images that contain it, uniformly. So an image's chance is the sum over its classes of
-    P(c) / (number of images with c). Classes that no image contains take no part.
+    labelled pixels, a class is sampled with P(c) = softmax_c((1 - f_c) / temperature), then one of
+    the images that contain it, uniformly. So an image's probability is the sum over its classes
+    of P(c) / (number of images with c). Classes that no image contains are left out.
 
     Args:
-        temperature: low ones draw rare classes almost alone, high ones every class alike.
-        min_pixels: pixels of a class from which on an image counts as containing it, at the
-            label's own size.
+        temperature: of the softmax; low: rare classes almost alone, high: all classes equally.
+        min_pixels: an image with at least so many pixels of a class contains it; counted at the
+            label's size.
     """
 
     def __init__(self, *, temperature: float = 0.01, min_pixels: int = 1):
@@ -30,14 +30,13 @@ class RareClassSampler:
         self._min_pixels = min_pixels
 
     def weigh(self, counts: np.ndarray) -> np.ndarray | None:
-        """Gives each image's chance.
+        """Computes each image's probability.
 
         Args:
             counts: (N, C) pixels of each class in each image.
 
         Returns:
-            (N,) float64 that sums to 1; None where no image contains any class, so that there is
-            nothing to go by.
+            (N,) float64 that sums to 1; None where no image contains any class.
         """
         counts = np.asarray(counts, np.float64)
         contains = counts >= self._min_pixels

@@ -1,4 +1,4 @@
-"""One reader for each dataset layout, all under the contract of `data_pipelines.domains.domain`."""
+"""One reader for each data set layout; `data_pipelines.domains.domain` defines the interface."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ READERS = {
 
 
 def find_reader(name: str) -> type[Domain]:
-    """Finds a reader by name.
+    """Returns the class of a reader.
 
     Args:
         name: a key of `READERS`.
 
     Returns:
-        The class.
+        A subclass of `Domain`.
 
     Raises:
         UserError: there is no such reader.

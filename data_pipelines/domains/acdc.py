@@ -20,12 +20,12 @@ class Acdc(TrainIdDomain):
     """Reads `rgb_anon/CONDITION/SPLIT/SEQUENCE/*_rgb_anon.png` and its labels.
 
     The labels are `gt/CONDITION/SPLIT/SEQUENCE/*_gt_labelTrainIds.png`. Names of pairs start with
-    the condition. The split "test" comes without labels.
+    the condition. The split "test" has no labels.
 
     Args:
         root: the data set's folder.
         conditions: which of "fog", "night", "rain" and "snow" to read.
-        label_space: classes that labels are given in; None keeps Cityscapes' 19.
+        label_space: classes of the decoded labels; None keeps Cityscapes' 19.
         max_pixels: larger images and labels are refused before they are decoded.
 
     Raises:

@@ -11,7 +11,7 @@ from data_pipelines.domains.train_ids import TrainIdDomain
 class Bdd100k(TrainIdDomain):
     """Reads `images/10k/SPLIT/NAME.jpg` and `labels/sem_seg/masks/SPLIT/NAME.png`.
 
-    The masks hold trainIds; the split "test" comes without labels.
+    The masks contain trainIds; the split "test" has no labels.
     """
 
     name = "bdd100k"

@@ -28,5 +28,5 @@ class CamVid(Domain):
         return label_spaces.camvid11()
 
     def raw_table(self) -> Mapping[int, int]:
-        """Returns the ids as they are."""
+        """Returns the identity."""
         return label_spaces.CAMVID_ID_TO_CAMVID11

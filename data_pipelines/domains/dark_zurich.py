@@ -12,7 +12,7 @@ from data_pipelines.domains.train_ids import TrainIdDomain
 class DarkZurich(TrainIdDomain):
     """Reads `rgb_anon/SPLIT/night/SEQUENCE/*_rgb_anon.png` and its labels.
 
-    The labels are `gt/SPLIT/night/SEQUENCE/*_gt_labelTrainIds.png`; only "val" comes with them.
+    The labels are `gt/SPLIT/night/SEQUENCE/*_gt_labelTrainIds.png`; only "val" has them.
     """
 
     name = "dark_zurich"

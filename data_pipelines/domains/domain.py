@@ -1,4 +1,4 @@
-"""What every data set reader promises: pairs of files by split, and arrays of their content."""
+"""The interface of data set readers: pairs of files by split, and arrays of their content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_pipelines.io import files
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
-# More than any sensible file of `max_pixels` holds: 16-bit RGBA without compression.
+# Upper bound of a file of `max_pixels`: 16-bit RGBA without compression.
 _BYTES_PER_PIXEL = 8
 
 
@@ -33,39 +33,39 @@ class Pair(NamedTuple):
 
 
 class Domain:
-    """A data set on disk: lists pairs and decodes them. Readers derive from it.
+    """A data set on disk: lists pairs and decodes them. Base class of readers.
 
-    A reader says where the files of a split lie (`image_folder`, `label_folder`), how an image's
-    name becomes its label's (`image_ending`, `label_ending`), and what the stored ids mean
+    A reader defines where the files of a split are (`image_folder`, `label_folder`), how an image's
+    name maps to its label's (`image_ending`, `label_ending`), and what the stored ids mean
     (`raw_table`, `native_space`).
 
     Args:
         root: the data set's folder, any path that TensorFlow reads.
-        label_space: classes that labels are given in; None keeps the data set's own.
+        label_space: classes of the decoded labels; None keeps the data set's own.
         max_pixels: larger images and labels are refused before they are decoded.
 
     Raises:
-        UserError: no table leads from the data set's classes to `label_space`, or another argument
-            is out of range.
+        UserError: there is no table from the data set's classes to `label_space`, or another
+            argument is out of range.
     """
 
     name = "domain"
     splits: tuple[str, ...] | None = ("train", "val")
-    """Names of the splits; None takes any name."""
+    """Names of the splits; None allows any name."""
     split_hint = ""
-    """What a user may do who asks for another split."""
+    """Hint in the error for another split."""
     image_folder = "images/{split}"
-    """Where the images of a split lie below root, sub-folders included."""
+    """Folder of a split's images below root, sub-folders included."""
     label_folder = "labels/{split}"
     image_suffixes: tuple[str, ...] = (".png",)
     label_suffixes: tuple[str, ...] = (".png",)
     image_ending = ""
-    """What ends an image's name before its suffix, and its label's name does not hold."""
+    """End of an image's name before its suffix; `label_ending` replaces it in the label's name."""
     label_ending = ""
     raw_values = 256
-    """Values that a stored label pixel can have."""
+    """Number of values that a stored label pixel can have."""
     obtained = ""
-    """How a user comes by the data set."""
+    """How to obtain the data set."""
     stand_in: tuple[str, str] | None = None
     """(layout, style) of rendered streets in this layout."""
 
@@ -89,11 +89,11 @@ class Domain:
         self._from_native = label_spaces.convert(native, self.label_space)
 
     def native_space(self) -> LabelSpace:
-        """Returns the classes that `raw_table` leads to."""
+        """Returns the classes that `raw_table` maps to."""
         return label_spaces.cityscapes19()
 
     def raw_table(self) -> Mapping[int, int]:
-        """Returns every id that a label file may hold -> id of `native_space`, or 255."""
+        """Returns every id that a label file may contain -> id of `native_space`, or 255."""
         raise NotImplementedError
 
     def image_folders(self, split: str) -> list[tuple[str, str]]:
@@ -101,37 +101,37 @@ class Domain:
         return [("", self.image_folder.format(split=split))]
 
     def label_folders(self, split: str) -> list[tuple[str, str]]:
-        """Returns the folders of labels as `image_folders` does those of images."""
+        """Returns the same as `image_folders` for each folder of labels."""
         return [("", self.label_folder.format(split=split))]
 
     def decode_raw_label(self, data: bytes) -> np.ndarray:
-        """Decodes a label file to the ids as stored, (H, W) of an unsigned type."""
+        """Decodes a label file to the stored ids, (H, W) of an unsigned type."""
         return decoding.decode_ids(data, self.max_pixels)
 
     def select_names(self, names: list[str], split: str) -> list[str]:
-        """Keeps the names that belong to a split; readers without split folders override it."""
+        """Returns the names of a split; readers without split folders override it."""
         del split
         return names
 
     @property
     def max_bytes(self) -> int:
-        """Bytes above which a file is refused unread."""
+        """Maximum size of a file in bytes; larger ones are not read."""
         return _BYTES_PER_PIXEL * self.max_pixels
 
     def id_table(self) -> dict[int, int]:
-        """Returns every id that a label file may hold -> id of `label_space`, or 255."""
+        """Returns every id that a label file may contain -> id of `label_space`, or 255."""
         if self._table is None:
             self._table = label_spaces.compose(self.raw_table(), self._from_native)
         return self._table
 
     def has_labels(self, split: str) -> bool:
-        """Says whether a split has labels.
+        """Returns whether a split has labels.
 
         Args:
             split: name of a split.
 
         Returns:
-            True where its label folder is there.
+            True where its label folder exists.
 
         Raises:
             UserError: the data set has no split of this name.
@@ -147,11 +147,11 @@ class Domain:
             split: name of a split.
 
         Returns:
-            Pairs sorted by name. Where the split has labels every pair names one, there or not:
-            the audit finds those that are missing.
+            Pairs sorted by name. Where the split has labels every pair names one, even if the file
+            is missing; the audit reports it.
 
         Raises:
-            UserError: the split is unknown, missing or empty; says how to come by the data.
+            UserError: the split is unknown, missing or empty; says how to obtain the data.
         """
         self._check_split(split)
         images = self._find(self.image_folders(split), self.image_suffixes, self.image_ending)
@@ -169,7 +169,7 @@ class Domain:
         return sorted(pairs)
 
     def list_orphans(self, split: str) -> list[str]:
-        """Lists label files that no image belongs to.
+        """Lists label files without an image.
 
         Args:
             split: name of a split.
@@ -206,7 +206,7 @@ class Domain:
             (H, W) uint8, ids of `label_space`, 255 = ignore.
 
         Raises:
-            UserError: it cannot be decoded, or holds ids outside the table.
+            UserError: it cannot be decoded, or contains ids outside the table.
         """
         raw = self.decode_raw_label(data)
         if self._lookup is None:
@@ -252,7 +252,7 @@ class Domain:
         return self._find(self.label_folders(split), self.label_suffixes, self.label_ending)
 
     def _find(self, folders, suffixes, ending):
-        """Maps the name without its ending, shared by image and label, to (path, full name)."""
+        """Returns name without its ending, the same for image and label, -> (path, full name)."""
         found = {}
         for prefix, folder in folders:
             path = self._join(folder)
@@ -273,7 +273,7 @@ class Domain:
         return found
 
     def _expect_label(self, name, split):
-        """Says where the label of an image should be."""
+        """Returns the expected path of an image's label."""
         folder, rest = next(
             (folder, name[len(prefix) :].lstrip("/"))
             for prefix, folder in self.label_folders(split)

@@ -1,4 +1,4 @@
-"""Images and masks of one's own, in folders."""
+"""Images and masks of the user, in folders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Folder(Domain):
     """Reads any folder of images, with or without masks, as the user describes it.
 
     A mask has the path of its image below its own folder, plus `mask_suffix`, and is an 8-bit grey
-    or palette PNG, BMP or TIFF: the numbers stored are the ids, colours mean nothing. With
-    `masks = "masks"`, `images/train/a/1.jpg` goes with `masks/train/a/1.png`. This reader serves
-    every data set whose layout or ids no other reader knows. In gin:
+    or palette PNG, BMP or TIFF: the stored numbers are the ids, colours are ignored. With
+    `masks = "masks"`, the mask of `images/train/a/1.jpg` is `masks/train/a/1.png`. This reader is
+    for data sets whose layout or ids no other reader supports. In gin:
 
         folder.Folder:
             root = "data/mine"
@@ -34,20 +34,20 @@ class Folder(Domain):
         images: folder of the images below `root`.
         masks: folder of the masks below `root`; None for images without labels.
         class_names: names of the classes, id = position. None where `label_space` is given: masks,
-            if any, then hold its ids, or `id_table` leads to them.
-        palette: one (red, green, blue) per class; None draws distinct colours.
+            if any, then contain its ids, or `id_table` maps to them.
+        palette: one (red, green, blue) per class; None chooses distinct colours.
         id_table: every stored id -> class id, or 255 to ignore it. None takes the stored ids as
             class ids, and 255 as ignore.
         splits: split -> sub-folder of both folders ("" for all of it), or path of a ".txt" file
             below `root` with one image's path a line, relative to `images`, with or without its
             ending. None: each split is the sub-folder of its name.
-        mask_suffix: what a mask's name has after its image's name, such as "_mask".
-        label_space: classes that labels are given in; None takes `class_names`.
+        mask_suffix: what follows the image's name in its mask's name, such as "_mask".
+        label_space: classes of the decoded labels; None takes `class_names`.
         name: name of the data set in messages and files.
         max_pixels: larger images and masks are refused before they are decoded.
 
     Raises:
-        UserError: the description does not fit together.
+        UserError: the arguments contradict each other.
     """
 
     name = "folder"
@@ -105,7 +105,7 @@ class Folder(Domain):
         return self._raw_table
 
     def has_labels(self, split: str) -> bool:
-        """Says whether a split has masks; `masks` that are nowhere are an error."""
+        """Returns whether a split has masks; a missing folder `masks` is an error."""
         if self._masks is not None and not files.is_folder(self._join(self._masks)):
             raise UserError(
                 f"Folder.masks: there is no folder {files.describe_path(self._join(self._masks))}; "
@@ -124,7 +124,7 @@ class Folder(Domain):
         return [("", files.join_path(self._masks, self._sub_folder(split)))]
 
     def select_names(self, names: list[str], split: str) -> list[str]:
-        """Keeps the names that a split's list file lists, and no mask beside the images."""
+        """Returns the names in a split's list file, without masks in the folder of the images."""
         if self._masks is not None and self._masks.strip("/") == self._images.strip("/"):
             names = [name for name in names if not name.endswith(self.label_ending)]
         list_file = self._list_file(split)

@@ -15,8 +15,8 @@ from data_pipelines.labels import label_spaces
 class Gta5(UnsplitDomain):
     """Reads `images/NNNNN.png` and `labels/NNNNN.png`, 8-bit palette PNGs of labelIds.
 
-    The data set has no official split for adaptation: all images are "train", but the last
-    `val_count` by name. Some of its pairs disagree in size; the audit names them.
+    The data set has no official split for adaptation: all images are "train", except the last
+    `val_count` by name. In some of its pairs the sizes differ; the audit lists them.
     """
 
     name = "gta5"

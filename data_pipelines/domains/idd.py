@@ -12,10 +12,10 @@ from data_pipelines.domains.train_ids import TrainIdDomain
 class Idd(TrainIdDomain):
     """Reads `leftImg8bit/SPLIT/DRIVE/*_leftImg8bit.png` (or .jpg) and its labels.
 
-    The labels are `gtFine/SPLIT/DRIVE/*_gtFine_labelcsTrainIds.png`, Cityscapes' trainIds as the
-    data set's own tools draw them from its polygons. IDD's own levels of classes do not lie within
-    Cityscapes' (its level 3 counts animals as persons), so its other label images need
-    `domains.folder.Folder` with a table of one's own.
+    The labels are `gtFine/SPLIT/DRIVE/*_gtFine_labelcsTrainIds.png`, Cityscapes' trainIds as
+    the data set's tools draw them from its polygons. IDD's other levels of classes do not map to
+    Cityscapes' (its level 3 counts animals as persons); read them by `domains.folder.Folder` with
+    an id table.
     """
 
     name = "idd"

@@ -1,4 +1,4 @@
-"""Mapillary Vistas: street photos from all over the world, with the 66 classes of version 1.2.
+"""Mapillary Vistas: street photos from around the world, with the 66 classes of version 1.2.
 
 G. Neuhold et al., The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes, ICCV
 2017.
@@ -13,10 +13,10 @@ from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
 from data_pipelines.io import files
 
-# Name in the data set's own list -> trainId. A choice of this project: a class goes where the
+# Name in the data set's list -> trainId. A choice of this project: a class maps to where the
 # labelling policy of Cityscapes puts it (curbs, pedestrian areas to sidewalk; markings, manholes
 # and bicycle lanes to road; sand to terrain), and to 255 where Cityscapes does not evaluate it or
-# draws the line elsewhere (backs and frames of signs, guard rails, bridges, parking, mountains).
+# defines it otherwise (backs and frames of signs, guard rails, bridges, parking, mountains).
 CLASS_TO_CITYSCAPES19: dict[str, int] = {
     "animal--bird": 255,
     "animal--ground-animal": 255,
@@ -95,9 +95,9 @@ class Mapillary(Domain):
     """Reads `training/images/NAME.jpg` and `training/v1.2/labels/NAME.png`.
 
     The splits "train", "val" and "test" are the folders training, validation and testing; the last
-    comes without labels. Labels are 8-bit palette PNGs whose ids are places in the list of classes
-    in the data set's own `config_v1.2.json`; the reader goes by the names there, which
-    `CLASS_TO_CITYSCAPES19` leads to Cityscapes' 19 classes.
+    has no labels. Labels are 8-bit palette PNGs whose ids are indices of the list of classes in
+    the data set's `config_v1.2.json`; `CLASS_TO_CITYSCAPES19` maps the names there to Cityscapes'
+    19 classes.
     """
 
     name = "mapillary"
@@ -107,7 +107,7 @@ class Mapillary(Domain):
     _names_table: dict[int, int] | None = None
 
     def raw_table(self) -> Mapping[int, int]:
-        """Returns place in the data set's list of classes -> trainId."""
+        """Returns index in the data set's list of classes -> trainId."""
         if self._names_table is None:
             names = self._read_class_names()
             unknown = sorted(set(names) - CLASS_TO_CITYSCAPES19.keys())
@@ -136,7 +136,7 @@ class Mapillary(Domain):
             config = json.loads(files.read_bytes(path, _MAX_CONFIG_BYTES))
             return [str(label["name"]) for label in config["labels"]]
         except (UserError, ValueError, KeyError, TypeError) as error:
-            reason = error if isinstance(error, UserError) else f"cannot be understood: {error!r}"
+            reason = error if isinstance(error, UserError) else f"cannot be parsed: {error!r}"
             raise UserError(
                 f"{files.describe_path(path)}, the data set's list of classes, {reason}; it comes "
                 "with the data set, put the original file there."

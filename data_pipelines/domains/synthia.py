@@ -20,7 +20,7 @@ class Synthia(UnsplitDomain):
     A label is a 16-bit PNG of three channels: the class in the first, the instance in another.
     Labels come in Cityscapes' 19 classes unless `label_space` says otherwise; terrain, truck and
     train have no pixel in the original, so experiments bind `label_spaces.synthia16`. All images
-    are "train", but the last `val_count` by name.
+    are "train", except the last `val_count` by name.
     """
 
     name = "synthia"

@@ -1,4 +1,4 @@
-"""Data sets whose label files hold Cityscapes' trainIds."""
+"""Data sets whose label files contain Cityscapes' trainIds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from data_pipelines.labels import label_spaces
 
 
 class TrainIdDomain(Domain):
-    """Labels are 8-bit trainIds 0..18, 255 = ignore; readers derive from it."""
+    """Base class of readers whose labels are 8-bit trainIds 0..18, 255 = ignore."""
 
     def raw_table(self) -> Mapping[int, int]:
-        """Returns the ids as they are."""
+        """Returns the identity."""
         return label_spaces.CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19

@@ -1,4 +1,4 @@
-"""Data sets that come without splits."""
+"""Data sets without splits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from data_pipelines.labels.label_spaces import LabelSpace
 
 
 class UnsplitDomain(Domain):
-    """All images are the split "train", but for those that the user holds out as "val".
+    """Base class of readers where all images are "train", except those held out as "val".
 
     Args:
         root: the data set's folder.
-        label_space: classes that labels are given in; None keeps the data set's own.
-        val_count: the last images by name that are "val" instead of "train".
+        label_space: classes of the decoded labels; None keeps the data set's own.
+        val_count: number of last images by name that are "val" instead of "train".
         max_pixels: larger images and labels are refused before they are decoded.
 
     Raises:
@@ -43,7 +43,7 @@ class UnsplitDomain(Domain):
             self.splits = ("train", "val")
 
     def select_names(self, names: list[str], split: str) -> list[str]:
-        """Keeps the last `val_count` names for "val", the others for "train"."""
+        """Returns the last `val_count` names for "val", the others for "train"."""
         if not self.val_count or not names:
             return names
         if self.val_count >= len(names):

@@ -1,1 +1,1 @@
-"""Files: decoded, read locally or remotely, written whole or not at all."""
+"""Files: decoding, reading locally or remotely, atomic writing."""

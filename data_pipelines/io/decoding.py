@@ -1,7 +1,6 @@
-"""Bytes of image and label files to arrays, bounded in memory and with one kind of error.
+"""Decoding of image and label files, with bounded memory and one kind of error.
 
-The messages speak of "the file" by what is wrong with it and name no path: whoever reads the file
-knows that and adds it.
+The messages say what is wrong and name no path: the caller adds it.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from PIL import UnidentifiedImageError
 from data_pipelines.errors import UserError
 
 MAX_PIXELS = 64_000_000
-"""Most pixels that a picture may have before it is decoded."""
+"""Default of the maximum number of pixels of an image."""
 
-# Pillow knows many formats, some of which start other programs; these are what readers list.
+# Pillow supports many formats, some of which start other programs; readers list these.
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """Orientations that swap height and width."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# What Pillow multiplies grey values of few bits by; class ids are wanted as they are stored.
+# Factors by which Pillow multiplies grey values of 2 and 4 bits; class ids must stay as stored.
 _GREY_FACTORS = {2: 85, 4: 17}
 
 
@@ -62,13 +61,13 @@ class PngHeader(NamedTuple):
 
 
 def read_png_header(data: bytes) -> PngHeader | None:
-    """Reads size and kind of a PNG from its first chunk.
+    """Reads size and pixel format of a PNG from its first chunk.
 
     Args:
         data: the file's content.
 
     Returns:
-        The header, None for anything that is no PNG.
+        The header; None where the file is not a PNG.
     """
     if len(data) < 33 or not data.startswith(_PNG_SIGNATURE) or data[12:16] != b"IHDR":
         return None
@@ -94,15 +93,15 @@ def read_picture_header(data: bytes) -> PictureHeader:
 
 
 def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decodes a picture of any usual kind to RGB.
+    """Decodes an image of any common format to RGB.
 
     Args:
         data: content of a PNG, JPEG, BMP, WebP or TIFF: grey, palette, RGB, CMYK, with or without
             alpha (which is dropped), 8 or 16 bits a channel (the high 8 are kept).
-        max_pixels: most pixels, checked before any is decoded.
+        max_pixels: maximum number of pixels, checked before decoding.
 
     Returns:
-        (H, W, 3) uint8, turned upright as its EXIF orientation says.
+        (H, W, 3) uint8, rotated upright by its EXIF orientation.
 
     Raises:
         UserError: it cannot be decoded.
@@ -123,13 +122,13 @@ def decode_ids(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Args:
         data: content of a palette or grey PNG, BMP or TIFF of up to 8 bits.
-        max_pixels: most pixels, checked before any is decoded.
+        max_pixels: maximum number of pixels, checked before decoding.
 
     Returns:
-        (H, W) uint8: the stored numbers, for a palette its indices.
+        (H, W) uint8: the stored numbers; for a palette image its indices.
 
     Raises:
-        UserError: it cannot be decoded, or holds colours instead of ids.
+        UserError: it cannot be decoded, or contains colours instead of ids.
     """
     try:
         with _open_picture(data, _LABEL_FORMATS, max_pixels) as picture:
@@ -152,13 +151,13 @@ def decode_first_channel16(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndar
 
     Args:
         data: the file's content.
-        max_pixels: most pixels, checked before any is decoded.
+        max_pixels: maximum number of pixels, checked before decoding.
 
     Returns:
         (H, W) uint16.
 
     Raises:
-        UserError: it is no 16-bit PNG of three or four channels, or cannot be decoded.
+        UserError: it is not a 16-bit PNG of three or four channels, or cannot be decoded.
     """
     import tensorflow as tf
 
@@ -182,15 +181,15 @@ def decode_first_channel16(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndar
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuses a picture by its size.
+    """Checks the size of an image before it is decoded.
 
     Args:
         width: pixels.
         height: pixels.
-        max_pixels: most pixels.
+        max_pixels: maximum number of pixels.
 
     Raises:
-        UserError: it is larger, or empty.
+        UserError: the image is larger, or empty.
     """
     if width < 1 or height < 1:
         raise UserError(f"says that it has {width} x {height} pixels")
@@ -201,7 +200,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _open_picture(data, formats, max_pixels):
-    """Reads the header alone and refuses what is too large."""
+    """Reads the header alone and checks the size."""
     try:
         picture = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:

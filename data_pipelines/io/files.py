@@ -1,4 +1,4 @@
-"""Files by path, wherever TensorFlow can read them: listing and bounded reading.
+"""Listing and bounded reading of files on any file system that TensorFlow supports.
 
 The path of a record in a TFRecord file (`data_pipelines.io.record_files`) is read like a file's.
 """
@@ -12,13 +12,13 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import record_files
 
 MAX_DEPTH = 12
-"""Folders inside folders; deeper ones come from links that lead back to themselves."""
+"""Maximum depth of folders; deeper ones come from links to a folder above."""
 
 _NEVER_FOLDERS = (".png", ".jpg", ".jpeg", ".json", ".txt", ".md", ".zip", ".bmp", ".tif", ".webp")
 
 
 def describe_path(path: str) -> str:
-    """Makes a path absolute for a message; paths with a scheme stay as they are."""
+    """Returns an absolute path for a message; paths with a scheme are unchanged."""
     return path if "://" in path else os.path.abspath(path)
 
 
@@ -39,7 +39,7 @@ def join_path(root: str, *parts: str) -> str:
 
 
 def is_folder(path: str) -> bool:
-    """Says whether a path is a folder that can be seen."""
+    """Returns whether a path is an accessible folder."""
     import tensorflow as tf
 
     try:
@@ -49,18 +49,17 @@ def is_folder(path: str) -> bool:
 
 
 def list_files(root: str, suffixes: Sequence[str]) -> list[str]:
-    """Lists the files under a folder, sub-folders included, hidden ones left out.
+    """Lists the files under a folder, including sub-folders, without hidden ones.
 
     Args:
         root: an existing folder.
-        suffixes: lower-case ends of the names wanted, such as ".png"; case in a name's own end
-            does not matter.
+        suffixes: lower-case suffixes of the names, such as ".png"; compared without case.
 
     Returns:
         Paths relative to `root`, POSIX, sorted.
 
     Raises:
-        UserError: a folder cannot be read, or folders lie deeper than `MAX_DEPTH`.
+        UserError: a folder cannot be read, or folders are deeper than `MAX_DEPTH`.
     """
     found: list[str] = []
     _collect(root, "", tuple(suffixes), 0, found)
@@ -72,7 +71,7 @@ def _collect(root, folder, suffixes, depth, found):
 
     if depth > MAX_DEPTH:
         raise UserError(
-            f"{describe_path(join_path(root, folder))}: folders lie more than {MAX_DEPTH} deep, "
+            f"{describe_path(join_path(root, folder))}: folders are more than {MAX_DEPTH} deep, "
             "probably through a link to a folder above itself; remove the link."
         )
     path = join_path(root, folder)
@@ -84,8 +83,8 @@ def _collect(root, folder, suffixes, depth, found):
         if entry.startswith("."):
             continue
         relative = f"{folder}/{entry}" if folder else entry
-        # Only names that are no picture's are asked whether they are folders: that question
-        # costs a call each, and remote file systems answer slowly.
+        # Names of known file types are never checked for being folders: each check is a call,
+        # which is slow on remote file systems.
         if entry.lower().endswith(suffixes):
             found.append(relative)
         elif not entry.lower().endswith(_NEVER_FOLDERS) and is_folder(join_path(root, relative)):
@@ -93,19 +92,19 @@ def _collect(root, folder, suffixes, depth, found):
 
 
 def read_status(path: str) -> tuple[int, int] | None:
-    """Asks for a file's size and time of change.
+    """Reads a file's size and modification time.
 
     Args:
         path: any path that TensorFlow reads.
 
     Returns:
-        (bytes, nanoseconds), for a record those of its shard; None for a file that is not there.
+        (bytes, nanoseconds), for a record those of its shard; None where the file is missing.
     """
     record = record_files.parse_path(path)
     if record is not None:
         path = record.shard
     if "://" not in path:
-        # TensorFlow rounds the time of local files to whole seconds.
+        # TensorFlow rounds the time of local files to seconds.
         try:
             local = os.stat(path)
         except OSError:
@@ -125,7 +124,7 @@ def read_bytes(path: str, limit: int) -> bytes:
 
     Args:
         path: any path that TensorFlow reads.
-        limit: most bytes to read.
+        limit: maximum number of bytes.
 
     Returns:
         The content, at least one byte.

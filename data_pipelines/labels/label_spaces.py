@@ -1,8 +1,8 @@
-"""Label spaces, and the ways from one to another.
+"""Label spaces, and the conversions between them.
 
 A label space is a list of class names with colours; its ids are 0..C-1 and `IGNORE_ID`. The tables
-between spaces are those of `data_pipelines.labels.label_tables`, which this module offers too: an
-id that a table does not list is an error in the data, not a pixel to be ignored in silence.
+between spaces are those of `data_pipelines.labels.label_tables`, which this module re-exports. An
+id that a table does not list is an error in the data, and is not silently ignored.
 
 The colours are those of the cityscapesScripts package and of CamVid's eleven-class convention.
 """
@@ -90,7 +90,7 @@ _DECLARED: dict[tuple[str, str], Mapping[int, int]] = {
 
 @dataclasses.dataclass(frozen=True)
 class LabelSpace:
-    """The classes that label maps and predictions speak of.
+    """The classes of label maps and predictions.
 
     Attributes:
         name: short name, part of file names and messages.
@@ -163,18 +163,18 @@ def custom(
     class_names: Sequence[str],
     palette: Sequence[Sequence[int]] | None = None,
 ) -> LabelSpace:
-    """Makes a label space of one's own.
+    """Creates a custom label space.
 
     Args:
-        name: short name; not that of a label space declared here.
+        name: short name; not one of `DECLARED_SPACES`.
         class_names: one name per id, 1 to 255 of them.
-        palette: one (red, green, blue) per class; None gives every class a colour of its own.
+        palette: one (red, green, blue) per class; None chooses distinct colours.
 
     Returns:
         The label space.
 
     Raises:
-        UserError: the name is taken, or names and colours do not fit.
+        UserError: the name is taken, or names and colours do not match.
     """
     if name in DECLARED_SPACES:
         raise UserError(
@@ -190,17 +190,17 @@ def custom(
 
 
 def convert(from_space: LabelSpace, to_space: LabelSpace) -> dict[int, int]:
-    """Finds the table from one label space to another, over others where need be.
+    """Returns the table from one label space to another, through others if necessary.
 
     Args:
-        from_space: the space of the ids at hand.
-        to_space: the space wanted.
+        from_space: the space of the given ids.
+        to_space: the space to convert to.
 
     Returns:
         Every id of `from_space`, and 255, -> id of `to_space` or 255.
 
     Raises:
-        UserError: no table is declared that leads from one to the other.
+        UserError: no declared tables connect the two.
     """
     identity = {**{index: index for index in range(from_space.num_classes)}, IGNORE_ID: IGNORE_ID}
     if from_space.class_names == to_space.class_names:
@@ -224,31 +224,31 @@ def convert(from_space: LabelSpace, to_space: LabelSpace) -> dict[int, int]:
 
 
 def compose(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:
-    """Applies two tables one after the other.
+    """Composes two tables.
 
     Args:
-        first: id -> id of the space between.
-        second: id of the space between -> id; 255 stays 255.
+        first: id -> id of an intermediate space.
+        second: id of the intermediate space -> id; 255 stays 255.
 
     Returns:
-        Every key of `first` -> what `second` makes of its value.
+        Every key of `first` -> its value mapped by `second`.
     """
     return {key: IGNORE_ID if value == IGNORE_ID else second[value] for key, value in first.items()}
 
 
 def lookup_table(table: Mapping[int, int], size: int) -> np.ndarray:
-    """Spreads a table over an array that a label map indexes.
+    """Converts a table to an array that a label map indexes.
 
     Args:
-        table: id -> id; a negative id stands where an unsigned file of `size` values stores it,
-            so -1 at size - 1.
-        size: values that a pixel can hold: 256 for 8 bits, 65,536 for 16.
+        table: id -> id; a negative id is at the place where an unsigned file stores it, so -1 at
+            size - 1.
+        size: number of values of a pixel: 256 for 8 bits, 65,536 for 16.
 
     Returns:
         (size,) int16; -1 for the ids that the table does not list.
 
     Raises:
-        UserError: an id does not fit into `size`, or a value into 0..255.
+        UserError: an id is out of range for `size`, or a value for 0..255.
     """
     import numpy as np
 
@@ -256,8 +256,8 @@ def lookup_table(table: Mapping[int, int], size: int) -> np.ndarray:
     for key, value in table.items():
         if not -size // 2 <= key < size or not 0 <= value <= IGNORE_ID:
             raise UserError(
-                f"The id table lists {key}: {value}; ids lie in 0..{size - 1} and what they "
-                f"become in 0..{IGNORE_ID}."
+                f"The id table lists {key}: {value}; ids must be in 0..{size - 1} and "
+                f"values in 0..{IGNORE_ID}."
             )
         spread[key % size] = value
     return spread
@@ -277,15 +277,15 @@ def _make_space(name, classes):
 
 
 def _make_subset(name, table):
-    """Keeps the classes of Cityscapes that a table keeps, in the order of its ids."""
+    """Creates the space of those classes of Cityscapes that a table keeps, in its order."""
     kept = {new: old for old, new in table.items() if new != IGNORE_ID}
     return _make_space(name, [_CITYSCAPES19[kept[new]] for new in range(len(kept))])
 
 
 def _draw_color(index):
-    """Spreads the bits of an index over three channels, so that 1..255 give distinct colours.
+    """Returns the colour of an index in the PASCAL VOC colour map.
 
-    The scheme of the PASCAL VOC colour map.
+    The bits of the index are spread over three channels, so that 1..255 have distinct colours.
     """
     channels = [0, 0, 0]
     for bit in range(8):

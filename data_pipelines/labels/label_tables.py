@@ -1,7 +1,7 @@
-"""The explicit tables of class ids, written out by hand.
+"""The explicit tables of class ids.
 
-Each table lists every id that may stand in a file, ignored ids with 255. None is built from the
-order of a list or dictionary, and each is checked name by name in the tests.
+Each table lists every id that may be in a file, ignored ids with 255. None is built from the
+order of a list or dictionary, and the tests check each name by name.
 
 Sources of the ids: the label table of the cityscapesScripts package (Cityscapes labelIds and
 trainIds), the README of SYNTHIA-RAND-CITYSCAPES, the label list of GTA5 ("Playing for Data"), and
@@ -50,7 +50,7 @@ CITYSCAPES_LABEL_ID_TO_CITYSCAPES19: dict[int, int] = {
     33: 18,  # bicycle
 }
 
-# GTA5 stores Cityscapes' labelIds too, but its own list has license plates at 34.
+# GTA5 stores Cityscapes' labelIds too, but has license plates at 34.
 GTA5_LABEL_ID_TO_CITYSCAPES19: dict[int, int] = {
     **CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
     34: 255,  # license plate
@@ -83,7 +83,7 @@ SYNTHIA_ID_TO_CITYSCAPES19: dict[int, int] = {
     22: 255,  # lanemarking
 }
 
-# Label images that hold trainIds already.
+# Label images that contain trainIds.
 CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19: dict[int, int] = {
     0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 10: 10, 11: 11, 12: 12, 13: 13,
     14: 14, 15: 15, 16: 16, 17: 17, 18: 18, 255: 255,

@@ -1,1 +1,1 @@
-"""A renderer of street scenes in two styles: the embedded data."""
+"""A renderer of street scenes in two styles, which stand in for real data sets."""

@@ -1,4 +1,4 @@
-"""Writers of the true on-disk layouts: SYNTHIA, GTA5, Cityscapes."""
+"""Encoders of the on-disk layouts of SYNTHIA, GTA5 and Cityscapes."""
 
 from __future__ import annotations
 
@@ -108,24 +108,24 @@ VAL_CITIES: tuple[str, ...] = ("dunster", "eskdale")
 
 
 def default_val_count(layout: str, count: int) -> int:
-    """Returns how many validation scenes a layout gets when nobody says.
+    """Returns the default number of validation scenes of a layout.
 
     Args:
         layout: one of `LAYOUTS`.
         count: training scenes.
 
     Returns:
-        For "cityscapes" a fifth of `count`, at least 1; else 0: SYNTHIA and GTA5 have no split.
+        For "cityscapes" a fifth of `count`, at least 1; else 0: SYNTHIA and GTA5 have no splits.
     """
     return max(count // 5, 1) if layout == "cityscapes" else 0
 
 
 def file_names(layout: str, position: int, count: int) -> tuple[str, str]:
-    """Names the files of one scene.
+    """Returns the file names of one scene.
 
     Args:
         layout: one of `LAYOUTS`.
-        position: the scene's index; from `count` on it belongs to the validation scenes.
+        position: the scene's index; from `count` on it is a validation scene.
         count: training scenes.
 
     Returns:
@@ -163,14 +163,14 @@ def encode_image(image: np.ndarray) -> bytes:
 
 
 def encode_label(scene: RenderedScene, layout: str) -> bytes:
-    """Encodes a scene's label in a layout's own format and ids.
+    """Encodes a scene's label in the format and ids of a layout.
 
     Args:
         scene: the rendered scene.
         layout: one of `LAYOUTS`.
 
     Returns:
-        PNG bytes: for "synthia" 16 bit and three channels, class in the first and instance in the
+        PNG bytes: for "synthia" 16 bits and three channels, class in the first and instance in the
         second; for "gta5" 8-bit palette; for "cityscapes" 8-bit grey.
     """
     label = np.where(scene.label == canvas_lib.VOID, scene.void_kind, scene.label)
@@ -188,7 +188,7 @@ def encode_label(scene: RenderedScene, layout: str) -> bytes:
 
 
 def _map_ids(label, table):
-    """Applies a table of ids; every id that the renderer can give is in it."""
+    """Applies a table of ids that lists every id of the renderer."""
     lookup = np.zeros(256, np.uint8)
     for source, target in table.items():
         lookup[source] = target

@@ -1,4 +1,4 @@
-"""Whole data sets of rendered streets: written once, all or nothing."""
+"""Data sets of rendered streets, written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data_pipelines.streets import renderer
 
 STAMP = "streets.json"
 _SERIAL_LIMIT = 8
-"""Up to so many scenes are rendered in this process: starting workers takes longer."""
+"""Up to this number, scenes are rendered in this process: starting workers takes longer."""
 
 
 def rendered_root(
@@ -35,25 +35,25 @@ def rendered_root(
 ) -> str:
     """Renders a data set on first use and returns its directory.
 
-    Made for gin: `synthia.Synthia.root = @game/rendered.rendered_root()`. A directory that is there
-    already is used if it was rendered with the same parameters.
+    For gin: `synthia.Synthia.root = @game/rendered.rendered_root()`. An existing directory is used
+    if it was rendered with the same parameters.
 
     Args:
-        root: directory of the data set; its parent may be missing.
+        root: directory of the data set; its parent is created if missing.
         layout: "synthia", "gta5" or "cityscapes".
         style: "game" or "camera".
         count: training scenes, indices 0 to count - 1.
         size: (H, W) in pixels.
         seed: at least 0.
-        val_count: validation scenes, indices from `count` on. "cityscapes" has a split of its own
-            for them, the other layouts hold them last by name.
+        val_count: validation scenes, indices from `count` on. In "cityscapes" they are the split
+            "val", in the other layouts the last by name.
 
     Returns:
         `root`.
 
     Raises:
-        UserError: a parameter is out of range, the directory holds something else, or it cannot
-            be written.
+        UserError: a parameter is out of range, the directory has other content, or it cannot be
+            written.
     """
     stamp = make_stamp(
         layout=layout, style=style, count=count, size=size, seed=seed, val_count=val_count
@@ -64,7 +64,7 @@ def rendered_root(
     try:
         render_set(root, stamp)
     except UserError:
-        # Another process may have put its own, equal, copy in place while this one rendered.
+        # Another process may have rendered the same data set in the meantime.
         if not os.path.exists(os.path.join(root, STAMP)):
             raise
         check_stamp(root, stamp)
@@ -74,7 +74,7 @@ def rendered_root(
 def make_stamp(
     *, layout: str, style: str, count: int, size: tuple[int, int], seed: int, val_count: int
 ) -> dict[str, Any]:
-    """Checks the parameters of a data set and makes the record of them.
+    """Checks the parameters of a data set and creates its stamp.
 
     Args:
         layout: as `rendered_root`.
@@ -85,7 +85,7 @@ def make_stamp(
         val_count: as `rendered_root`.
 
     Returns:
-        A JSON-ready dict.
+        The parameters, which JSON can store.
 
     Raises:
         UserError: a parameter is out of range.
@@ -113,10 +113,10 @@ def check_stamp(root: str, stamp: Mapping[str, Any]) -> None:
 
     Args:
         root: the directory.
-        stamp: as `make_stamp` gives it.
+        stamp: from `make_stamp`.
 
     Raises:
-        UserError: it was rendered with others, or not by this renderer.
+        UserError: it was rendered with other parameters, or not by this renderer.
     """
     path = os.path.join(root, STAMP)
     try:
@@ -144,14 +144,14 @@ def render_set(
 ) -> None:
     """Renders a data set into a directory that is absent or empty.
 
-    Everything is written into a hidden sibling, which is renamed at the end: `root` is either
-    whole or not there.
+    The files are written to a hidden sibling, which is renamed at the end: `root` is complete or
+    absent.
 
     Args:
         root: the directory.
-        stamp: as `make_stamp` gives it; stored as `streets.json`.
-        workers: processes, None for one per core. The files do not depend on it.
-        progress: whether to report on stderr.
+        stamp: from `make_stamp`; stored as `streets.json`.
+        workers: number of processes, None for one per core; does not affect the files.
+        progress: whether to show a bar on standard error.
 
     Raises:
         UserError: the directory is not empty or cannot be written.
@@ -190,7 +190,7 @@ def render_set(
 
 
 def _is_filled(root):
-    """Tells whether a path holds anything; refuses a plain file."""
+    """Returns whether a directory has content; a plain file is an error."""
     if os.path.exists(root) and not os.path.isdir(root):
         raise UserError(f"{root} is a file: name a directory.")
     return os.path.isdir(root) and bool(os.listdir(root))
@@ -212,7 +212,7 @@ def _write_scenes(folder, stamp, workers, progress):
     if workers == 1 or total <= _SERIAL_LIMIT:
         _store(folder, stamp, map(_render_one, jobs), report)
         return
-    # "spawn": a forked copy of a process that runs TensorFlow may hang.
+    # "spawn": a fork of a process that runs TensorFlow may hang.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:

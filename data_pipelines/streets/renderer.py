@@ -1,4 +1,4 @@
-"""One street scene: seed, index, size and style in, image and label out."""
+"""Rendering of one street scene from seed, index, size and style."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FINGERPRINTS = {
     "game": "81f428f2333325f75d633613cab090c2ef7069d271a61d84c32572dcc2bd7e21",
     "camera": "87bc05a34cc979d93ba5bbe81e1ebd3fa5c06c04d1b7d6966f8f1b76bc4a2934",
 }
-"""`style_fingerprint` of each style: the styles are frozen, so that no method is tuned on scenes
-that change under it. Whoever changes a picture on purpose renews these."""
+"""`style_fingerprint` of each style: the styles are frozen, so that results stay comparable. An
+intended change of the images must update them."""
 _SUPERSAMPLING = 2
 _MOST_PIXELS = 1 << 24
 
 
 class RenderedScene(NamedTuple):
-    """What the renderer knows of a scene.
+    """Image, labels and instances of a scene.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
@@ -56,7 +56,7 @@ def render_scene(
 
     Returns:
         (image, label): uint8 (H, W, 3) RGB, and uint8 (H, W) cityscapes19 trainIds with 255 for
-        void. The label depends on (seed, index, size) alone.
+        void. The label depends only on (seed, index, size).
 
     Raises:
         UserError: unknown style, a size below 32 or above 2^24 pixels, a negative seed or index.
@@ -84,7 +84,7 @@ def check_arguments(seed: int, index: int, size: tuple[int, int], style: str) ->
 
 
 def render_layers(seed: int, index: int, size: tuple[int, int], style: str) -> RenderedScene:
-    """Renders one scene with all that is known of it.
+    """Renders one scene with void kinds and instances.
 
     Args:
         seed: as `render_scene`.
@@ -109,7 +109,7 @@ def render_layers(seed: int, index: int, size: tuple[int, int], style: str) -> R
 
 
 def _develop(canvas, look, step):
-    """Averages colour over the supersamples and takes the middle one's label."""
+    """Averages colour over the supersamples; the label is that of the middle one."""
     rgb = np.clip(weather.apply_haze(canvas.rgb, canvas.depth, look), 0.0, 255.0)
     total = rgb[:, 0::step, 0::step]
     for row in range(step):
@@ -131,7 +131,7 @@ def _develop(canvas, look, step):
 
 
 def style_fingerprint(style: str) -> str:
-    """Hashes a style, so that a test can freeze it.
+    """Computes a hash of a style, so that a test can detect changes.
 
     Args:
         style: "game" or "camera".

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 
 def count_local_replicas(strategy: tf.distribute.Strategy) -> int:
-    """Counts the replicas that this process drives.
+    """Returns the number of replicas of this process.
 
     Args:
         strategy: any strategy.
 
     Returns:
-        At least 1; fewer than `num_replicas_in_sync` where there are several machines.
+        At least 1; fewer than `num_replicas_in_sync` with several machines.
     """
     if strategy.num_replicas_in_sync == 1:
         return 1  # The default strategy has no list of devices.
@@ -24,14 +24,14 @@ def count_local_replicas(strategy: tf.distribute.Strategy) -> int:
 
 
 class Evener:
-    """Gives variables that every replica keeps for itself, such as batch statistics, their mean.
+    """Sets variables that each replica updates separately, such as batch statistics, to their mean.
 
-    Keras 2 averages those when they are read, Keras 3 reads the first replica's. Once they are
-    equal everywhere, so is what any replica predicts, and what a checkpoint restores.
+    Keras 2 averages them when they are read, Keras 3 reads the first replica's. Once they are equal
+    everywhere, so are the predictions of all replicas and what a checkpoint restores.
 
     Args:
-        variables: variables; those that are no floating-point numbers are left alone.
-        strategy: where they live.
+        variables: variables; those that are not floating-point are ignored.
+        strategy: the strategy of the variables.
     """
 
     def __init__(self, variables: Iterable[tf.Variable], strategy: tf.distribute.Strategy):
@@ -48,7 +48,7 @@ class Evener:
         context = tf.distribute.get_replica_context()
         values = [tf.identity(tf.convert_to_tensor(variable)) for variable in self._variables]
         is_first = tf.equal(context.replica_id_in_sync_group, 0)
-        # The mean of what is equal already has to be just that, whatever the rounding.
+        # The mean of equal values must be exactly that value, whatever the rounding.
         bases = context.all_reduce(
             tf.distribute.ReduceOp.SUM,
             [tf.where(is_first, value, tf.zeros_like(value)) for value in values],
@@ -61,15 +61,15 @@ class Evener:
 
 
 class ReplicatedFunction:
-    """Splits batches over the replicas, and joins what comes back.
+    """Splits batches over the replicas and concatenates the results.
 
-    A batch that does not divide by the replicas is filled up with black images whose results are
-    dropped, so that no replica ever gets an empty batch.
+    A batch that does not divide evenly over the replicas is padded with black images whose results
+    are dropped, so that no replica has an empty batch.
 
     Args:
         function: called in graph mode as function(images, *extra) with images (b, H, W, 3)
-            float32; returns a tuple of tensors whose first axis is the image's.
-        strategy: where to run.
+            float32; returns a tuple of tensors whose first axis is the batch.
+        strategy: the strategy to run in.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class ReplicatedFunction:
         """Runs the function on one batch.
 
         Args:
-            images: (n, H, W, 3) float32 numpy array.
-            *extra: tensors handed to every replica as they are.
+            images: (n, H, W, 3) float32.
+            *extra: tensors passed to every replica unchanged.
 
         Returns:
-            Tuple of numpy arrays with n rows each.
+            Arrays of n rows.
         """
         count = len(images)
         images = np.pad(images, [(0, -count % self._replicas), (0, 0), (0, 0), (0, 0)])

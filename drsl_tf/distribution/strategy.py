@@ -1,4 +1,4 @@
-"""Where the work runs: one device, several devices, or several machines."""
+"""Distribution strategies for one device, several devices or several machines."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from data_pipelines.errors import UserError
 
 
 def create_strategy() -> tf.distribute.Strategy:
-    """Creates the strategy that fits this process.
+    """Creates the strategy of this process.
 
-    `TF_CONFIG` with several workers gives a `MultiWorkerMirroredStrategy`; otherwise it is that
-    of `create_local_strategy`.
+    With several workers in `TF_CONFIG` it is a `MultiWorkerMirroredStrategy`, otherwise that of
+    `create_local_strategy`.
 
     Returns:
         The strategy.
 
     Raises:
-        UserError: when TF_CONFIG is not valid, or this worker's address in it cannot be used.
+        UserError: TF_CONFIG is invalid, or this worker's address in it cannot be used.
     """
     cluster = _read_cluster()
     if len(cluster.addresses) > 1:
@@ -35,14 +35,14 @@ def create_strategy() -> tf.distribute.Strategy:
                 f"and it cannot serve there: {error.message} Choose a free port of this machine."
             ) from error
         if threading.current_thread() is threading.main_thread():
-            # TensorFlow has begun to catch SIGTERM, for a service that is not used here.
+            # TensorFlow now handles SIGTERM, for a service that is not used here.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return strategy
     return create_local_strategy()
 
 
 def create_local_strategy() -> tf.distribute.Strategy:
-    """Creates the strategy of this process's own devices, whatever `TF_CONFIG` says.
+    """Creates the strategy of this process's own devices, independent of `TF_CONFIG`.
 
     Returns:
         A `MirroredStrategy` over all GPUs or, without any, over all logical CPU devices.
@@ -51,8 +51,8 @@ def create_local_strategy() -> tf.distribute.Strategy:
     if gpus:
         return tf.distribute.MirroredStrategy([device.name for device in gpus])
     cpus = tf.config.list_logical_devices("CPU")
-    # Collective kernels of different group sizes cannot live in one CPU process, reduction on
-    # one device can.
+    # Collective kernels of different group sizes cannot be in one CPU process, reduction on one
+    # device can.
     return tf.distribute.MirroredStrategy(
         [device.name for device in cpus],
         cross_device_ops=tf.distribute.ReductionToOneDevice(),
@@ -60,13 +60,13 @@ def create_local_strategy() -> tf.distribute.Strategy:
 
 
 def read_task_index() -> int:
-    """Reads from TF_CONFIG which of the job's processes this is; no strategy is needed.
+    """Reads this process's index in the job from TF_CONFIG, without a strategy.
 
     Returns:
         0 on one machine and on the chief, which writes the files.
 
     Raises:
-        UserError: when TF_CONFIG is not valid.
+        UserError: TF_CONFIG is invalid.
     """
     return _read_cluster().task_index
 
@@ -77,7 +77,7 @@ class _Cluster(NamedTuple):
 
 
 def _read_cluster() -> _Cluster:
-    """Reads TF_CONFIG: every process's address, the chief's first, and which one this is."""
+    """Reads TF_CONFIG: every process's address, the chief's first, and this process's index."""
     text = os.environ.get("TF_CONFIG")
     if not text:
         return _Cluster([], 0)

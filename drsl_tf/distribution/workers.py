@@ -1,6 +1,6 @@
-"""The processes of one job on several machines: who does what, and what all agree on.
+"""Coordination of the processes of one job on several machines.
 
-Everything goes through TensorFlow's own collectives. With one process nothing here communicates.
+All communication uses TensorFlow's collectives. With one process there is none.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from data_pipelines.errors import UserError
 from drsl_tf.distribution.replicated import count_local_replicas
 
 LOSSES = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-"""What collectives raise when a process they need is gone."""
+"""Errors of collectives when another process ended or cannot be reached."""
 
 
 class WorkerLost(SystemExit):  # noqa: N818
-    """Another process of the job ended or cannot be reached: the same command goes on.
+    """Another process of the job ended or cannot be reached; the same command resumes.
 
-    Where nothing catches it, the process ends with `cli.EXIT_STOPPED_EARLY`.
+    If it is not caught, the process exits with `cli.EXIT_STOPPED_EARLY`.
     """
 
     def __init__(self):
@@ -36,12 +36,13 @@ class WorkerLost(SystemExit):  # noqa: N818
 
 
 class Workers:
-    """This process among those of its job.
+    """The processes of a job, as seen by one of them.
 
-    All methods but `share` are collective: every process calls the same ones in the same order.
+    All methods except `share` and `raise_if_worker_lost` are collective:
+    every process calls the same ones in the same order.
 
     Args:
-        strategy: any strategy; only a `MultiWorkerMirroredStrategy` has several processes.
+        strategy: any; only a `MultiWorkerMirroredStrategy` has several processes.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -57,30 +58,30 @@ class Workers:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this process writes the files of the job."""
         return self.index == 0
 
     def share(self, items: Sequence[Any]) -> list[Any]:
-        """Gives this process its part of a list.
+        """Returns this process's part of a list.
 
         Args:
-            items: the same list everywhere.
+            items: the same list in every process.
 
         Returns:
-            Neighbours; the parts of all processes, one after the other, are the list. Lengths
-            differ by 1 at most, and a part may be empty.
+            Consecutive items; the parts of all processes in order are the list. Lengths differ
+            by at most 1, and a part may be empty.
         """
         bounds = [len(items) * index // self.count for index in (self.index, self.index + 1)]
         return list(items[bounds[0] : bounds[1]])
 
     def sum(self, array: np.ndarray) -> np.ndarray:
-        """Adds arrays up over all processes.
+        """Sums an array over all processes.
 
         Args:
-            array: int64, of the same shape everywhere.
+            array: int64, of the same shape in every process.
 
         Returns:
-            The sum, exact.
+            The exact sum.
         """
         array = np.asarray(array, np.int64)
         if self.count == 1:
@@ -95,32 +96,32 @@ class Workers:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
 
     def ask_chief(self, function: Callable[[], Any]) -> Any:
-        """Lets the chief alone do something while the others wait.
+        """Calls a function on the chief while the others wait.
 
         Args:
-            function: called on the chief; returns what JSON can hold.
+            function: called on the chief; its result must be JSON serializable.
 
         Returns:
-            Its result, everywhere.
+            The result, in every process.
 
         Raises:
-            UserError: everywhere, where it failed so on the chief.
+            UserError: in every process, if the function raised it.
         """
         if self.count == 1:
             return function()
         return self.run_together(lambda: function() if self.is_chief else None)[0]
 
     def run_together(self, function: Callable[[], Any]) -> list[Any]:
-        """Does something everywhere, and fails everywhere where one process fails.
+        """Calls a function in every process; an error in one of them is raised in all.
 
         Args:
-            function: not collective itself; returns what JSON can hold.
+            function: not collective; its result must be JSON serializable.
 
         Returns:
-            What it returned in each process, by index.
+            The results of all processes, by index.
 
         Raises:
-            UserError: everywhere, where one process raised it.
+            UserError: in every process, if one of them raised it.
         """
         if self.count == 1:
             return [function()]
@@ -139,10 +140,10 @@ class Workers:
         """Checks that all processes were started with the same data and settings.
 
         Args:
-            values: what must be equal, by a name that a person understands; JSON can hold it.
+            values: name for messages -> JSON serializable value that must be equal.
 
         Raises:
-            UserError: everywhere, where they are not; names what differs.
+            UserError: in every process, if values differ; names them.
         """
         if self.count == 1:
             return
@@ -160,7 +161,7 @@ class Workers:
 
     @contextlib.contextmanager
     def raise_if_worker_lost(self) -> Iterator[None]:
-        """Replaces the errors of collectives whose other process is gone by `WorkerLost`.
+        """Raises `WorkerLost` in place of the errors of collectives in `LOSSES`.
 
         Raises:
             WorkerLost: another process ended or cannot be reached.
@@ -179,7 +180,7 @@ class Workers:
             raise WorkerLost() from error
 
     def _gather(self, content: Any) -> list[Any]:
-        """Hands a JSON content of every process to all."""
+        """Returns the JSON content of every process, by index."""
         data = np.frombuffer(json.dumps(content).encode(), np.uint8)
         lengths = np.zeros(self.count, np.int64)
         lengths[self.index] = len(data)

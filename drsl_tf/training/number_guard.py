@@ -1,4 +1,4 @@
-"""Numbers that are not finite, found without waiting for every step."""
+"""Detection of non-finite numbers without waiting for every step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NonFiniteError(ArithmeticError):
     Args:
         round_index: the stage, 0 for the source stage.
         step: the step within the stage, from 0.
-        names: what is not finite.
+        names: the non-finite values.
         files: the images of the step's batch.
     """
 
@@ -31,13 +31,13 @@ class NonFiniteError(ArithmeticError):
 
 
 class NumberGuard:
-    """Keeps the numbers of steps on the device, until they are looked at together."""
+    """Collects the numbers of steps on the device and checks them together."""
 
     def __init__(self):
         self._kept: list[tuple] = []
 
     def add(self, step: int, numbers: tf.Tensor) -> None:
-        """Takes the numbers of a step.
+        """Adds the numbers of a step.
 
         Args:
             step: the step.
@@ -46,11 +46,11 @@ class NumberGuard:
         self._kept.append((step, numbers))
 
     def find(self) -> tuple[int, np.ndarray] | None:
-        """Looks at all numbers since the last call; waits for the steps.
+        """Checks all numbers since the last call; waits for the steps.
 
         Returns:
-            None, or of the first step with a number that is not finite, the step and the (n,)
-            bool array of which are not.
+            The first step with a non-finite number, and (n,) bool, True where it is non-finite.
+            None if all are finite.
         """
         if not self._kept:
             return None

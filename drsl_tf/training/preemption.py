@@ -1,4 +1,4 @@
-"""SIGTERM, as schedulers send it before they take a machine away."""
+"""Handling of SIGTERM, which schedulers send before they preempt a machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from data_pipelines import cli
 
 
 class Preempted(SystemExit):
-    """A run stopped early, whole on disk: the same command goes on.
+    """A run stopped early with complete files; the same command resumes it.
 
-    Where nothing catches it, the process ends with `cli.EXIT_STOPPED_EARLY`.
+    If it is not caught, the process exits with `cli.EXIT_STOPPED_EARLY`.
     """
 
     def __init__(self):
@@ -23,11 +23,11 @@ class Preempted(SystemExit):
 
 
 class Preemption:
-    """Turns SIGTERM into an orderly end, while it is entered.
+    """Context manager that stops the run on SIGTERM.
 
-    Files are whole or absent at any moment, so most work just breaks off. What is worth saving
-    runs under `held`, which puts the end off. One inside another takes its place for a while.
-    Outside of the main thread, which alone gets signals, this does nothing.
+    Files are complete or absent at any moment, so most work is interrupted at once. Work that must
+    finish runs in `held`, which delays the stop. A nested instance replaces the outer one while it
+    is entered. Outside of the main thread, the only one with signals, it does nothing.
     """
 
     def __init__(self):
@@ -36,20 +36,20 @@ class Preemption:
         self._previous = None
 
     def __enter__(self) -> Preemption:
-        """Starts to listen."""
+        """Installs the signal handler."""
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._handle)
         return self
 
     def __exit__(self, *unused: object) -> None:
-        """Gives the signal back to whom it belonged to."""
+        """Restores the previous signal handler."""
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
             self._previous = None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Lets the work inside end before a signal ends the run."""
+        """Delays the stop until the work inside is finished."""
         self._held += 1
         try:
             yield
@@ -59,7 +59,7 @@ class Preemption:
             self.stop()
 
     def stop(self) -> None:
-        """Ends the run.
+        """Stops the run.
 
         Raises:
             Preempted: always.

@@ -1,1 +1,1 @@
-"""The painting of a planned street."""
+"""Painting of a planned street."""

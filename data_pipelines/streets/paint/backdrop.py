@@ -1,4 +1,4 @@
-"""Paints what is far: the sky and the skyline that closes the view."""
+"""Paints the sky and the skyline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def paint_sky(canvas: canvas_lib.Canvas, style: Style) -> None:
     rise = np.clip((camera.horizon - rows) / np.float32(camera.focal * 0.55), 0.0, 1.0)
     canvas.rgb[:] = low + (top - low) * rise
     if style.sky:
-        # Clouds lie on a ceiling: the higher in the image, the larger.
+        # Clouds are on a plane above: the higher in the image, the larger.
         far = np.float32(camera.focal) / np.maximum(camera.horizon - rows, 4.0)
         u = (cols - camera.centre) / np.float32(camera.focal) * far
         cloud = noise.fractal(u, far, 2.5, style.draws.below(200))
@@ -41,7 +41,7 @@ def paint_sky(canvas: canvas_lib.Canvas, style: Style) -> None:
 def paint_skyline(
     canvas: canvas_lib.Canvas, skyline: tuple[int, float, float], style: Style
 ) -> None:
-    """Paints a row of far houses and trees.
+    """Paints a row of distant houses and trees.
 
     Args:
         canvas: the `Canvas`.

@@ -50,7 +50,7 @@ def paint_building(
 
 
 def _paint_slope(canvas, house, near, along, outward, length, rise, style):
-    """Paints the side of the roof that falls towards the street, and a chimney."""
+    """Paints the side of the roof towards the street, and a chimney."""
     half = house.deep / 2.0
     up = unit((outward[0] * half, rise, outward[2] * half))
     eaves = (near[0] - outward[0] * 0.3, house.height - 0.1, near[2] - outward[2] * 0.3)
@@ -90,7 +90,7 @@ def _paint_front(canvas, house, origin, axis, length, normal, gable, style):
         mask &= v <= height
     rgb = _facade(house, u, v, window.depth, length, style)
     shade = style.shade(normal)
-    # Street canyons are darker at the bottom; glass mirrors the sky all the same.
+    # Street canyons are darker at the bottom.
     fall = 1.0 - 0.22 * style.texture * np.clip(1.0 - v / np.float32(height), 0.0, 1.0)
     canvas.paint(window, mask, rgb * (np.float32(shade) * fall), canvas_lib.BUILDING)
 
@@ -143,7 +143,7 @@ def _facade(house, u, v, depth, length, style):
 
 
 def _stones(look, u, v, depth, key):
-    """Bricks, ashlar or panel joints as a brightness, float32 (h, w)."""
+    """Returns the brightness of bricks, ashlar or panel joints, float32 (h, w)."""
     if look == 0:
         wide, high, near = 0.26, 0.11, 7.0
     elif look == 4:

@@ -1,4 +1,4 @@
-"""The picture under work: colour, label, instance and depth, drawn together."""
+"""The canvas: colour, label, instance and depth, drawn together."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN = range
 VEGETATION, TERRAIN, SKY, PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = range(8, 19)
 VOID = 255
 EGO_VEHICLE = 250
-"""Void that Cityscapes calls "ego vehicle"; `VOID` in the labels that leave the renderer."""
+"""Void that Cityscapes calls "ego vehicle"; `VOID` in the labels that the renderer returns."""
 STATIC = 251
-"""Void that Cityscapes calls "static": bins, boxes and other things of no class."""
+"""Void that Cityscapes calls "static": bins, boxes and other objects of no class."""
 
 
 class Canvas:
     """Colour, label, instance and depth of each pixel, with a depth test.
 
     Attributes:
-        camera: the `Camera` that looks at the street.
+        camera: the camera.
         rgb: float32 (3, height, width), 0 to 255.
         label: uint8 (height, width), trainIds, `EGO_VEHICLE`, `STATIC` or `VOID`.
         instance: uint16 (height, width), 0 for stuff.
@@ -28,7 +28,7 @@ class Canvas:
     """
 
     def __init__(self, camera: Camera):
-        """Makes an empty canvas of void.
+        """Creates an empty canvas of void.
 
         Args:
             camera: the `Camera`; its width and height are the canvas's.
@@ -50,16 +50,16 @@ class Canvas:
         instance: int = 0,
         ink: np.ndarray | None = None,
     ) -> None:
-        """Draws part of a plane where nothing nearer was drawn.
+        """Draws part of a plane, with a depth test.
 
         Args:
             window: the `Window` of the plane.
-            mask: bool (h, w), the part of the window that belongs to the object.
+            mask: bool (h, w), the pixels of the object.
             rgb: float32, anything that broadcasts to (3, h, w).
-            label: int, or uint8 (h, w): the label of the part.
+            label: one label, or uint8 (h, w).
             instance: 0 for stuff.
-            ink: None, or bool (h, w): where colour is laid down; elsewhere in the mask the object
-                is labelled, but what was drawn before shines through (leaves, railings).
+            ink: None, or bool (h, w): where the colour is drawn; elsewhere in the mask the object
+                is labelled, but the colour behind it stays (leaves, railings).
         """
         at = (window.rows, window.cols)
         depth = window.depth
@@ -74,15 +74,15 @@ class Canvas:
         np.copyto(self.rgb[(slice(None),) + at], rgb, where=seen)
 
     def tint(self, window: Window, mask: np.ndarray, factor: float | np.ndarray) -> None:
-        """Multiplies the colour of what already lies on a plane, as a shadow does; labels stay.
+        """Multiplies the colour of what is already drawn on a plane, as a shadow; labels stay.
 
         Args:
             window: the `Window` of the plane, mostly the ground.
             mask: bool (h, w).
-            factor: float, or float32 (h, w).
+            factor: scalar, or float32 (h, w).
         """
         at = (window.rows, window.cols)
-        # Some slack: the plane's depth is computed anew, and differs in its last digits.
+        # The tolerance covers rounding: the plane's depth is computed again.
         mask = mask & (window.depth > 0) & (window.depth < self.depth[at] * 1.02 + 0.05)
         bright = np.where(mask, np.asarray(factor, np.float32), np.float32(1.0))
         self.rgb[(slice(None),) + at] *= bright

@@ -1,4 +1,4 @@
-"""Draws a sampled scene on a canvas, from far to near."""
+"""Draws a sampled scene on a canvas, back to front."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from data_pipelines.streets.plan.style import Style
 
 
 def make_camera(scene: Scene, height: int, width: int) -> geometry.Camera:
-    """Places the camera of a scene.
+    """Creates the camera of a scene.
 
     Args:
         scene: the `Scene`.
@@ -46,10 +46,10 @@ def make_camera(scene: Scene, height: int, width: int) -> geometry.Camera:
 
 
 def compose(canvas: canvas_lib.Canvas, scene: Scene, style: Style) -> None:
-    """Draws everything of a scene.
+    """Draws a scene.
 
-    The order, far to near, matters only where one sees through leaves and railings; what hides
-    what is settled by the depth of each pixel.
+    The order, back to front, matters only behind leaves and railings; elsewhere the depth test
+    decides.
 
     Args:
         canvas: an empty `Canvas`.
@@ -74,7 +74,7 @@ def compose(canvas: canvas_lib.Canvas, scene: Scene, style: Style) -> None:
 
 
 def _paint_lot(canvas, street, style, sign, lot):
-    """Draws a lot: houses, then trees, then what encloses it."""
+    """Draws a lot: houses, then trees, then its boundary."""
     for house in lot.buildings:
         buildings.paint_building(canvas, street, sign, house, style)
     for distance, s, tree in sorted(lot.trees, key=lambda entry: -entry[1]):
@@ -109,7 +109,7 @@ def _paint_thing(canvas, street, style, thing, instance):
 
 
 def _paint_hood(canvas, scene, style):
-    """Draws the hood of the car that carries the camera."""
+    """Draws the hood of the ego vehicle."""
     height, width = canvas.label.shape
     rows = (np.arange(height, dtype=np.float32) + 0.5)[:, None] / np.float32(height)
     cols = (np.arange(width, dtype=np.float32) + 0.5)[None] / np.float32(width) - np.float32(0.5)

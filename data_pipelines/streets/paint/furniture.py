@@ -26,7 +26,7 @@ def paint_pole(canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: S
     if window is None:
         return
     u, v = window.u, window.v
-    # Arms reach over the road, which lies towards the middle of the street.
+    # Arms extend over the road, towards the middle of the street.
     inward = u * np.float32(-1.0 if thing.x > 0 else 1.0)
     mask = (np.abs(u) < 0.085 - 0.004 * v) & (v >= 0) & (v < high)
     mask |= (np.abs(u) < 0.13) & (v >= 0) & (v < 0.9)
@@ -161,6 +161,6 @@ def _nearer(window):
 
 
 def _round(u, radius, style):
-    """Brightness across something round, float32 (h, w)."""
+    """Returns the brightness across a cylinder, float32 (h, w)."""
     part = np.clip(u / np.float32(radius), -1.0, 1.0)
     return 0.95 * style.ambient + (0.1 + 0.3 * style.sun) * part * np.float32(style.sun_side)

@@ -1,4 +1,4 @@
-"""The pinhole camera: from points and planes of the street to pixels and back."""
+"""The pinhole camera: projection of points and planes, and its inverse."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 import numpy as np
 
 NEAR = 0.35
-"""Distance in metres before which nothing is drawn."""
+"""Distance of the near plane in metres."""
 
 
 class Window(NamedTuple):
-    """The pixels that a plane may cover, with their place on that plane.
+    """The pixels that a plane may cover, with their coordinates on that plane.
 
     Attributes:
         rows: slice of the canvas.
         cols: slice of the canvas.
         u: float32 (h, w), metres along the plane's first axis.
         v: float32 (h, w), metres along its second axis.
-        depth: float32 (h, w), metres ahead of the camera; not positive where the plane's
-            extension lies behind it.
+        depth: float32 (h, w), metres ahead of the camera; not positive where the plane is behind
+            it.
     """
 
     rows: slice
@@ -48,15 +48,15 @@ class Camera:
         cos_yaw: float,
         sin_yaw: float,
     ):
-        """Places the camera.
+        """Creates the camera.
 
         Args:
             width: width of the canvas in pixels.
             height: height of the canvas in pixels.
             focal: focal length in pixels.
             horizon: row of the horizon, in pixels.
-            eye_height: height of the eye in metres.
-            x: place of the eye across the street in metres.
+            eye_height: height of the camera in metres.
+            x: position across the street in metres.
             cos_yaw: cosine of the heading; 1 looks along s.
             sin_yaw: sine of the heading; positive looks to the right.
         """
@@ -71,7 +71,7 @@ class Camera:
         self.sin_yaw = sin_yaw
 
     def turn(self, direction: Sequence[float]) -> tuple[float, float, float]:
-        """Turns a direction of the world (x, y, s) into one of the camera (right, up, ahead)."""
+        """Converts a direction of the world (x, y, s) to one of the camera (right, up, ahead)."""
         across, up, along = direction
         return (
             across * self.cos_yaw - along * self.sin_yaw,
@@ -80,11 +80,11 @@ class Camera:
         )
 
     def see(self, point: Sequence[float]) -> tuple[float, float, float]:
-        """Turns a point of the world into camera coordinates in metres."""
+        """Converts a point of the world to camera coordinates in metres."""
         return self.turn((point[0] - self.x, point[1] - self.eye_height, point[2]))
 
     def facing(self) -> tuple[float, float, float]:
-        """Returns the unit direction of the world that runs to the right in the image."""
+        """Returns the unit direction of the world that points to the right in the image."""
         return (self.cos_yaw, 0.0, -self.sin_yaw)
 
     def window(
@@ -94,7 +94,7 @@ class Camera:
         axis_v: Sequence[float],
         extent: tuple[float, float, float, float],
     ) -> Window | None:
-        """Finds the pixels of a rectangle in space.
+        """Returns the pixels of a rectangle in space.
 
         Inverts the homography (u, v, 1) -> pixel of the rectangle's plane in closed form; its third
         coordinate is 1 / depth.
@@ -106,7 +106,7 @@ class Camera:
             extent: (u0, u1, v0, v1) of the rectangle in metres.
 
         Returns:
-            A `Window` over its bounding box, or None where it is out of sight or seen edge-on.
+            A `Window` over its bounding box, or None where it is not visible or seen edge-on.
         """
         o, a, b = self.see(origin), self.turn(axis_u), self.turn(axis_v)
         u0, u1, v0, v1 = extent
@@ -141,7 +141,7 @@ class Camera:
         return Window(slice(top, bottom), slice(left, right), u * depth, v * depth, depth)
 
     def ground(self) -> Window | None:
-        """Finds the pixels below the horizon on the plane y = 0.
+        """Returns the pixels below the horizon on the plane y = 0.
 
         Returns:
             A `Window` whose u is the world's x and v the world's s, or None without such pixels.

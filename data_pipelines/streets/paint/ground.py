@@ -1,4 +1,4 @@
-"""Paints the ground: road, marks, sidewalks, verges, lots, and the shadows that fall on it."""
+"""Paints the ground: road, marks, sidewalks, verges, lots and shadows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def paint_ground(canvas: canvas_lib.Canvas, street: Street, style: Style) -> Non
 
 
 def _road_colour(street, style, x, s, depth):
-    """Asphalt or cobbles, with wheel tracks, patches and stains; float32 (3, h, w)."""
+    """Returns asphalt or cobbles, with wheel tracks, patches and stains; float32 (3, h, w)."""
     base = style.colour("road", street.road_look, style.draws.unit())
     key = style.draws.below(200)
     grain = style.grain(noise.fractal(x, s, 9.0, key), 0.16)
@@ -71,7 +71,7 @@ def _road_colour(street, style, x, s, depth):
 
 
 def _walk_colour(street, style, x, s, depth):
-    """Slabs, pavers or asphalt; float32 (3, h, w)."""
+    """Returns slabs, pavers or asphalt; float32 (3, h, w)."""
     look = street.walk_look
     key = style.draws.below(200)
     grain = style.grain(noise.fractal(x, s, 5.0, key), 0.16)
@@ -84,7 +84,7 @@ def _walk_colour(street, style, x, s, depth):
 
 
 def _lay_side(side, street, style, sign, x, s, depth, walk, rgb, label):
-    """Lays verge, sidewalk and lots of one side over the road, in place."""
+    """Paints verge, sidewalk and lots of one side over the road, in place."""
     distance = x * np.float32(sign)
     verge = distance > side.edge
     lawn = style.colour("terrain", 0, style.draws.unit()) * _turf(style, x, s, depth)
@@ -116,12 +116,12 @@ def _lay_side(side, street, style, sign, x, s, depth, walk, rgb, label):
 
 
 def _index(s):
-    """Returns the entry of a table along the street."""
+    """Returns the index of s in a table along the street."""
     return max(int((s - street_lib.BEGIN) / _STEP), 0)
 
 
 def _turf(style, x, s, depth):
-    """Brightness of grass or soil, float32 (h, w)."""
+    """Returns the brightness of grass or soil, float32 (h, w)."""
     key = style.draws.below(200)
     clumps = style.grain(noise.fractal(x, s, 3.0, key), 0.3)
     blades = (noise.cells(x * 16.0, s * 9.0, key) - 0.5) * noise.fade(depth, 10.0)
@@ -135,7 +135,7 @@ def _lay_marks(street, style, x, s, depth, rgb):
     flowing = s - np.floor(s / 6.0) * 6.0
     dash = flowing < 3.0
     marks = np.zeros(x.shape, bool)
-    # Half of the pixels' footprint keeps far lines from breaking up.
+    # Half of a pixel's footprint keeps distant lines connected.
     half = 0.07 + 0.0008 * depth
     for number in range(-left + 1, right):
         axis = number == 0
@@ -173,7 +173,7 @@ def _lay_marks(street, style, x, s, depth, rgb):
 
 
 def _shade_side(side, style, sign, x, s, rgb):
-    """Lets the houses on the sunny side throw their shadows, in place."""
+    """Paints the shadows of the houses on the sunny side, in place."""
     if style.reach == 0.0 or style.sun == 0.0 or sign != style.sun_side:
         return
     reach = np.zeros(int((1.4 * street_lib.END - street_lib.BEGIN) / _STEP) + 1, np.float32)

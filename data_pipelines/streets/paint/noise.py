@@ -1,4 +1,4 @@
-"""Textures from integer tables: the same numbers on every machine."""
+"""Textures from integer tables, the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _CELLS = 256
 
 @functools.cache
 def _cell_table():
-    """White noise, float32 (256, 256) in [0, 1)."""
+    """Returns white noise, float32 (256, 256) in [0, 1)."""
     raw = np.frombuffer(draws_lib.Draws(7, 1).raw(_CELLS * _CELLS), np.uint8)
     return raw.reshape(_CELLS, _CELLS).astype(np.float32) / np.float32(256.0)
 
 
 @functools.cache
 def _fractal_table():
-    """Five octaves of smooth noise that wraps, float32 (512, 512) in [0, 1]."""
+    """Returns five octaves of smooth periodic noise, float32 (512, 512) in [0, 1]."""
     total = np.zeros((_SIDE, _SIDE), np.float32)
     for octave in range(5):
         count = 8 << octave
         raw = np.frombuffer(draws_lib.Draws(7, 2, octave).raw(count * count), np.uint8)
         coarse = raw.reshape(count, count).astype(np.float32) / np.float32(256.0)
         total += _enlarge(_enlarge(coarse, _SIDE // count).T, _SIDE // count).T / (1 << octave)
-    # Stretch the middle: sums of octaves seldom come near their bounds.
+    # Stretch the contrast: sums of octaves are rarely near their bounds.
     low, high = np.float32(0.55), np.float32(1.40)
     return np.clip((total - low) / (high - low), np.float32(0), np.float32(1))
 
@@ -43,12 +43,12 @@ def _enlarge(rows, factor):
 
 
 def cells(u: np.ndarray, v: np.ndarray | np.float32, key: int = 0) -> np.ndarray:
-    """Gives each unit cell of a grid its own random number.
+    """Returns a random number for each unit cell of a grid.
 
     Args:
         u: float32 array, in cells.
         v: float32 array or scalar that broadcasts with u.
-        key: another key is another grid.
+        key: selects the grid.
 
     Returns:
         float32 array in [0, 1).
@@ -59,13 +59,13 @@ def cells(u: np.ndarray, v: np.ndarray | np.float32, key: int = 0) -> np.ndarray
 
 
 def fractal(u: np.ndarray, v: np.ndarray, period: float, key: int = 0) -> np.ndarray:
-    """Gives smooth noise with detail down to 1/128 of its period.
+    """Returns smooth noise with detail down to 1/128 of its period.
 
     Args:
         u: float32 array in metres.
         v: float32 array in metres that broadcasts with u.
-        period: metres per coarse blob.
-        key: another key is another piece of the texture.
+        period: of the lowest octave, in metres.
+        key: selects the part of the texture.
 
     Returns:
         float32 array in [0, 1], mean about 0.5.
@@ -77,11 +77,11 @@ def fractal(u: np.ndarray, v: np.ndarray, period: float, key: int = 0) -> np.nda
 
 
 def fade(depth: np.ndarray, near: float) -> np.ndarray:
-    """Weakens fine detail with distance, before it turns into flicker.
+    """Returns the strength of fine detail, which falls with distance to avoid aliasing.
 
     Args:
         depth: float32 array in metres.
-        near: metres up to which detail is full.
+        near: distance in metres up to which detail has full strength.
 
     Returns:
         float32 array in (0, 1].
@@ -90,11 +90,11 @@ def fade(depth: np.ndarray, near: float) -> np.ndarray:
 
 
 def darken(mask: np.ndarray, amount: float | np.ndarray) -> np.ndarray:
-    """Turns a mask into a brightness.
+    """Converts a mask to a brightness.
 
     Args:
         mask: bool (h, w).
-        amount: scalar or float32 (h, w): how much darker the mask is; negative makes it brighter.
+        amount: scalar or float32 (h, w): how much darker the mask is; negative is brighter.
 
     Returns:
         float32 (h, w): 1 - amount inside the mask, 1 elsewhere.

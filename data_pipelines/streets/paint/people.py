@@ -66,7 +66,7 @@ def paint_person(
 def paint_cycle(
     canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style, instance: int
 ) -> None:
-    """Paints a bicycle or motorcycle, with its rider where the thing is one.
+    """Paints a bicycle or motorcycle, with a rider where `thing` is one.
 
     Args:
         canvas: the `Canvas`.
@@ -82,7 +82,7 @@ def paint_cycle(
     if window is None:
         return
     _shade_ground(canvas, foot, 0.7, style)
-    # The profile shrinks with the angle under which it is seen; its parts keep their thickness.
+    # The profile is foreshortened by the viewing angle; its parts keep their thickness.
     sight = canvas.camera.see(foot)
     angle = thing.turn - math.atan2(sight[0], sight[2])
     side = math.sin(angle)
@@ -130,14 +130,14 @@ def paint_cycle(
 
 
 class _Figure:
-    """Parts painted one over another on one plane that faces the camera."""
+    """Parts painted over each other on a plane that faces the camera."""
 
     def __init__(self, canvas, window, label, instance, style):
         self._canvas = canvas
         self._window = window
         self._label = label
         self._instance = instance
-        # A soft light from the sunny side.
+        # Soft light from the sunny side.
         slope = np.clip(window.u * 3.0, -1.0, 1.0)
         self._light = style.ambient + 0.25 * style.sun * style.sun_side * slope
 
@@ -214,7 +214,7 @@ def _nearer(window):
 
 
 def _capsule(u, v, u0, v0, u1, v1, radius):
-    """Tells which points lie within a radius of a segment; bool (h, w)."""
+    """Returns which points are within a radius of a segment; bool (h, w)."""
     du, dv = u1 - u0, v1 - v0
     long = max(du * du + dv * dv, 1e-9)
     pu, pv = u - np.float32(u0), v - np.float32(v0)
@@ -224,13 +224,13 @@ def _capsule(u, v, u0, v0, u1, v1, radius):
 
 
 def _ellipse(u, v, u0, v0, a, b):
-    """Tells which points lie in an ellipse; bool (h, w)."""
+    """Returns which points are in an ellipse; bool (h, w)."""
     du, dv = (u - np.float32(u0)) / np.float32(a), (v - np.float32(v0)) / np.float32(b)
     return du * du + dv * dv < 1.0
 
 
 def _shade_ground(canvas, foot, half, style):
-    """Darkens the ground around the feet, and throws a shadow away from the sun."""
+    """Darkens the ground around the feet, with a shadow away from the sun."""
     reach = 0.9 * style.reach * style.sun
     window = canvas.camera.window(
         foot, (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (-half - reach, half + reach, -half, half)

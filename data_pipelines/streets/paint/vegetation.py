@@ -80,7 +80,7 @@ def _crown(tree, u, v, depth, inside, light, ragged, style):
 
 
 def _twigs(tree, u, v, depth):
-    """Finds the boughs and twigs of a bare tree; bool (h, w)."""
+    """Returns the boughs and twigs of a bare tree; bool (h, w)."""
     fine = np.abs(noise.fractal(u * 1.3, v, 0.8, tree.key + 2) - 0.5)
     coarse = np.abs(noise.fractal(u * 1.8, v * 0.8, 1.7, tree.key + 1) - 0.5)
     spread = 1.0 + depth * 0.012
@@ -96,7 +96,7 @@ def _twigs(tree, u, v, depth):
 
 
 def _shade_ground(canvas, foot, tree, wide, style):
-    """Throws a dappled shadow on the ground."""
+    """Paints a dappled shadow on the ground."""
     if not style.sun:
         return
     reach = style.reach * tree.height * 0.6

@@ -1,4 +1,4 @@
-"""Paints a vehicle's body: an extruded profile with its faces, its flank and its wheels."""
+"""Paints a vehicle's body: an extruded profile with faces, flank and wheels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UP = (0.0, 1.0, 0.0)
 
 
 class Body(NamedTuple):
-    """A vehicle in place.
+    """A vehicle at its place.
 
     Attributes:
         rear: (3,) the centre of its rear on the ground, metres.
@@ -49,16 +49,16 @@ def paint_body(
     radius: float,
     style: Style,
 ) -> None:
-    """Paints an extruded profile: axles, faces that look at the camera, the nearer flank.
+    """Paints an extruded profile: axles, faces towards the camera and the nearer flank.
 
     Args:
         canvas: the `Canvas`.
         body: the `Body`.
         thing: the `Thing`.
         profile: points (along, up) of the outline from the rear's foot to the front's, metres.
-        parts: what each edge of the profile is, such as "rear", "roof" or "windscreen".
+        parts: kind of each edge of the profile, such as "rear", "roof" or "windscreen".
         panes: outline of the flank's windows, "rows" for those of a bus or train, or None.
-        wheels: where the axles are, metres from the rear.
+        wheels: places of the axles, metres from the rear.
         radius: of the wheels, metres.
         style: the `Style`.
     """
@@ -95,7 +95,7 @@ def paint_body(
 
 
 def _paint_axles(canvas, body, wheels, radius, style):
-    """Paints the tyres as seen from behind or ahead."""
+    """Paints the tyres as seen from behind or from the front."""
     half = body.width / 2.0
     for z in wheels:
         for side in (-radius, radius):
@@ -153,7 +153,7 @@ def _face(part, body, thing, u, v, style):
 
 
 def _has_two_decks(thing):
-    """Tells whether a vehicle is a bus with two decks."""
+    """Returns whether a vehicle is a bus with two decks."""
     return thing.kind == "bus" and thing.look == 1
 
 
@@ -210,7 +210,7 @@ def _paint_rows(thing, u, v, high, glass, style, rgb, stripe):
 
 
 def _inside(u, v, polygon):
-    """Tells which points lie inside a polygon (even-odd rule); bool (h, w)."""
+    """Returns which points are inside a polygon (even-odd rule); bool (h, w)."""
     inside = np.zeros(u.shape, bool)
     for (u0, v0), (u1, v1) in zip(polygon, polygon[1:] + polygon[:1]):
         if v0 == v1:

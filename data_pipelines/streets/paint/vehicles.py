@@ -111,7 +111,7 @@ def _paint_car(canvas, body, thing, size, style):
         (screen - 0.2, bonnet + 0.02),
     )
     if thing.look == 4 and thing.tints[2] < 0.6:
-        # A van for goods: glass beside the front seats alone.
+        # A delivery van: windows at the front seats only.
         panes = (
             (screen - front - 0.9, deck),
             (screen - front - 0.9, high - 0.12),

@@ -1,1 +1,1 @@
-"""What stands where in a rendered street, and how it looks."""
+"""The plan of a rendered street: its objects, their places and their appearance."""

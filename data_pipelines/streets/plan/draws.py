@@ -1,4 +1,4 @@
-"""Random draws that are the same on every version of NumPy."""
+"""Random numbers that are the same on every version of NumPy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _Item = TypeVar("_Item")
 
 
 class Draws:
-    """A stream of Python numbers, a pure function of its keys.
+    """A stream of random Python numbers, a pure function of its keys.
 
-    Every draw goes through `Generator.random`, and every result is a Python number: NumPy 1 and 2
-    promote a NumPy scalar times a float32 array differently, a Python number in the same way.
+    Every draw uses `Generator.random` and returns a Python number: NumPy 1 and 2 promote a NumPy
+    scalar times a float32 array differently, a Python number equally.
     """
 
     def __init__(self, *keys: int):
-        """Opens the stream.
+        """Creates the stream.
 
         Args:
             *keys: non-negative integers; the same keys give the same stream.
@@ -42,7 +42,7 @@ class Draws:
         return self.unit() < probability
 
     def pick(self, items: Sequence[_Item], weights: Sequence[float] | None = None) -> _Item:
-        """Picks one item.
+        """Returns a random item.
 
         Args:
             items: a non-empty sequence.
@@ -67,7 +67,7 @@ class Draws:
     def bell(self, shape: tuple[int, ...]) -> np.ndarray:
         """Draws noise of mean 0 and standard deviation 1, nearly normal.
 
-        A sum of four bytes (Irwin-Hall): integers only, so that no library's exp or log is in it.
+        A sum of four bytes (Irwin-Hall): integers only, so independent of a library's exp and log.
 
         Args:
             shape: of the array.

@@ -1,7 +1,8 @@
 """The looks of each class, in both styles.
 
-A look is an index: look 2 of a facade is "brick" in either style, but its colours differ. The
-scene chooses looks, the style chooses colours, so the classes keep their modes across the domains.
+A look is an index: look 0 of a facade is "brick" in either style, with different colours. The
+scene chooses looks, the style chooses colours, so the modes of a class are the same in both
+domains.
 """
 
 from __future__ import annotations
@@ -282,7 +283,7 @@ def count_looks(material: str) -> int:
 
 
 def find_colour(style: str, material: str, look: int, tint: float) -> np.ndarray:
-    """Finds a colour.
+    """Returns a colour.
 
     Args:
         style: "game" or "camera".
@@ -295,14 +296,14 @@ def find_colour(style: str, material: str, look: int, tint: float) -> np.ndarray
     """
     colour = _pick(material, _POSITION[style], look, tint)
     if style == "camera":
-        # Two worlds, not two planets: a little of the other palette stays.
+        # A small share of the other palette keeps the domains related.
         other = _pick(material, _POSITION["game"], look, tint)
         colour = [(1.0 - _KINSHIP) * own + _KINSHIP * far for own, far in zip(colour, other)]
     return np.array(colour, np.float32).reshape(3, 1, 1)
 
 
 def _pick(material, position, look, tint):
-    """Picks a colour of a palette, with a brightness of its own."""
+    """Returns a colour of a palette, with a brightness that depends on `tint`."""
     materials = _COLOURS[material][position]
     colours = materials[look % len(materials)]
     place = tint * len(colours)

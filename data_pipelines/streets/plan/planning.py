@@ -1,4 +1,4 @@
-"""Samples the plan of a street: widths, bend, crossing, and the lots on both sides."""
+"""Samples the plan of a street: widths, bend, crossing and the lots on both sides."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def grow_tree(draws: Draws, look: int, height: float) -> street_lib.Tree:
 
 
 def pick_tree_look(draws: Draws) -> int:
-    """Returns the look of a tree, not a bush, at its share of the streets."""
+    """Samples the look of a tree, bushes excluded."""
     return draws.pick((0, 1, 2, 3, 4), (0.45, 0.1, 0.22, 0.13, 0.1))
 
 

@@ -1,4 +1,4 @@
-"""Samples what stands and moves on a street: the description that both styles draw."""
+"""Samples the objects on a street: the description that both styles draw."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _CAR_LOOKS, _CAR_WEIGHTS = (0, 1, 2, 3, 4, 5), (0.24, 0.27, 0.17, 0.14, 0.12, 0.
 
 
 class Thing(NamedTuple):
-    """Something on the street.
+    """An object on the street.
 
     Attributes:
         kind: "car", "truck", "bus", "train", "motorcycle", "bicycle", "person", "rider" (of a
             bicycle), "biker" (of a motorcycle), "pole", "light", "sign", "tree", "bin", "rail".
-        look: int.
+        look: index of its look.
         tints: four floats in [0, 1): colours and sizes.
         x: metres across the street.
         s: metres along it.
@@ -37,7 +37,7 @@ class Thing(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Everything that geometry and labels depend on, apart from the image's size.
+    """Everything that geometry and labels depend on, except the image's size.
 
     Attributes:
         street: the `Street`.
@@ -45,10 +45,10 @@ class Scene(NamedTuple):
         eye: (x, height in metres, cosine and sine of the heading).
         focal: focal length in multiples of (width + 1.6 height) / 2.
         horizon: row of the horizon in multiples of the height.
-        sky: int, the look of the sky.
-        skyline: (key, height in metres, share of trees) of what closes the view.
-        hood: height of the ego vehicle's hood in multiples of the height, 0 without.
-        hood_tint: float in [0, 1).
+        sky: the look of the sky.
+        skyline: (key, height in metres, share of trees) of the skyline.
+        hood: height of the ego vehicle's hood in multiples of the height, 0 for none.
+        hood_tint: in [0, 1).
     """
 
     street: street_lib.Street
@@ -100,16 +100,16 @@ def sample_scene(draws: Draws) -> Scene:
 
 
 def _make(draws, kind, look, x, s, turn=0.0, part=None):
-    """Makes a thing with tints of its own."""
+    """Creates a thing with random tints."""
     return Thing(kind, look, tuple(draws.unit() for _ in range(4)), x, s, turn, part)
 
 
 def _lanes(street, own):
-    """Returns the middles of the lanes of our direction, or of the other one."""
+    """Returns the centres of the lanes in our direction or in the opposite one."""
     sign = street.drive if own else -street.drive
     count = street.lanes_right if sign > 0 else street.lanes_left
     if count == 0:
-        # A one-way street: all lanes go our way, whichever side they are on.
+        # A one-way street: all lanes have our direction.
         if not own:
             return ()
         sign, count = -sign, street.lanes_left + street.lanes_right
@@ -121,7 +121,7 @@ def _lanes(street, own):
 
 
 def _vehicle(draws, x, s, turn):
-    """Makes a vehicle of the moving traffic."""
+    """Samples a moving vehicle."""
     kind = draws.pick(("car", "truck", "bus", "biker", "rider"), (0.78, 0.055, 0.045, 0.05, 0.07))
     if kind == "car":
         return _make(draws, kind, draws.pick(_CAR_LOOKS, _CAR_WEIGHTS), x, s, turn)
@@ -132,7 +132,7 @@ def _vehicle(draws, x, s, turn):
 
 
 def _add_traffic(draws, street, eye_x, things):
-    """Adds moving vehicles, one lane after another."""
+    """Adds moving vehicles, lane by lane."""
     density = draws.between(0.2, 0.8)
     tram = street.rails and draws.chance(0.75)
     for own in (True, False):

@@ -1,4 +1,4 @@
-"""The street itself: its bend, its widths, what lies beside it."""
+"""The street: its bend, its widths, and the lots beside it."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ class Side(NamedTuple):
     """One side of the street; distances from the axis in metres.
 
     Attributes:
-        edge: where the road ends.
-        verge: where a strip of grass after the road ends; `edge` without one.
-        walk: where the sidewalk ends.
-        parking: whether cars stand along the edge.
+        edge: end of the road.
+        verge: end of the strip of grass after the road; `edge` without one.
+        walk: end of the sidewalk.
+        parking: whether cars park along the edge.
         lots: tuple of `Lot`, from near to far.
     """
 
@@ -97,15 +97,15 @@ class Street(NamedTuple):
         lane: width of a lane in metres.
         lanes_left: lanes left of the axis.
         lanes_right: lanes right of it.
-        drive: 1 where traffic keeps to the right, -1 where it keeps to the left.
+        drive: 1 for right-hand traffic, -1 for left-hand traffic.
         left: `Side`.
         right: `Side`.
-        crossing: None, or (begin, end) in metres ahead of a street that crosses.
+        crossing: None, or (begin, end) in metres ahead of a crossing street.
         zebra: whether there is a zebra crossing before it.
-        rails: whether rails lie in the road.
-        road_look: int.
-        walk_look: int.
-        mark_look: int.
+        rails: whether there are rails in the road.
+        road_look: look of the road.
+        walk_look: look of the sidewalks.
+        mark_look: look of the marks.
         dashed: whether the axis is dashed.
     """
 
@@ -125,15 +125,15 @@ class Street(NamedTuple):
     dashed: bool
 
     def side(self, sign: int) -> Side:
-        """Returns the `Side` of a sign: -1 left, 1 right."""
+        """Returns one side: -1 left, 1 right."""
         return self.left if sign < 0 else self.right
 
     def shift(self, s: float) -> float:
-        """Returns how far the axis has moved to the right at s, in metres."""
+        """Returns the shift of the axis to the right at s, in metres."""
         return self.bend * s * s / 2.0
 
     def place(self, x: float, s: float, y: float = 0.0) -> tuple[float, float, float]:
-        """Turns a place of the street (across, along, up) into a point of the world."""
+        """Converts a place on the street (across, along, up) to a point (x, y, s) of the world."""
         return (x + self.shift(s), y, s)
 
     def heading(self, s: float) -> tuple[float, float, float]:

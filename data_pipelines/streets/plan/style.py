@@ -1,4 +1,4 @@
-"""How one scene looks in one style: its colours and its light."""
+"""The appearance of one scene in one style: its colours and its light."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _STREAM = {"game": 1, "camera": 2}
 
 
 class Style:
-    """Colours, light and lens of one scene in one style; never touches geometry or labels.
+    """Colours, light and lens of one scene in one style; independent of geometry and labels.
 
     Attributes:
         name: "game" or "camera".
-        draws: the `Draws` of whatever only the picture depends on.
-        sky: int, the look of the sky: 0 clear, 1 clouds, 2 overcast.
+        draws: random numbers that only the picture depends on.
+        sky: the look of the sky: 0 clear, 1 clouds, 2 overcast.
         sun: strength of the direct light, 0 to 1.
         sun_side: -1 where the sun is on the left, 1 on the right.
-        reach: metres that a shadow is long per metre of height, across the street.
+        reach: length of a shadow across the street in metres per metre of height.
         texture: strength of textures, 0 to 1.
         ambient: brightness of everything below the sky.
-        contact: brightness under things that stand on the ground.
-        haze: 0, or the distance in metres at which haze covers half.
+        contact: brightness under objects on the ground.
+        haze: 0, or the distance in metres at which the share of haze is one half.
     """
 
     def __init__(self, name: str, seed: int, index: int, sky: int):
-        """Chooses the light of a scene.
+        """Samples the light of a scene.
 
         Args:
             name: "game" or "camera".
@@ -57,26 +57,26 @@ class Style:
         self.haze = self.draws.pick((200.0, 350.0, 600.0, 1200.0))
 
     def colour(self, material: str, look: int = 0, tint: float = 0.5) -> np.ndarray:
-        """Finds a colour of this style; see `looks.find_colour`."""
+        """Returns a colour of this style; see `looks.find_colour`."""
         return looks.find_colour(self.name, material, look, tint)
 
     def shade(self, normal: Sequence[float]) -> float:
         """Returns the brightness of a surface.
 
         Args:
-            normal: unit direction (x, y, s) that leaves the surface.
+            normal: unit normal (x, y, s) of the surface.
 
         Returns:
             The brightness, 1 on average.
         """
-        # The sun stands 45 degrees high, to one side and somewhat behind the camera.
+        # The sun is 45 degrees high, to one side and somewhat behind the camera.
         facing = normal[0] * self.sun_side * 0.55 + normal[1] * 0.7 - normal[2] * 0.45
         sky = 0.80 + 0.16 * normal[1]
         light = sky * (1.0 - 0.35 * self.sun) + self.sun * (0.12 + 0.85 * max(facing, 0.0))
         return self.ambient * light
 
     def grain(self, values: np.ndarray, amount: float) -> np.ndarray:
-        """Turns noise in [0, 1] into a brightness around 1, as strong as the style's textures."""
+        """Converts noise in [0, 1] to a brightness around 1, scaled by `texture`."""
         return 1.0 + (values - np.float32(0.5)) * np.float32(2.0 * amount * self.texture)
 
 

@@ -1,4 +1,4 @@
-"""What air, lens and sensor do to a picture in the style "camera"."""
+"""Effects of air, lens and sensor in the style "camera"."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from data_pipelines.streets.plan.style import Style
 
 _SKY_HAZE = 0.12
-"""Share of haze in front of the sky, which is as good as haze itself."""
+"""Share of haze in front of the sky."""
 
 
 def apply_haze(rgb: np.ndarray, depth: np.ndarray, style: Style) -> np.ndarray:
-    """Blends far things into haze: half of it at the distance `style.haze`.
+    """Blends distant objects into haze, half at the distance `style.haze`.
 
     Args:
         rgb: float32 (3, h, w), 0 to 255.
@@ -31,14 +31,14 @@ def apply_haze(rgb: np.ndarray, depth: np.ndarray, style: Style) -> np.ndarray:
 
 
 def expose(rgb: np.ndarray, style: Style) -> np.ndarray:
-    """Takes the photo: glare, vignette, white balance, exposure, blur and noise.
+    """Applies glare, vignette, white balance, exposure, blur and noise.
 
     Args:
         rgb: float32 (3, h, w), 0 to 255, at the final size.
-        style: the `Style`; "game" leaves the picture as it is.
+        style: the `Style`; "game" changes nothing.
 
     Returns:
-        float32 (3, h, w); may leave 0 to 255.
+        float32 (3, h, w); may be outside 0 to 255.
     """
     if style.name == "game":
         return rgb
@@ -54,7 +54,7 @@ def expose(rgb: np.ndarray, style: Style) -> np.ndarray:
     rgb = rgb * (balance * vignette)
     for _ in range(draws.pick((0, 1, 2), (0.5, 0.42, 0.08))):
         rgb = _blur(rgb)
-    # Exposure, then a tone curve x (1 + k) / (1 + k x), which lifts what is dark for k > 0.
+    # Exposure, then a tone curve x (1 + k) / (1 + k x), which brightens dark values for k > 0.
     light = rgb * np.float32(draws.between(0.95, 1.8) / 255.0)
     curve = np.float32(draws.between(-0.4, 0.3))
     light = np.maximum(light, np.float32(0.0))
@@ -73,7 +73,7 @@ def expose(rgb: np.ndarray, style: Style) -> np.ndarray:
 
 
 def _blur(rgb):
-    """Blurs with the kernel 1 2 1 both ways, edges repeated."""
+    """Blurs with the kernel (1, 2, 1) along both axes, edges repeated."""
     padded = np.pad(rgb, ((0, 0), (1, 1), (1, 1)), mode="edge")
     across = (padded[:, :, :-2] + padded[:, :, 2:]) * np.float32(0.25)
     across = across + padded[:, :, 1:-1] * np.float32(0.5)

@@ -282,8 +282,8 @@ def test_mapillary_table_lists_the_classes_of_the_data_set():
     [
         (None, "is missing"),
         ("", "empty"),
-        ("{", "cannot be understood"),
-        ('{"labels": [1]}', "cannot be understood"),
+        ("{", "cannot be parsed"),
+        ('{"labels": [1]}', "cannot be parsed"),
         ('{"labels": [{"name": "road"}]}', "lists 1 classes.*unknown are: road"),
         ('{"labels": [{"name": "human--person"}]}', "lists 1 classes.*unknown are: none"),
     ],
