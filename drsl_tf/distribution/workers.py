@@ -24,7 +24,7 @@ LOSSES = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.Cancelle
 """What collectives raise when a process they need is gone."""
 
 
-class WorkerLost(SystemExit):  # noqa: N818
+class WorkerLost(SystemExit):
     """Another process of the job ended or cannot be reached: the same command goes on.
 
     Where nothing catches it, the process ends with `cli.EXIT_STOPPED_EARLY`.

@@ -306,7 +306,8 @@ class DrslModel(keras.Model):
         """Rebuilds a model from `get_config`'s dict."""
         config = copy.deepcopy(config)  # Keras 3 empties the dict that it rebuilds a network from.
         for part in ("base", "segmentation_head", "multimodal_head"):
-            config[part] = keras.saving.deserialize_keras_object(
+            # Called by Keras while it loads a model, under its safe mode.
+            config[part] = keras.saving.deserialize_keras_object(  # noqa: TID251
                 config[part], custom_objects=custom_objects
             )
         return cls(**config)
