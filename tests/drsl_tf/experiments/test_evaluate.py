@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -28,6 +26,7 @@ from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving import folder_prediction
+from tests.support import calls
 from tests.support import run_dirs
 
 
@@ -323,22 +322,14 @@ def test_the_command_scores_a_run_alone(run, tmp_path):
     workers = ["127.0.0.1:1", "127.0.0.1:2"]
     job = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
     arguments = [f"--run_dir={run[0]}", f"--output={tmp_path / 'out'}"]
-    result = subprocess.run(
-        [sys.executable, "-m", "drsl_tf.evaluate", *arguments],
-        env=dict(os.environ, TF_CONFIG=json.dumps(job)),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
+    shown = calls.read_output("-m", "drsl_tf.evaluate", *arguments, TF_CONFIG=json.dumps(job))
     for words in ("19 classes: 19-way head\n", "16 classes: 19-way head averaged over 16\n"):
-        assert words in result.stdout
-    assert result.stdout.count("mIoU") == 3
+        assert words in shown
+    assert shown.count("mIoU") == 3
     content = json.loads((tmp_path / "out" / reports.JSON_NAME).read_text())
     assert content["miou"] == pytest.approx(evaluation.evaluate_run(run[0]).as_dict()["miou"])
 
 
 def test_the_command_says_what_is_missing():
-    result = subprocess.run(
-        [sys.executable, "-m", "drsl_tf.evaluate"], capture_output=True, text=True
-    )
-    assert result.returncode == 2 and "--run_dir, --model and --predictions" in result.stderr
+    result = calls.call_python("-m", "drsl_tf.evaluate")
+    calls.assert_refused(result, "--run_dir, --model and --predictions")
