@@ -148,6 +148,11 @@ class DrslModel(keras.Model):
         return list(self._loss_metrics.values())
 
     @property
+    def objective(self):
+        """The `Objective` that computes the terms of the loss and weighs them."""
+        return self._objective
+
+    @property
     def head_variables(self):
         """The trainable variables of both heads."""
         heads = [self.segmentation_head, self.multimodal_head]
