@@ -99,6 +99,7 @@ def _write_report(stem, records, plans, seeds):
     from benchmarks import adaptation_chart
     from benchmarks import adaptation_report
     from drsl_tf import files
+    from drsl_tf.figures import rendering
 
     found = {
         name: [
@@ -115,7 +116,8 @@ def _write_report(stem, records, plans, seeds):
     files.write_text(f"{stem}.md", text)
     if report.seeds:
         title = f"{_SETUP.value}: target mIoU (%), bar = mean, dot = one seed"
-        files.write_png(f"{stem}.png", adaptation_chart.draw_scores(title, report.list_scores()))
+        chart = adaptation_chart.draw_scores(title, report.list_scores())
+        files.write_png(f"{stem}.png", rendering.to_image(chart))
     return text.split("## IoU by class")[0] + f"Written: {stem}.json, .md, .png, .jsonl"
 
 

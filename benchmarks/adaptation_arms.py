@@ -88,25 +88,25 @@ _TRIPLET = "benchmarks/triplet.gin"
 _FROZEN = "models/frozen_statistics.gin"
 _TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")
 _TEACHER_MODES = "models/mean_teacher_modes.gin"
-_MODES = "multimodal_head.MultimodalHead.modes_per_class = {}"
+_MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _STATISTICS = "runs/target_statistics.gin"
-_TRAINING_STATISTICS = "trainer.run.target_statistics = None"
+_TRAINING_STATISTICS = "drsl_tf.SelfTraining.target_statistics = None"
 
 ARMS: dict[str, Arm] = {
     "source_only": Arm("source only", "cbst", adapts=False),
     "cbst": Arm("cross-entropy self-training (CBST)", "cbst"),
     "drsl": Arm("CBST + DML + SMA (DRSL, K = 3)", "drsl"),
     "oracle": Arm("trained on target labels", "cbst", adapts=False, on_target=True),
-    "dml": Arm("CBST + DML", "drsl", gin_params=("model.DrslModel.sma_weight = 0.0",)),
+    "dml": Arm("CBST + DML", "drsl", gin_params=("drsl_tf.DrslModel.sma_weight = 0.0",)),
     "margin": Arm(
         "CBST + margin over all pixels + SMA",
         "drsl",
-        gin_params=("model.DrslModel.class_balance = False",),
+        gin_params=("drsl_tf.DrslModel.class_balance = False",),
     ),
     "drsl_posterior": Arm(
         "DRSL + posterior loss",
         "drsl",
-        gin_params=("model.DrslModel.posterior_weight = 0.5",),
+        gin_params=("drsl_tf.DrslModel.posterior_weight = 0.5",),
     ),
     "adabn": Arm(
         "source only, the target's batch statistics",
@@ -129,7 +129,7 @@ ARMS: dict[str, Arm] = {
         "DRSL + posterior loss, batch statistics frozen in the rounds",
         "drsl",
         gin_files=(_FROZEN,),
-        gin_params=("model.DrslModel.posterior_weight = 0.5",),
+        gin_params=("drsl_tf.DrslModel.posterior_weight = 0.5",),
     ),
     "drsl_target_bn_frozen": Arm(
         "DRSL, the target's batch statistics, frozen in the rounds",

@@ -1,53 +1,39 @@
-"""The arms' scores as a picture."""
+"""The scores of all methods as a chart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
+from matplotlib.figure import Figure
 
-_ROW = 44
-_MARGIN, _RIGHT, _TOP, _BOTTOM = 14, 70, 56, 44
-_WIDTH = 860
-_BAR, _DOT, _INK, _GRID = (158, 196, 226), (20, 70, 120), (30, 30, 30), (222, 222, 222)
+_ROW = 0.42  # Inches.
+_BAR_COLOR, _DOT_COLOR = "#9ec4e2", "#144678"
 
 
-def draw_scores(title: str, scores: dict[str, Sequence[float]]) -> Image.Image:
-    """Draws a bar for the mean of each arm and a dot for each seed.
+def draw_scores(title: str, scores: dict[str, Sequence[float]]) -> Figure:
+    """Draws a bar for the mean of each method and a dot for each seed.
 
     Args:
         title: stands above.
-        scores: by arm, percent, one number a seed.
+        scores: by method, percent, one number a seed.
 
     Returns:
-        An RGB image.
+        The chart.
     """
-    height = _TOP + _ROW * len(scores) + _BOTTOM
-    image = Image.new("RGB", (_WIDTH, height), "white")
-    draw = ImageDraw.Draw(image)
-    font, small = ImageFont.load_default(size=17), ImageFont.load_default(size=14)
-    left = _MARGIN + 10 + round(max(map(font.getlength, scores), default=0))
-    draw.text((left, 14), title, fill=_INK, font=font)
-    top = max([10.0, *(value for values in scores.values() for value in values)])
-    limit = 10.0 * np.ceil(top / 10.0)
-
-    def locate(value):
-        return left + (_WIDTH - left - _RIGHT) * value / limit
-
-    end = height - _BOTTOM
-    for tick in np.arange(0.0, limit + 1.0, 10.0):
-        draw.line([(locate(tick), _TOP), (locate(tick), end)], fill=_GRID)
-        draw.text((locate(tick), end + 8), f"{tick:.0f}", fill=_INK, font=small, anchor="ma")
-    for row, (arm, values) in enumerate(scores.items()):
-        middle = _TOP + _ROW * row + _ROW // 2
-        mean = float(np.mean(values))
-        draw.rectangle([left, middle - 12, locate(mean), middle + 12], fill=_BAR)
-        draw.text((left - 10, middle), arm, fill=_INK, font=font, anchor="rm")
-        draw.text((_WIDTH - _RIGHT + 12, middle), f"{mean:.1f}", fill=_INK, font=font, anchor="lm")
-        for value in values:
-            at = locate(value)
-            draw.ellipse([at - 4, middle - 4, at + 4, middle + 4], fill=_DOT)
-    return image
+    figure = Figure(figsize=(7.0, _ROW * len(scores)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    means = [float(np.mean(values)) for values in scores.values()]
+    axes.barh(list(scores), means, 0.6, color=_BAR_COLOR)
+    for row, (values, mean) in enumerate(zip(scores.values(), means)):
+        axes.plot(values, [row] * len(values), "o", color=_DOT_COLOR, markersize=5)
+        # Beyond the axes' right edge, so that no dot lies on it.
+        axes.text(1.02, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center")
+    axes.set_title(title, loc="left", fontsize=12, pad=12)
+    axes.set_ylim(len(scores) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

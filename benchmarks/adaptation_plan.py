@@ -14,11 +14,11 @@ from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
 
 _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
-_SEED = "trainer.run.seed"
+_SEED = "drsl_tf.RunSettings.seed"
 # What a source stage does not read: it has no target, no round and no pseudo-labels.
 _AFTER_SOURCE = re.compile(
-    r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|trainer\.run\.pseudo_labeler"
-    r"|trainer\.run\.target_statistics|rounds\.PseudoLabeler\..*|.*\.samples_per_mode"
+    r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|drsl_tf\.SelfTraining\..*"
+    r"|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
     r"|.*\.freeze_statistics"
 )
 # Of these a source stage reads only whether they are 0: then the loss has one term less.

@@ -14,6 +14,8 @@ from typing import Any
 from benchmarks.adaptation_plan import Plan
 from data_pipelines import cli
 from data_pipelines.errors import UserError
+from drsl_tf.runs.label_report import read_label_report
+from drsl_tf.runs.results_model import read_results
 from drsl_tf.runs.run_directory import RunDirectory
 
 
@@ -209,21 +211,19 @@ def _call(command, log_path):
 
 def _summarise(run_dir, quality_path):
     """Collects what a run and its pseudo-labels scored."""
-    with open(RunDirectory(run_dir).results, encoding="utf-8") as file:
-        results = json.load(file)
-    with open(quality_path, encoding="utf-8") as file:
-        quality = json.load(file)
-    stages = results["stages"]
+    results = read_results(RunDirectory(run_dir).results)
+    quality = read_label_report(quality_path)
+    stages = results.stages
     return {
-        "miou": stages[-1]["miou"],
-        "iou": stages[-1]["iou"],
+        "miou": stages[-1].miou,
+        "iou": stages[-1].iou,
         "stages": [
             {
-                "round": stage["round"],
-                "miou": stage["miou"],
-                "seconds": stage["seconds"],
+                "round": stage.round,
+                "miou": stage.miou,
+                "seconds": stage.seconds,
                 **{
-                    key: stage["pseudo_label"] and stage["pseudo_label"][key]
+                    key: stage.pseudo_label and stage.pseudo_label[key]
                     for key in ("fraction", "accuracy")
                 },
             }
@@ -233,7 +233,7 @@ def _summarise(run_dir, quality_path):
             key: quality[key]
             for key in ("portion", "fraction", "accuracy", "accuracies", "mode_usage")
         },
-        "versions": results["versions"],
+        "versions": results.versions,
     }
 
 

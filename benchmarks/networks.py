@@ -27,7 +27,7 @@ def build_parts(name: str, num_classes: int):
         (base, segmentation head).
     """
     from drsl_tf.networks import backbones
-    from drsl_tf.networks.backbones.mit import mit
+    from drsl_tf.networks.backbones.mix_transformer import mit
     from drsl_tf.networks.backbones.resnet import resnet101
     from drsl_tf.networks.backbones.vgg import vgg16
     from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head

@@ -108,7 +108,9 @@ def _measure_waiting(stream):
     from drsl_tf.networks import backbones
     from drsl_tf.networks.heads.multimodal_head import MultimodalHead
     from drsl_tf.networks.heads.segmentation_heads import LinearHead
+    from drsl_tf.training.loop import Stage
     from drsl_tf.training.loop import TrainingLoop
+    from drsl_tf.training.preemption import Preemption
 
     class Recorder(keras.callbacks.Callback):
         """Keeps what the loop says of its waiting."""
@@ -128,15 +130,10 @@ def _measure_waiting(stream):
         model = DrslModel(getattr(backbones, _NETWORK.value)(), LinearHead(19), MultimodalHead(19))
         model.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=False)
     recorder = Recorder()
-    TrainingLoop(model, strategy, [recorder], seed=0).run_stage(
-        stream,
-        stream,
-        round_index=1,
-        steps=_WARM_STEPS + _STEPS.value,
-        start_step=0,
-        wants_stop=lambda: False,
-        after_step=lambda done, stop: None,
-    )
+    loop = TrainingLoop(model, strategy, [recorder], preemption=Preemption(), seed=0)
+    steps = _WARM_STEPS + _STEPS.value
+    for _ in loop.train(Stage(1, steps, stream, stream), 0, steps):
+        pass
     whole = recorder.ends[-1] - recorder.ends[_WARM_STEPS - 1]
     waits = recorder.waits[_WARM_STEPS:]
     return {

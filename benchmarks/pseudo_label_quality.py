@@ -40,10 +40,10 @@ def main() -> None:
             target.list_pairs("train"),
             round_index=1,
             directory=os.path.join(folder, "labels"),
-            size=run.experiment.get("inference_size"),
-            batch_size=run.experiment.get("inference_batch"),
+            size=run.experiment.get("inference").size,
+            batch_size=run.experiment.get("inference").batch_size,
         )
-    files.write_json(_OUTPUT.value, report)
+    files.write_json(_OUTPUT.value, report.as_json())
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def run_command(main: Callable[..., int | None], *, takes_arguments: bool = Fals
         except UserError as error:
             if _DEBUG.value:
                 raise
-            _fail(_drop_call_stack(str(error)))
+            _fail(error.message)
         except KeyboardInterrupt:
             print("\nInterrupted; what was finished is kept.", file=sys.stderr)
             sys.exit(EXIT_INTERRUPTED)
@@ -109,9 +109,3 @@ def _parse_flags(argv: list[str], module: str) -> list[str]:
 def _fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(EXIT_BAD_INPUT)
-
-
-def _drop_call_stack(message):
-    """Leaves out the lines in which gin says which calls an error came through."""
-    kept = [line for line in message.splitlines() if "In call to configurable" not in line]
-    return "\n".join(kept).strip()

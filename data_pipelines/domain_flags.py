@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -10,6 +11,9 @@ from data_pipelines import cli
 from data_pipelines.domains import READERS
 from data_pipelines.domains import find_reader
 from data_pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from data_pipelines.domains.domain import Domain
 
 _OPTIONS = (
     "label_space", "max_pixels", "val_count", "images", "masks", "mask_suffix", "class_names",
@@ -36,11 +40,11 @@ def define_flags() -> None:
     flags.DEFINE_list("splits", None, "folder: split=sub-folder, separated by commas.")
 
 
-def make_domain():
-    """Makes the reader that the flags describe.
+def make_domain() -> Domain:
+    """Creates the reader that the flags describe.
 
     Returns:
-        A `Domain`.
+        The reader.
 
     Raises:
         UserError: a flag is missing, or does not fit the reader.
@@ -48,7 +52,7 @@ def make_domain():
     values = flags.FLAGS
     cli.require_flags("domain", "root", "split")
     reader = find_reader(values.domain)
-    known = inspect.signature(reader.__init__).parameters
+    known = inspect.signature(reader).parameters
     options = {}
     for name in _OPTIONS:
         value = values[name].value

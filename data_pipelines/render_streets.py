@@ -24,8 +24,8 @@ from absl import flags
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
-_LAYOUT = flags.DEFINE_string("layout", None, "synthia, gta5 or cityscapes.")
-_OUT = flags.DEFINE_string("out", None, "Directory to make; it must be absent or empty.")
+flags.DEFINE_string("layout", None, "synthia, gta5 or cityscapes.")
+flags.DEFINE_string("out", None, "Directory to make; it must be absent or empty.")
 _COUNT = flags.DEFINE_integer("count", None, "Training scenes.")
 _VAL_COUNT = flags.DEFINE_integer(
     "val_count",
@@ -35,7 +35,7 @@ _VAL_COUNT = flags.DEFINE_integer(
 )
 _SIZE = flags.DEFINE_string("size", "256x128", "WIDTHxHEIGHT in pixels.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the set; not negative.")
-_STYLE = flags.DEFINE_string("style", None, "game or camera.")
+flags.DEFINE_string("style", None, "game or camera.")
 
 
 def _parse_size(text):
@@ -46,9 +46,9 @@ def _parse_size(text):
     return int(match.group(2)), int(match.group(1))
 
 
-def main():
+def main() -> None:
     """Renders what the flags ask for."""
-    cli.require_flags("layout", "style", "out")
+    layout, style, out = cli.require_flags("layout", "style", "out")
     if _COUNT.value is None:
         raise UserError("The flag --count is missing: how many training scenes.")
     # NumPy and the renderer come only now, so that --help answers at once.
@@ -57,16 +57,16 @@ def main():
 
     val_count = _VAL_COUNT.value
     if val_count is None:
-        val_count = layouts.default_val_count(_LAYOUT.value, _COUNT.value)
+        val_count = layouts.default_val_count(layout, _COUNT.value)
     stamp = rendered.make_stamp(
-        layout=_LAYOUT.value,
-        style=_STYLE.value,
+        layout=layout,
+        style=style,
         count=_COUNT.value,
         size=_parse_size(_SIZE.value),
         seed=_SEED.value,
         val_count=val_count,
     )
-    rendered.render_set(_OUT.value, stamp)
+    rendered.render_set(out, stamp)
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-r"""Writes a split of a data set as sharded TFRecord files with an index.
+r"""Writes a split of a data set as TFRecord files of `tf.train.Example`, with an index.
 
     python -m data_pipelines.write_records --domain=gta5 --root=data/gta5 --split=train \
         --output=gs://bucket/gta5 --shards=64
@@ -7,9 +7,9 @@ The reader `records` takes them in the loose files' place, in the audit and in t
 
     records.Records.root = "gs://bucket/gta5"
 
-Images are kept as they are; labels become 8-bit PNGs of ids of --label_space. The split is audited
-first: exit code 2 where files are bad, 3 where --bad_files=skip left them out. Nothing is ever
-overwritten.
+`docs/several_machines.md` lists the features. Images are kept as they are; labels become 8-bit PNGs
+of ids of --label_space. The split is audited first: exit code 2 where files are bad, 3 where
+--bad_files=skip left them out. Nothing is ever overwritten.
 """
 
 from __future__ import annotations
@@ -36,17 +36,16 @@ def main() -> int:
     if _SHARDS.value is not None and _SHARDS.value < 1:
         raise UserError(f"--shards={_SHARDS.value}: write at least 1.")
     domain = domain_flags.make_domain()
-    from data_pipelines import record_writer  # Pillow and NumPy come late, --help must not.
+    # Pillow and NumPy come late, --help must not wait for them.
+    from data_pipelines.auditing import audit
+    from data_pipelines.domains.records import writer
 
-    report = record_writer.write_split(
-        domain,
-        flags.FLAGS.split,
-        output,
-        num_shards=_SHARDS.value,
-        bad_files=flags.FLAGS.bad_files,
-    )
+    split = flags.FLAGS.split
+    writer.check_output(output, split)
+    report = audit.audit_split(domain, split, bad_files=flags.FLAGS.bad_files)
+    writer.write_split(domain, split, report.pairs, output, num_shards=_SHARDS.value)
     print(
-        f"{domain.name} {flags.FLAGS.split}: {len(report.pairs)} images written to "
+        f"{domain.name} {split}: {len(report.pairs)} images written to "
         f"{output}, {len(report.skipped)} bad files skipped"
     )
     return cli.EXIT_SKIPPED if report.skipped else 0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +13,11 @@ KERAS_3 = int(keras.__version__.split(".", maxsplit=1)[0]) >= 3
 _LossScaleOptimizer = (keras.optimizers if KERAS_3 else keras.mixed_precision).LossScaleOptimizer
 
 
-def apply_reduced_gradients(optimizer, gradients, variables):
+def apply_reduced_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[tf.Variable],
+) -> None:
     """Applies gradients that are already summed over the replicas.
 
     Args:
@@ -30,7 +38,9 @@ def apply_reduced_gradients(optimizer, gradients, variables):
         optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
 
 
-def build_optimizer_slots(optimizer, variables):
+def build_optimizer_slots(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[tf.Variable]
+) -> None:
     """Creates the optimizer's slot variables, so that a checkpoint can name them all.
 
     Args:
@@ -44,7 +54,7 @@ def build_optimizer_slots(optimizer, variables):
         optimizer.build(variables)
 
 
-def list_optimizer_variables(optimizer):
+def list_optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
     """Lists every variable of an optimizer: its step, slots, loss scale and learning rate.
 
     Args:
@@ -71,7 +81,7 @@ def list_optimizer_variables(optimizer):
     return [*variables, rate] if isinstance(rate, tf.Variable) else variables
 
 
-def as_tf_variable(variable):
+def as_tf_variable(variable: tf.Variable | keras.Variable) -> tf.Variable:
     """Gives the TensorFlow variable behind a Keras variable.
 
     Args:
@@ -83,7 +93,7 @@ def as_tf_variable(variable):
     return variable.value if KERAS_3 and isinstance(variable, keras.Variable) else variable
 
 
-def has_loss_scale(optimizer):
+def has_loss_scale(optimizer: keras.optimizers.Optimizer) -> bool:
     """Tells whether an optimizer guards float16 gradients by a loss scale of its own.
 
     Args:
@@ -95,7 +105,9 @@ def has_loss_scale(optimizer):
     return isinstance(optimizer, _LossScaleOptimizer)
 
 
-def copy_optimizer(optimizer, change_rate):
+def copy_optimizer(
+    optimizer: keras.optimizers.Optimizer, change_rate: Callable[[Any], Any]
+) -> keras.optimizers.Optimizer:
     """Makes an optimizer with the settings of another, apart from its learning rate.
 
     Args:
@@ -118,7 +130,7 @@ def copy_optimizer(optimizer, change_rate):
     return type(optimizer).from_config({**config, "learning_rate": change_rate(rate)})
 
 
-def read_learning_rate(optimizer):
+def read_learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """Reads the learning rate that an optimizer's last step had.
 
     Args:
@@ -140,7 +152,7 @@ def read_learning_rate(optimizer):
     return float(tf.convert_to_tensor(rate))
 
 
-def scale_loss(optimizer, loss):
+def scale_loss(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
     """Scales a loss where the optimizer guards float16 gradients against underflow.
 
     Args:
@@ -155,7 +167,9 @@ def scale_loss(optimizer, loss):
     return optimizer.get_scaled_loss(loss) if has_loss_scale(optimizer) else loss
 
 
-def unscale_gradients(optimizer, gradients):
+def unscale_gradients(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor]
+) -> Sequence[tf.Tensor]:
     """Undoes `scale_loss` on gradients.
 
     Args:

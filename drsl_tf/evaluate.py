@@ -21,6 +21,7 @@ from absl import flags
 
 from data_pipelines import cli
 from data_pipelines.errors import UserError
+from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 
 flags.DEFINE_string("run_dir", None, "The run to score.")
@@ -66,7 +67,7 @@ def main() -> None:
         raise UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1.")
     from drsl_tf.config.sizes import parse_size
     from drsl_tf.evaluation.multi_scale import TestProtocol
-    from drsl_tf.experiments import evaluation  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.experiments import run_evaluation  # TensorFlow takes seconds, --help must not.
 
     try:
         scales = tuple(float(scale) for scale in _SCALES.value)
@@ -85,12 +86,14 @@ def main() -> None:
         "batch_size": _BATCH_SIZE.value,
     }
     if kind == "run_dir":
-        report = evaluation.evaluate_run(path, *target, checkpoint=_CHECKPOINT.value, **options)
+        report = run_evaluation.evaluate_run(path, *target, checkpoint=_CHECKPOINT.value, **options)
     elif kind == "model":
-        report = evaluation.evaluate_model(path, *target, **options)
+        report = run_evaluation.evaluate_model(path, *target, **options)
     else:
-        report = evaluation.evaluate_predictions(path, *target, split=_SPLIT.value)
-    paths = report.write(_OUTPUT.value or _name_output(path, protocol))
+        report = run_evaluation.evaluate_predictions(path, *target, split=_SPLIT.value)
+    output = EvaluationDirectory(_OUTPUT.value or _name_output(path, protocol))
+    paths = (output.scores, output.confusion, output.picture)
+    report.write(*paths)
     print(report.format_table())
     print("\n" + "\n".join(paths))
 

@@ -5,12 +5,41 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from typing import Annotated
 from typing import Any
+from typing import TypeVar
 
+import pydantic
 from PIL import Image
 
 from data_pipelines.errors import UserError
+from data_pipelines.io import json_models
 from data_pipelines.io import whole_files
+
+ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
+
+Number = Annotated[float, pydantic.Field(gt=-1e15, lt=1e15)]
+"""A score, share, time or setting; finite in an `Entry`."""
+
+
+class Entry(pydantic.BaseModel):
+    """A part of a JSON file: immutable, numbers finite, no other fields than those declared.
+
+    A field is found by its name too, `entry["miou"]`, as in the dicts that a file is made of.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns a field by its name; a default where there is none."""
+        return getattr(self, name, default)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what JSON holds of it; fields that were never given are left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
@@ -53,27 +82,25 @@ def write_png(path: str, image: Image.Image, optimize: bool = False) -> None:
     _write(path, lambda file: image.save(file, format="PNG", optimize=optimize))
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """Reads a JSON file.
+def read_model(path: str, model: type[ModelT], fix: str) -> ModelT:
+    """Reads a JSON file as a pydantic model.
 
     Args:
         path: the file.
+        model: class of the content.
+        fix: what to do about a file that cannot be used.
 
     Returns:
-        Its content.
+        The content.
 
     Raises:
-        UserError: it cannot be read, or is no JSON object; names the file and the cause.
+        UserError: it cannot be read, or does not fit the model; names the file and the field, and
+            ends with the fix.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{os.path.abspath(path)} cannot be read: {reason}.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{os.path.abspath(path)} cannot be read: it is no JSON object.")
-    return content
+        return json_models.read_model(path, model)
+    except UserError as error:
+        raise UserError(f"{error} {fix}") from error
 
 
 def _write(path: str, write_to: Callable) -> None:

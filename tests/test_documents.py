@@ -16,7 +16,7 @@ import gin
 import pytest
 
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.training import trainer
+from drsl_tf.training.adapting import adapt
 from tests.support import repository
 from tests.support.documents import commands
 from tests.support.documents.shortening import TABLE
@@ -116,8 +116,8 @@ def _check_call(words):
 def _resolve(files, params):
     """Checks that files and parameters together are a whole experiment."""
     configuration = Configuration(files, params)
-    configuration.check_required(trainer.run, ["run_dir"])
-    configuration.apply(trainer.run)
+    configuration.check_required(adapt, ["run_dir"])
+    configuration.apply(adapt)
 
 
 @pytest.mark.parametrize("document", _list_documents())

@@ -76,6 +76,12 @@ def test_configurations_travel_and_are_found_by_name(installed):
     assert "demo.gin" in error and repository.ROOT not in error
 
 
+def test_the_template_of_the_report_is_installed(installed):
+    scripts, empty, _ = installed
+    code = "import jinja2; jinja2.PackageLoader('drsl_tf.reporting').list_templates()[0]"
+    _call([str(scripts / "python"), "-c", code], empty)
+
+
 def test_the_source_distribution_holds_what_it_is_built_from(installed):
     (sdist,) = installed[2].glob("*.tar.gz")
     with tarfile.open(sdist) as file:

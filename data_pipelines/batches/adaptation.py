@@ -17,6 +17,7 @@ from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
+from data_pipelines.labels.label_spaces import LabelSpace
 
 
 class AdaptationData:
@@ -87,7 +88,7 @@ class AdaptationData:
         self.eval_pairs: list[Pair] = []
 
     @property
-    def label_space(self):
+    def label_space(self) -> LabelSpace:
         """The label space of both domains."""
         return self.source.label_space
 

@@ -67,7 +67,9 @@ class Augmenter:
         self._hue = hue
         self._gamma = tuple(gamma)
 
-    def __call__(self, image, label, seed):
+    def __call__(
+        self, image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Augments one pair.
 
         Args:

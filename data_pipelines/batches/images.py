@@ -84,7 +84,7 @@ def iterate_image_batches(
         yield _make_batch(held, read_label is not None)
 
 
-def resize_image(image, size):
+def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Resizes an image as training does.
 
     Args:

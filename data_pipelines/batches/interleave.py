@@ -48,7 +48,7 @@ class Stream:
     weights: np.ndarray | None = None
 
 
-def derive_seed(*parts) -> np.ndarray:
+def derive_seed(*parts: int | str) -> np.ndarray:
     """Mixes numbers and names into one seed.
 
     Args:
@@ -165,7 +165,7 @@ def make_training_batches(
     return tf.data.Dataset.zip(datasets).prefetch(2).with_options(options)
 
 
-def list_batch(stream: Stream, name: str, *, step: int, seed: int, round_index: int):
+def list_batch(stream: Stream, name: str, *, step: int, seed: int, round_index: int) -> list[Pair]:
     """Names the images of one batch, to report a step that went wrong.
 
     Args:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 from data_pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from data_pipelines.domains.domain import Domain
 
 READERS = {
     "gta5": "Gta5",
@@ -22,7 +26,7 @@ READERS = {
 """Class of each reader, by the name of its module."""
 
 
-def find_reader(name: str):
+def find_reader(name: str) -> type[Domain]:
     """Finds a reader by name.
 
     Args:

@@ -58,10 +58,10 @@ class Acdc(TrainIdDomain):
         self._conditions = tuple(dict.fromkeys(conditions))
         super().__init__(root=root, label_space=label_space, max_pixels=max_pixels)
 
-    def image_folders(self, split):
+    def image_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns one folder for each condition."""
         return [(name, f"rgb_anon/{name}/{split}") for name in self._conditions]
 
-    def label_folders(self, split):
+    def label_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns one folder for each condition."""
         return [(name, f"gt/{name}/{split}") for name in self._conditions]

@@ -6,8 +6,11 @@ G. Brostow, J. Fauqueur, R. Cipolla, Semantic object classes in video, Pattern R
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from data_pipelines.domains.domain import Domain
 from data_pipelines.labels import label_spaces
+from data_pipelines.labels.label_spaces import LabelSpace
 
 
 class CamVid(Domain):
@@ -20,10 +23,10 @@ class CamVid(Domain):
         "grey PNGs with the ids of label_spaces.camvid11, 255 for void."
     )
 
-    def native_space(self):
+    def native_space(self) -> LabelSpace:
         """Returns the eleven classes."""
         return label_spaces.camvid11()
 
-    def raw_table(self):
+    def raw_table(self) -> Mapping[int, int]:
         """Returns the ids as they are."""
         return label_spaces.CAMVID_ID_TO_CAMVID11

@@ -5,6 +5,8 @@ M. Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from data_pipelines.domains.domain import Domain
 from data_pipelines.labels import label_spaces
 
@@ -28,6 +30,6 @@ class Cityscapes(Domain):
     )
     stand_in = ("cityscapes", "camera")
 
-    def raw_table(self):
+    def raw_table(self) -> Mapping[int, int]:
         """Returns labelId -> trainId."""
         return label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19

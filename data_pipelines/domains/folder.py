@@ -96,15 +96,15 @@ class Folder(Domain):
             self.splits = tuple(splits)
         super().__init__(root=root, label_space=label_space, max_pixels=max_pixels)
 
-    def native_space(self):
+    def native_space(self) -> LabelSpace:
         """Returns the classes of `class_names`, or of `label_space`."""
         return self._native
 
-    def raw_table(self):
+    def raw_table(self) -> Mapping[int, int]:
         """Returns stored id -> class id."""
         return self._raw_table
 
-    def has_labels(self, split):
+    def has_labels(self, split: str) -> bool:
         """Says whether a split has masks; `masks` that are nowhere are an error."""
         if self._masks is not None and not files.is_folder(self._join(self._masks)):
             raise UserError(
@@ -113,17 +113,17 @@ class Folder(Domain):
             )
         return super().has_labels(split)
 
-    def image_folders(self, split):
+    def image_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns the folder of a split's images."""
         return [("", files.join_path(self._images, self._sub_folder(split)))]
 
-    def label_folders(self, split):
+    def label_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns the folder of a split's masks; none without masks."""
         if self._masks is None:
             return []
         return [("", files.join_path(self._masks, self._sub_folder(split)))]
 
-    def select_names(self, names, split):
+    def select_names(self, names: list[str], split: str) -> list[str]:
         """Keeps the names that a split's list file lists, and no mask beside the images."""
         if self._masks is not None and self._masks.strip("/") == self._images.strip("/"):
             names = [name for name in names if not name.endswith(self.label_ending)]

@@ -6,6 +6,8 @@ S. Richter, V. Vineet, S. Roth, V. Koltun, Playing for Data: Ground Truth from C
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from data_pipelines.domains.unsplit import UnsplitDomain
 from data_pipelines.labels import label_spaces
 
@@ -26,6 +28,6 @@ class Gta5(UnsplitDomain):
     )
     stand_in = ("gta5", "game")
 
-    def raw_table(self):
+    def raw_table(self) -> Mapping[int, int]:
         """Returns labelId -> trainId."""
         return label_spaces.GTA5_LABEL_ID_TO_CITYSCAPES19

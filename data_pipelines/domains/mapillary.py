@@ -7,6 +7,7 @@ G. Neuhold et al., The Mapillary Vistas Dataset for Semantic Understanding of St
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
@@ -105,7 +106,7 @@ class Mapillary(Domain):
     obtained = "Request Mapillary Vistas at the Mapillary website and unpack version 2.0 there."
     _names_table: dict[int, int] | None = None
 
-    def raw_table(self):
+    def raw_table(self) -> Mapping[int, int]:
         """Returns place in the data set's list of classes -> trainId."""
         if self._names_table is None:
             names = self._read_class_names()
@@ -121,11 +122,11 @@ class Mapillary(Domain):
             }
         return self._names_table
 
-    def image_folders(self, split):
+    def image_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns the folder of a split's images."""
         return [("", f"{_SPLIT_FOLDERS[split]}/images")]
 
-    def label_folders(self, split):
+    def label_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns the folder of a split's labels of version 1.2."""
         return [("", f"{_SPLIT_FOLDERS[split]}/v1.2/labels")]
 

@@ -5,6 +5,10 @@ G. Ros et al., The SYNTHIA Dataset, CVPR 2016.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from data_pipelines.domains.unsplit import UnsplitDomain
 from data_pipelines.io import decoding
 from data_pipelines.labels import label_spaces
@@ -28,10 +32,10 @@ class Synthia(UnsplitDomain):
     )
     stand_in = ("synthia", "game")
 
-    def raw_table(self):
+    def raw_table(self) -> Mapping[int, int]:
         """Returns SYNTHIA's id -> trainId."""
         return label_spaces.SYNTHIA_ID_TO_CITYSCAPES19
 
-    def decode_raw_label(self, data):
+    def decode_raw_label(self, data: bytes) -> np.ndarray:
         """Decodes the first of the label's 16-bit channels."""
         return decoding.decode_first_channel16(data, self.max_pixels)

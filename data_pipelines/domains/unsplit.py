@@ -42,7 +42,7 @@ class UnsplitDomain(Domain):
         if val_count:
             self.splits = ("train", "val")
 
-    def select_names(self, names, split):
+    def select_names(self, names: list[str], split: str) -> list[str]:
         """Keeps the last `val_count` names for "val", the others for "train"."""
         if not self.val_count or not names:
             return names

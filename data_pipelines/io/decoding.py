@@ -24,9 +24,25 @@ MAX_PIXELS = 64_000_000
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 _ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)
+"""Orientations that swap height and width."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What Pillow multiplies grey values of few bits by; class ids are wanted as they are stored.
 _GREY_FACTORS = {2: 85, 4: 17}
+
+
+class PictureHeader(NamedTuple):
+    """The kind and size of a picture.
+
+    Attributes:
+        format: "png", "jpeg", "bmp", "webp" or "tiff".
+        height: pixels, of the picture upright.
+        width: pixels.
+    """
+
+    format: str
+    height: int
+    width: int
 
 
 class PngHeader(NamedTuple):
@@ -57,6 +73,24 @@ def read_png_header(data: bytes) -> PngHeader | None:
     if len(data) < 33 or not data.startswith(_PNG_SIGNATURE) or data[12:16] != b"IHDR":
         return None
     return PngHeader(*struct.unpack(">IIBB", data[16:26]))
+
+
+def read_picture_header(data: bytes) -> PictureHeader:
+    """Reads kind and size of a picture that `decode_rgb` decodes, without decoding it.
+
+    Args:
+        data: the file's content.
+
+    Returns:
+        The header; height and width are those of `decode_rgb`'s array.
+    """
+    with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as picture:
+        width, height = picture.size
+        if picture.getexif().get(_ORIENTATION, 1) in _LYING:
+            width, height = height, width
+        # Cameras append previews to a JPEG; Pillow calls that MPO.
+        kind = "jpeg" if picture.format == "MPO" else str(picture.format).lower()
+    return PictureHeader(kind, height, width)
 
 
 def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Records inside TFRecord files, read one by one at their offsets.
+"""Images and labels inside TFRecord files, read one by one where they are.
 
-A record has the path `SHARD.tfrecord#OFFSET+LENGTH*CHECKSUM`, so whatever reads files by path reads
-records too. One read fetches a record, whatever the size of its shard. The checksum, which the
-index keeps, covers the record with its header and footer: every bit of a shard is checked, and a
-shard of another index is found out. (TensorFlow's own reader with random access is no part of its
-public interface, and takes nine times as long for a record of 60 kB.)
+The path `SHARD.tfrecord#OFFSET+LENGTH*CRC32@START+SIZE` stands for `SIZE` bytes in a part of a
+file, so whatever reads files by path reads records too. One read fetches the part, whatever the
+size of its shard; nothing else of the record is read or parsed. The checksum, which the index
+keeps, covers the whole part, and the parts of a record cover all of its bytes: every bit of a shard
+is checked, and a shard of another index is found out. (TensorFlow's own reader with random access
+is not part of its public interface, and takes nine times as long for a record of 60 kB.)
 """
 
 from __future__ import annotations
@@ -17,33 +18,40 @@ from data_pipelines.errors import UserError
 
 SUFFIX = ".tfrecord"
 HEADER_BYTES = 12
-"""The content's length and its checksum, before the content."""
+"""A record's length and the checksum of that, before its content."""
 FOOTER_BYTES = 4
 """The content's checksum, after it."""
 
 _NO_SHARD = "is missing: there is no such shard"
-_PATH = re.compile(rf"(.*{re.escape(SUFFIX)})#(\d+)\+(\d+)\*([0-9a-f]{{8}})", re.DOTALL)
+_PATH = re.compile(
+    rf"(.*{re.escape(SUFFIX)})#(\d+)\+(\d+)\*([0-9a-f]{{8}})@(\d+)\+(\d+)", re.DOTALL
+)
 
 
 class RecordPath(NamedTuple):
-    """Where a record lies.
+    """Where an image or label is.
 
     Attributes:
         shard: path of the TFRecord file.
-        offset: of the record's header, in bytes.
-        length: of the record's content, in bytes.
-        checksum: CRC-32 of header, content and footer.
+        offset: of the part that is read, in the shard, in bytes.
+        length: of the part, in bytes.
+        crc32: checksum of the part.
+        start: of the image or label within the part, in bytes.
+        size: of the image or label, in bytes.
     """
 
     shard: str
     offset: int
     length: int
-    checksum: int
+    crc32: int
+    start: int
+    size: int
 
 
 def format_path(record: RecordPath) -> str:
-    """Writes a record's place as one path."""
-    return f"{record.shard}#{record.offset}+{record.length}*{record.checksum:08x}"
+    """Writes the place of an image or label as one path."""
+    shard, offset, length, crc32, start, size = record
+    return f"{shard}#{offset}+{length}*{crc32:08x}@{start}+{size}"
 
 
 def parse_path(path: str) -> RecordPath | None:
@@ -51,15 +59,15 @@ def parse_path(path: str) -> RecordPath | None:
     match = _PATH.fullmatch(path)
     if match is None:
         return None
-    shard, offset, length, checksum = match.groups()
-    return RecordPath(shard, int(offset), int(length), int(checksum, 16))
+    shard, offset, length, crc32, start, size = match.groups()
+    return RecordPath(shard, int(offset), int(length), int(crc32, 16), int(start), int(size))
 
 
 def read_record(record: RecordPath) -> bytes:
-    """Reads one record.
+    """Reads one image or label.
 
     Args:
-        record: where it lies.
+        record: where it is.
 
     Returns:
         Its content.
@@ -67,14 +75,15 @@ def read_record(record: RecordPath) -> bytes:
     Raises:
         UserError: it is missing, cut off or damaged, or another one lies there; names no path.
     """
-    size = HEADER_BYTES + record.length + FOOTER_BYTES
     read = _read_remote if "://" in record.shard else _read_local
-    data = read(record.shard, record.offset, size)
-    if len(data) < size:
-        raise UserError(f"is cut off: the shard ends after {len(data)} of its {size} bytes")
-    if zlib.crc32(data) != record.checksum:
+    data = read(record.shard, record.offset, record.length)
+    if len(data) < record.length:
+        raise UserError(
+            f"is cut off: the shard ends after {len(data)} of its {record.length} bytes"
+        )
+    if zlib.crc32(data) != record.crc32:
         raise UserError("is damaged, or its shard is not the one that the index was written with")
-    return data[HEADER_BYTES:-FOOTER_BYTES]
+    return data[record.start : record.start + record.size]
 
 
 def _read_local(path, offset, size):

@@ -50,29 +50,27 @@ def write_whole(path: str, write_to: Callable, *, shared: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def explain_failures(path: str, through: str = "") -> Iterator[None]:
-    """Turns what stops a write, such as a full disk, into an error that a user can mend.
+def explain_failures(path: str) -> Iterator[None]:
+    """Turns what stops a write, such as a full disk, into an error that a user can fix.
+
+    Only what writes files belongs inside: a device without memory raises the same type of error as
+    a full disk.
 
     Args:
         path: the file or folder that is written meanwhile.
-        through: the temporary file or folder that takes this name in the end; `path` itself if
-            there is none.
 
     Raises:
-        UserError: names the path, the cause and the mend.
+        UserError: names the path, the cause and the fix.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        import tensorflow as tf
-
-        # TensorFlow's own writers name the file; its other errors are none of writing.
         if isinstance(error, OSError):
             reason = error.strerror or error
-        elif isinstance(error, tf.errors.OpError) and (through or path) in str(error):
-            reason = getattr(error, "message", error)
+        elif isinstance(error, _list_file_errors()):
+            reason = error.message
         else:
             raise
         place = path if "://" in path else os.path.abspath(path)
@@ -80,6 +78,23 @@ def explain_failures(path: str, through: str = "") -> Iterator[None]:
             f"{place} cannot be written: {' '.join(str(reason).split())}. Free some disk, or make "
             "the folder writable, and run the same command again."
         ) from error
+
+
+def _list_file_errors():
+    """Returns what TensorFlow raises where a file system refuses a write."""
+    import tensorflow as tf
+
+    return (
+        tf.errors.AlreadyExistsError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.FailedPreconditionError,
+        tf.errors.NotFoundError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.ResourceExhaustedError,
+        tf.errors.UnavailableError,
+        tf.errors.UnimplementedError,
+        tf.errors.UnknownError,
+    )
 
 
 def rename_whole(source: str, target: str) -> None:

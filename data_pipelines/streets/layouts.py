@@ -9,6 +9,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.streets.paint import canvas as canvas_lib
+from data_pipelines.streets.renderer import RenderedScene
 
 LAYOUTS = ("synthia", "gta5", "cityscapes")
 
@@ -102,16 +103,16 @@ LABEL_ID_PALETTE = (
 )
 """Cityscapes' colours, by labelId 0..33."""
 
-TRAIN_CITIES = ("ashbourne", "brackley", "corsham")
-VAL_CITIES = ("dunster", "eskdale")
+TRAIN_CITIES: tuple[str, ...] = ("ashbourne", "brackley", "corsham")
+VAL_CITIES: tuple[str, ...] = ("dunster", "eskdale")
 
 
-def default_val_count(layout, count):
+def default_val_count(layout: str, count: int) -> int:
     """Returns how many validation scenes a layout gets when nobody says.
 
     Args:
         layout: one of `LAYOUTS`.
-        count: int, training scenes.
+        count: training scenes.
 
     Returns:
         For "cityscapes" a fifth of `count`, at least 1; else 0: SYNTHIA and GTA5 have no split.
@@ -119,13 +120,13 @@ def default_val_count(layout, count):
     return max(count // 5, 1) if layout == "cityscapes" else 0
 
 
-def file_names(layout, position, count):
+def file_names(layout: str, position: int, count: int) -> tuple[str, str]:
     """Names the files of one scene.
 
     Args:
         layout: one of `LAYOUTS`.
-        position: int, the scene's index; from `count` on it belongs to the validation scenes.
-        count: int, training scenes.
+        position: the scene's index; from `count` on it belongs to the validation scenes.
+        count: training scenes.
 
     Returns:
         (image path, label path), relative to the data set's root.
@@ -152,7 +153,7 @@ def file_names(layout, position, count):
     raise UserError(f"layout is {layout!r}: it must be one of {', '.join(LAYOUTS)}.")
 
 
-def encode_image(image):
+def encode_image(image: np.ndarray) -> bytes:
     """Encodes uint8 (H, W, 3) as PNG; returns bytes."""
     from PIL import Image
 
@@ -161,11 +162,11 @@ def encode_image(image):
     return stream.getvalue()
 
 
-def encode_label(scene, layout):
+def encode_label(scene: RenderedScene, layout: str) -> bytes:
     """Encodes a scene's label in a layout's own format and ids.
 
     Args:
-        scene: a `renderer.RenderedScene`.
+        scene: the rendered scene.
         layout: one of `LAYOUTS`.
 
     Returns:

@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from typing import Any
 
 from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
@@ -21,7 +23,16 @@ _SERIAL_LIMIT = 8
 """Up to so many scenes are rendered in this process: starting workers takes longer."""
 
 
-def rendered_root(*, root, layout, style, count, size=(128, 256), seed, val_count=0):
+def rendered_root(
+    *,
+    root: str,
+    layout: str,
+    style: str,
+    count: int,
+    size: tuple[int, int] = (128, 256),
+    seed: int,
+    val_count: int = 0,
+) -> str:
     """Renders a data set on first use and returns its directory.
 
     Made for gin: `synthia.Synthia.root = @game/rendered.rendered_root()`. A directory that is there
@@ -33,7 +44,7 @@ def rendered_root(*, root, layout, style, count, size=(128, 256), seed, val_coun
         style: "game" or "camera".
         count: training scenes, indices 0 to count - 1.
         size: (H, W) in pixels.
-        seed: int >= 0.
+        seed: at least 0.
         val_count: validation scenes, indices from `count` on. "cityscapes" has a split of its own
             for them, the other layouts hold them last by name.
 
@@ -60,7 +71,9 @@ def rendered_root(*, root, layout, style, count, size=(128, 256), seed, val_coun
     return root
 
 
-def make_stamp(*, layout, style, count, size, seed, val_count):
+def make_stamp(
+    *, layout: str, style: str, count: int, size: tuple[int, int], seed: int, val_count: int
+) -> dict[str, Any]:
     """Checks the parameters of a data set and makes the record of them.
 
     Args:
@@ -95,7 +108,7 @@ def make_stamp(*, layout, style, count, size, seed, val_count):
     }
 
 
-def check_stamp(root, stamp):
+def check_stamp(root: str, stamp: Mapping[str, Any]) -> None:
     """Checks that a directory was rendered with given parameters.
 
     Args:
@@ -126,7 +139,9 @@ def check_stamp(root, stamp):
         )
 
 
-def render_set(root, stamp, *, workers=None, progress=True):
+def render_set(
+    root: str, stamp: Mapping[str, Any], *, workers: int | None = None, progress: bool = True
+) -> None:
     """Renders a data set into a directory that is absent or empty.
 
     Everything is written into a hidden sibling, which is renamed at the end: `root` is either

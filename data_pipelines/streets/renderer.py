@@ -43,12 +43,14 @@ class RenderedScene(NamedTuple):
     instance: np.ndarray
 
 
-def render_scene(seed, index, size, style):
+def render_scene(
+    seed: int, index: int, size: tuple[int, int], style: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Renders one scene.
 
     Args:
-        seed: int >= 0, the seed of the whole set.
-        index: int >= 0, the scene's number in the set.
+        seed: at least 0, the seed of the whole set.
+        index: at least 0, the scene's number in the set.
         size: (H, W) in pixels.
         style: "game" or "camera".
 
@@ -63,7 +65,7 @@ def render_scene(seed, index, size, style):
     return scene.image, scene.label
 
 
-def check_arguments(seed, index, size, style):
+def check_arguments(seed: int, index: int, size: tuple[int, int], style: str) -> None:
     """Checks the arguments of `render_scene`.
 
     Raises:
@@ -81,7 +83,7 @@ def check_arguments(seed, index, size, style):
         raise UserError(f"seed is {seed}, index {index}: neither may be negative.")
 
 
-def render_layers(seed, index, size, style):
+def render_layers(seed: int, index: int, size: tuple[int, int], style: str) -> RenderedScene:
     """Renders one scene with all that is known of it.
 
     Args:
@@ -128,7 +130,7 @@ def _develop(canvas, look, step):
     )
 
 
-def style_fingerprint(style):
+def style_fingerprint(style: str) -> str:
     """Hashes a style, so that a test can freeze it.
 
     Args:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import operator
 import os
 import re
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+import drsl_tf
 import gin_configs
 from data_pipelines.domains import READERS
 from drsl_tf.config.configuration import Configuration
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("The run", ("drsl_tf.training.trainer.run", "drsl_tf.self_training.schedule.Schedule")),
+    (
+        "The run",
+        (
+            "drsl_tf.adapt",
+            "drsl_tf.RunSettings",
+            "drsl_tf.Learner",
+            "drsl_tf.Schedule",
+            "drsl_tf.SelfTraining",
+            "drsl_tf.Inference",
+            "drsl_tf.Monitoring",
+        ),
+    ),
     (
         "Data",
         (
@@ -30,49 +43,36 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Data sets",
         tuple(f"data_pipelines.domains.{module}.{name}" for module, name in READERS.items()),
     ),
-    ("Model", ("drsl_tf.models.builder.build_model", "drsl_tf.models.model.DrslModel")),
-    ("Model that labels in training", ("drsl_tf.self_training.online_model.OnlineDrslModel",)),
+    ("Model", ("drsl_tf.build_model", "drsl_tf.DrslModel")),
+    ("Model that labels in training", ("drsl_tf.OnlineDrslModel",)),
     (
         "Base networks",
         (
-            "drsl_tf.networks.backbones.small_cnn",
-            "drsl_tf.networks.backbones.efficientnet_lite0",
-            "drsl_tf.networks.backbones.mobilenet_v2",
-            "drsl_tf.networks.backbones.resnet.resnet101",
-            "drsl_tf.networks.backbones.vgg.vgg16",
-            "drsl_tf.networks.backbones.mit.mit",
+            "drsl_tf.backbones.small_cnn",
+            "drsl_tf.backbones.efficientnet_lite0",
+            "drsl_tf.backbones.mobilenet_v2",
+            "drsl_tf.backbones.resnet101",
+            "drsl_tf.backbones.vgg16",
+            "drsl_tf.backbones.mit",
         ),
     ),
     (
         "Heads",
         (
-            "drsl_tf.networks.heads.segmentation_heads.LinearHead",
-            "drsl_tf.networks.heads.deeplab_v2_head.DeepLabV2Head",
-            "drsl_tf.networks.heads.deeplab_v3plus_head.DeepLabV3PlusHead",
-            "drsl_tf.networks.heads.fcn8s_head.Fcn8sHead",
-            "drsl_tf.networks.heads.segformer_head.SegFormerHead",
-            "drsl_tf.networks.heads.multimodal_head.MultimodalHead",
+            "drsl_tf.LinearHead",
+            "drsl_tf.DeepLabV2Head",
+            "drsl_tf.DeepLabV3PlusHead",
+            "drsl_tf.Fcn8sHead",
+            "drsl_tf.SegFormerHead",
+            "drsl_tf.MultimodalHead",
         ),
     ),
-    (
-        "Pseudo-labels",
-        (
-            "drsl_tf.self_training.rounds.PseudoLabeler",
-            "drsl_tf.self_training.target_statistics.TargetStatistics",
-        ),
-    ),
-    (
-        "Optimization",
-        (
-            "drsl_tf.optimization.optimizers.StageSchedule",
-            "drsl_tf.optimization.kernel_adamw.KernelAdamW",
-            "drsl_tf.optimization.gradient_update.GradientUpdate",
-        ),
-    ),
+    ("Pseudo-labels", ("drsl_tf.PseudoLabeler", "drsl_tf.TargetStatistics")),
+    ("Optimization", ("drsl_tf.StageSchedule", "drsl_tf.KernelAdamW", "drsl_tf.GradientUpdate")),
 )
-"""Every callable of this project that configurations bind, by its dotted path."""
+"""Every callable of this project that configurations bind, by its dotted path in a gin file."""
 
-_GIVEN = {"drsl_tf.training.trainer.run": ("run_dir",)}
+_GIVEN = {"drsl_tf.adapt": ("run_dir",)}
 _HEAD = """# Bindings
 
 <!-- Written by: python -m drsl_tf.describe_bindings > docs/configuration.md -->
@@ -104,6 +104,8 @@ def format_page() -> str:
 
 def find_callable(path: str) -> Callable:
     """Finds what a dotted path names."""
+    if path.startswith("drsl_tf."):
+        return operator.attrgetter(path.removeprefix("drsl_tf."))(drsl_tf)
     module, _, name = path.rpartition(".")
     # The names come from the table of sections, never from a file.
     return getattr(importlib.import_module(module), name)  # noqa: TID251
@@ -120,8 +122,10 @@ def list_config_files() -> list[str]:
 
 def _format_callable(path: str) -> str:
     target = find_callable(path)
-    module, name = path.split(".")[-2:]
-    lines = [f"### `{module}.{name}`\n", f"`from {path.rsplit('.', 2)[0]} import {module}`. "]
+    above, module, name = path.rsplit(".", 2) if not path.startswith("drsl_tf.") else ("", "", "")
+    lines = [f"### `{module}.{name}`\n", f"`from {above} import {module}`. "]
+    if not module:
+        lines = [f"### `{path}`\n", "`import drsl_tf`. "]
     lines[-1] += (inspect.getdoc(target) or "").split("\n\n")[0].replace("\n", " ") + "\n"
     rows = []
     for parameter in inspect.signature(target).parameters.values():

@@ -13,7 +13,6 @@ import difflib
 import importlib
 import inspect
 import os
-import pkgutil
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -94,6 +93,17 @@ class Configuration:
                     lines.append(f"#   {name}.{parameter.name} = {parameter.default!r}")
         return "\n".join(lines) + "\n"
 
+    def list_parts(self, root: Callable) -> list[Callable]:
+        """Lists the callables that references reach.
+
+        Args:
+            root: the callable that the experiment starts from; it is the first one.
+
+        Returns:
+            Functions and classes.
+        """
+        return list(self._walk(root)[0])
+
     def apply(self, root: Callable) -> Callable:
         """Checks the configuration and hands it to gin.
 
@@ -155,8 +165,8 @@ class Configuration:
                 return found
             except (ImportError, AttributeError) as error:
                 raise UserError(
-                    f"{origin} names {selector!r}, which cannot be found ({error})."
-                    f"{_find_moved(statement.module)}"
+                    f"{origin} names {selector!r}, which cannot be found ({error}). "
+                    "docs/configuration.md lists the names; an earlier version had others."
                 ) from error
         names = sorted({s.bound_name() for s in self._imports.values()} - {"dynamic_registration"})
         raise UserError(
@@ -177,7 +187,7 @@ class Configuration:
                 by_object.setdefault(target, []).append(binding)
             else:
                 macros.setdefault(binding.key, []).append(binding)
-        reached = {root: f"{root.__module__.rsplit('.', 1)[-1]}.{root.__name__}"}
+        reached = {root: _name_public(root)}
         scopes, used_macros, waiting = set(), set(), list(by_object.get(root, []))
         while waiting:
             binding = waiting.pop()
@@ -274,11 +284,17 @@ class Configuration:
         for parameter in _list_parameters(root):
             required = parameter.default is parameter.empty
             if required and parameter.name not in bound and parameter.name not in given:
-                module = root.__module__.rsplit(".", 1)[-1]
                 raise UserError(
-                    f"The configuration does not bind {module}.{root.__name__}.{parameter.name}. "
+                    f"The configuration does not bind {_name_public(root)}.{parameter.name}. "
                     "Start from one of the files in gin_configs/."
                 )
+
+
+def _name_public(target: Callable) -> str:
+    """Returns the name that a gin file uses for a callable."""
+    package, *_, module = target.__module__.split(".")
+    is_public = target.__name__ in getattr(sys.modules[package], "__all__", ())
+    return f"{package if is_public else module}.{target.__name__}"
 
 
 def _list_parameters(target):
@@ -292,17 +308,6 @@ def _list_parameters(target):
 def _takes_any(target):
     parameters = inspect.signature(target).parameters.values()
     return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
-
-
-def _find_moved(module: str) -> str:
-    """Says where a module of this program is now, in files and runs of an earlier version."""
-    top, _, name = module.rpartition(".")
-    package = sys.modules.get(top.split(".")[0])
-    for place in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{top.split('.')[0]}."):
-        home = place.name.rpartition(".")[0]
-        if place.name == f"{home}.{name}" and home != top:
-            return f" An earlier version wrote this; write: from {home} import {name}"
-    return ""
 
 
 def _suggest(name, names):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow as tf
 
@@ -31,7 +34,7 @@ class Evener:
         strategy: where they live.
     """
 
-    def __init__(self, variables, strategy):
+    def __init__(self, variables: Iterable[tf.Variable], strategy: tf.distribute.Strategy):
         self._variables = [variable for variable in variables if variable.dtype.is_floating]
         self._strategy = strategy
         self._run = tf.function(lambda: strategy.run(self._assign_means))
@@ -69,7 +72,9 @@ class ReplicatedFunction:
         strategy: where to run.
     """
 
-    def __init__(self, function, strategy):
+    def __init__(
+        self, function: Callable[..., tuple[tf.Tensor, ...]], strategy: tf.distribute.Strategy
+    ):
         self._strategy = strategy
         self._replicas = count_local_replicas(strategy)
         self._run = tf.function(
@@ -77,7 +82,7 @@ class ReplicatedFunction:
             reduce_retracing=True,
         )
 
-    def __call__(self, images, *extra):
+    def __call__(self, images: np.ndarray, *extra: tf.Tensor) -> tuple[np.ndarray, ...]:
         """Runs the function on one batch.
 
         Args:

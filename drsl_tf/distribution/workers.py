@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,7 +127,7 @@ class Workers:
         try:
             answer = {"result": function()}
         except UserError as error:
-            answer = {"error": str(error)}
+            answer = {"error": error.message}
         answers = self._gather(answer)
         errors = {i: each["error"] for i, each in enumerate(answers) if "error" in each}
         if errors:
@@ -158,8 +159,8 @@ class Workers:
             )
 
     @contextlib.contextmanager
-    def noticing_loss(self):
-        """Ends this process in order when another one is gone.
+    def raise_if_worker_lost(self) -> Iterator[None]:
+        """Replaces the errors of collectives whose other process is gone by `WorkerLost`.
 
         Raises:
             WorkerLost: another process ended or cannot be reached.

@@ -1,4 +1,4 @@
-"""Scores a model on a labelled split."""
+"""Scores predictions on a labelled split: those of a model, or of anything else that predicts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from data_pipelines import progress
+from data_pipelines.batches import images as image_batches
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
-from drsl_tf.evaluation import scoring
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.models import inference
+from drsl_tf.models.model import DrslModel
 
 
 class Evaluator:
@@ -31,7 +33,7 @@ class Evaluator:
 
     def __init__(
         self,
-        model,
+        model: DrslModel,
         strategy: tf.distribute.Strategy,
         *,
         size: tuple[int, int] | None = None,
@@ -70,7 +72,7 @@ class Evaluator:
         Returns:
             The confusion matrix over all pixels of all pairs.
         """
-        confusion = scoring.score_split(
+        confusion = score_split(
             lambda *batch: self._predict(batch[0], *map(tf.constant, batch[1:]))[0],
             self._num_classes,
             domain,
@@ -81,3 +83,47 @@ class Evaluator:
             on_prediction=on_prediction,
         )
         return ConfusionMatrix.from_matrix(self._workers.sum(confusion.matrix))
+
+
+def score_split(
+    predict: Callable[[np.ndarray, int, int], np.ndarray],
+    num_classes: int,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    *,
+    size: tuple[int, int] | None = None,
+    batch_size: int = 4,
+    description: str = "evaluating",
+    on_prediction: Callable[[Pair, np.ndarray], None] | None = None,
+) -> ConfusionMatrix:
+    """Predicts every image of a split and counts hits and misses at the labels' resolution.
+
+    Args:
+        predict: called with images (n, h, w, 3) float32 in [0, 255] and the height and width of
+            their labels; gives (n, height, width) integer class ids.
+        num_classes: the number C of classes.
+        domain: reads the files.
+        pairs: images with labels.
+        size: (height, width) to which images are resized first; None keeps each at its own.
+        batch_size: images at once.
+        description: what the progress bar says.
+        on_prediction: called with each pair and its (H, W) uint8 prediction.
+
+    Returns:
+        The confusion matrix over all pixels of all pairs.
+    """
+    confusion = ConfusionMatrix(num_classes)
+    batches = image_batches.iterate_image_batches(
+        pairs, domain.read_image, domain.read_label, size=size, batch_size=batch_size
+    )
+    with progress.make_progress_bar(len(pairs), description, "image") as bar:
+        for batch in batches:
+            assert batch.labels is not None  # A reader of labels was given.
+            height, width = batch.labels.shape[1:]
+            predictions = predict(batch.images, height, width).astype(np.uint8)
+            confusion.update(batch.labels, predictions)
+            if on_prediction is not None:
+                for pair, prediction in zip(batch.pairs, predictions):
+                    on_prediction(pair, prediction)
+            bar.update(len(batch.pairs))
+    return confusion

@@ -34,7 +34,7 @@ class TestProtocol:
     window: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.scales or not all(0.05 <= scale <= 8 for scale in self.scales):
             raise UserError(f"--scales={self.scales} must be factors between 0.05 and 8.")
         if self.window is None:

@@ -8,12 +8,13 @@ averaged over the 16, where confusion with the other three still costs. Each ent
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from data_pipelines.labels import label_spaces
+from drsl_tf import files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.files import Number
 
 PROTOCOLS = {
     "19": label_spaces.cityscapes19().class_names,
@@ -22,9 +23,25 @@ PROTOCOLS = {
 }
 
 
+class ProtocolScores(files.Entry):
+    """Scores over a subset of the classes.
+
+    Attributes:
+        convention: for example "16-way head" or "19-way head averaged over 16".
+        miou: mean IoU in percent over the classes that have one, None where none has.
+        num_classes: how many classes that were.
+        iou: IoU in percent by class name, None for a class neither present nor predicted.
+    """
+
+    convention: str
+    miou: Number | None
+    num_classes: int
+    iou: dict[str, Number | None]
+
+
 def score_protocols(
     confusion: ConfusionMatrix, class_names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, ProtocolScores]:
     """Scores a confusion matrix under every protocol that its classes allow.
 
     Args:
@@ -32,13 +49,8 @@ def score_protocols(
         class_names: the C names of its classes, in the order of their ids.
 
     Returns:
-        A dict that JSON can hold: for each of "19", "16" and "13" whose classes are all among
-        `class_names`, a dict of
-        "convention": text, for example "16-way head" or "19-way head averaged over 16";
-        "miou": mean IoU in percent over the classes that have one, None where none has;
-        "num_classes": how many classes that were;
-        "iou": IoU in percent by class name, None for a class neither present nor predicted.
-        Empty where the classes fit no protocol.
+        The scores for each of "19", "16" and "13" whose classes are all among `class_names`; empty
+        where the classes fit no protocol.
 
     Raises:
         ValueError: the number of names is not that of the matrix.
@@ -55,12 +67,12 @@ def score_protocols(
             continue
         values = {label: None if np.isnan(iou[label]) else float(iou[label]) for label in subset}
         known = [value for value in values.values() if value is not None]
-        scores[name] = {
-            "convention": _name_convention(len(class_names), len(subset)),
-            "miou": float(np.mean(known)) if known else None,
-            "num_classes": len(known),
-            "iou": values,
-        }
+        scores[name] = ProtocolScores(
+            convention=_name_convention(len(class_names), len(subset)),
+            miou=float(np.mean(known)) if known else None,
+            num_classes=len(known),
+            iou=values,
+        )
     return scores
 
 

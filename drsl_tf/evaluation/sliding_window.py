@@ -25,7 +25,7 @@ def place_windows(length: int, window: int, stride: int) -> list[int]:
 
 
 def compute_window_logits(
-    compute_logits: Callable, images, window: tuple[int, int], stride: tuple[int, int]
+    compute_logits: Callable, images: tf.Tensor, window: tuple[int, int], stride: tuple[int, int]
 ) -> tf.Tensor:
     """Averages the logits of every window that covers a pixel.
 

@@ -14,7 +14,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.config.bad_values import explain_bad_values
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.training import trainer
+from drsl_tf.training.adapting import adapt
 
 _NO_ROOT = "."
 
@@ -35,45 +35,46 @@ class Experiment:
 
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
         configuration = Configuration(gin_files, gin_params)
-        configuration.check_required(trainer.run, ["run_dir"])
-        configuration.apply(trainer.run)
+        configuration.check_required(adapt, ["run_dir"])
+        configuration.apply(adapt)
         self.name = " ".join(gin_files)
-        self._run = _bind(trainer.run, gin.get_bindings(trainer.run, resolve_references=False))
+        self._parts = configuration.list_parts(adapt)
+        self._run = _bind(adapt, gin.get_bindings(adapt, resolve_references=False))
 
     def get(self, parameter: str) -> Any:
-        """Gives the value of a parameter of `trainer.run`, references followed.
+        """Gives the value of a parameter of `drsl_tf.adapt`, references followed.
 
         Args:
-            parameter: its name, such as "inference_size".
+            parameter: its name, such as "inference".
 
         Returns:
             The value bound to it, or its default.
         """
-        return _follow(self._run[parameter])
+        return self._follow(self._run[parameter])
 
     @property
     def eval_split(self) -> str:
         """The target's split that the experiment is scored on."""
-        return _follow(self._data["eval_split"])
+        return self._follow(self._data["eval_split"])
 
     @property
     def bad_files(self) -> str:
         """What the experiment does with files that the audit refuses: "error" or "skip"."""
-        return _follow(self._data["bad_files"])
+        return self._follow(self._data["bad_files"])
 
     @property
     def label_space(self) -> LabelSpace:
         """The classes of the experiment; no file is needed to know them."""
         target = self._data["target"]
         if not _is_reference(target) or "root" not in _list_names(target.configurable.wrapped):
-            return _follow(target).label_space
+            return self._follow(target).label_space
         # The classes do not depend on where the files lie, and a root may be a reference that
         # renders a whole data set.
         key = f"{target.scoped_selector}.root"
         roots = gin.get_bindings(_make_key(target), resolve_references=False)
         gin.bind_parameter(key, _NO_ROOT)
         try:
-            return _follow(target).label_space
+            return self._follow(target).label_space
         finally:
             gin.bind_parameter(key, roots.get("root", _NO_ROOT))
 
@@ -83,7 +84,7 @@ class Experiment:
         Returns:
             The domain; where its root is a rendered one, that is rendered if it is absent.
         """
-        return _follow(self._data["target"])
+        return self._follow(self._data["target"])
 
     def build_model(self):
         """Builds the experiment's model, with weights as before training.
@@ -91,25 +92,24 @@ class Experiment:
         Returns:
             A `DrslModel`.
         """
-        with explain_bad_values(trainer.run):
-            return self.get("build_model")(self.label_space)
+        with explain_bad_values(adapt, self._parts):
+            return self.get("learner").build_model(self.label_space)
+
+    def _follow(self, value: Any) -> Any:
+        """Returns what a bound value stands for; gin calls references when they are copied."""
+        with explain_bad_values(adapt, self._parts):
+            return copy.deepcopy(value)
 
     @property
     def _data(self) -> dict[str, Any]:
         data = self._run["data"]
         if not _is_reference(data):
             raise UserError(
-                f"{self.name} binds trainer.run.data to {data!r}; bind it to a reference such as "
+                f"{self.name} binds drsl_tf.adapt.data to {data!r}; bind it to a reference such as "
                 "@adaptation.AdaptationData() itself."
             )
         bindings = gin.get_bindings(_make_key(data), resolve_references=False)
         return _bind(data.configurable.wrapped, bindings)
-
-
-def _follow(value):
-    """Gives what a bound value stands for; gin calls references when they are copied."""
-    with explain_bad_values(trainer.run):
-        return copy.deepcopy(value)
 
 
 def _is_reference(value):

@@ -47,7 +47,7 @@ def export_run(
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     loaded = loaded_run.load_run(run_dir, checkpoint, "float32" if lite else precision)
     network_size = (
-        loaded.experiment.get("inference_size") if size == "run" else sizes.parse_size(size)
+        loaded.experiment.get("inference").size if size == "run" else sizes.parse_size(size)
     )
     space = loaded.experiment.label_space
     if lite:

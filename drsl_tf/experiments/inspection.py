@@ -47,7 +47,7 @@ def inspect_experiment(
     data = experiment.get("data")
     data.audit(RunDirectory(run_dir).audit)
     text = describe_data(data)
-    sections = list_examples(data, seed=experiment.get("seed"), count=count)
+    sections = list_examples(data, seed=experiment.get("settings").seed, count=count)
     sheet = contact_sheet.draw_contact_sheet(sections, data.label_space)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)

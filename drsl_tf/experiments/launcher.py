@@ -19,7 +19,7 @@ from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import verdict
 from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
-from drsl_tf.training import trainer
+from drsl_tf.training.adapting import adapt
 
 
 def launch(
@@ -48,8 +48,8 @@ def launch(
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().addFilter(_is_worth_showing)
     configuration = Configuration(gin_files, gin_params)
-    configuration.check_required(trainer.run, ["run_dir"])
-    run = configuration.apply(trainer.run)
+    configuration.check_required(adapt, ["run_dir"])
+    run = configuration.apply(adapt)
     is_chief = strategies.read_task_index() == 0
     if not fresh:
         _check_same_run(run_dir, configuration.bindings)
@@ -57,8 +57,8 @@ def launch(
         if fresh:
             with whole_files.explain_failures(run_dir):
                 _move_aside(run_dir)
-        files.write_text(RunDirectory(run_dir).config, configuration.format_record(trainer.run))
-    with bad_values.explain_bad_values(trainer.run):
+        files.write_text(RunDirectory(run_dir).config, configuration.format_record(adapt))
+    with bad_values.explain_bad_values(adapt, configuration.list_parts(adapt)):
         results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)

@@ -10,6 +10,7 @@ import keras
 from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.experiments.experiment import Experiment
+from drsl_tf.models.model import DrslModel
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.run_directory import RunDirectory
 
@@ -18,12 +19,12 @@ class LoadedRun(NamedTuple):
     """A trained model and the experiment it comes from.
 
     Attributes:
-        model: a `DrslModel` with the checkpoint's weights.
+        model: has the checkpoint's weights.
         experiment: what the run's configuration says.
         checkpoint: path of the checkpoint.
     """
 
-    model: object
+    model: DrslModel
     experiment: Experiment
     checkpoint: str
 
@@ -53,7 +54,7 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: str | None = Non
     # The checkpoint holds the weights; those that training began with may be out of reach here.
     without = ["WEIGHTS = None"] if "WEIGHTS" in Configuration([config]).bindings else []
     experiment = Experiment([config], without)
-    keras.mixed_precision.set_global_policy(precision or experiment.get("precision"))
+    keras.mixed_precision.set_global_policy(precision or experiment.get("settings").precision)
     model = experiment.build_model()
     if not stored_weights.restore_weights(model, path):
         raise UserError(

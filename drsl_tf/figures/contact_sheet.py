@@ -6,17 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from PIL import ImageDraw
 
 from data_pipelines.labels.label_spaces import LabelSpace
-from drsl_tf.figures.label_maps import color_label_map
-from drsl_tf.figures.label_maps import draw_legend
-from drsl_tf.figures.label_maps import load_font
+from drsl_tf.figures import rendering
+from drsl_tf.figures.panel_grid import Panel
+from drsl_tf.figures.panel_grid import Row
+from drsl_tf.figures.panel_grid import draw_panels
 
-_PANEL_WIDTH = 224
+_PANEL_WIDTH = 2.24  # Inches.
 _COLUMNS = 4
-_GAP = 8
-_LINE = 18
 
 
 class Example(NamedTuple):
@@ -50,46 +48,17 @@ def draw_contact_sheet(sections: list[Section], label_space: LabelSpace) -> Imag
     Returns:
         The picture.
     """
-    width = _COLUMNS * (_PANEL_WIDTH + _GAP) - _GAP
-    blocks = [_draw_section(section, label_space, width) for section in sections]
-    blocks.append(draw_legend(label_space, width))
-    height = sum(block.height + _GAP for block in blocks) + _GAP
-    sheet = Image.new("RGB", (width + 2 * _GAP, height), "white")
-    top = _GAP
-    for block in blocks:
-        sheet.paste(block, (_GAP, top))
-        top += block.height + _GAP
-    return sheet
+    rows = [row for section in sections for row in _list_rows(section)]
+    return rendering.to_image(draw_panels(rows, _PANEL_WIDTH, label_space))
 
 
-def _draw_section(section, label_space, width):
-    font = load_font()
+def _list_rows(section):
     panels = []
     for example in section.examples:
-        image = Image.fromarray(np.rint(example.image).astype(np.uint8))
-        size = (_PANEL_WIDTH, round(_PANEL_WIDTH * image.height / image.width))
-        panels.append((example.name, image.resize(size, Image.Resampling.LANCZOS)))
+        panels.append(Panel(example.name, np.rint(example.image).astype(np.uint8)))
         if example.label is not None:
-            painted = Image.fromarray(color_label_map(example.label.astype(np.uint8), label_space))
-            panels.append(("label", painted.resize(size, Image.Resampling.NEAREST)))
-    row_height = panels[0][1].height + _LINE + _GAP
-    rows = -(-len(panels) // _COLUMNS)
-    block = Image.new("RGB", (width, _LINE + rows * row_height), "white")
-    draw = ImageDraw.Draw(block)
-    draw.text((0, 0), _shorten(section.title, font, width), "navy", font)
-    for index, (title, panel) in enumerate(panels):
-        row, column = divmod(index, _COLUMNS)
-        place = (column * (_PANEL_WIDTH + _GAP), _LINE + row * row_height)
-        draw.text(place, _shorten(title, font, _PANEL_WIDTH), "black", font)
-        block.paste(panel, (place[0], place[1] + _LINE))
-    return block
-
-
-def _shorten(text, font, width):
-    """Drops the beginning of a text that is too long: names differ at their ends."""
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength("..." + text) > width:
-        text = text[1:]
-    return "..." + text
+            panels.append(Panel("label", example.label))
+    return [
+        Row("" if start else section.title, panels[start : start + _COLUMNS])
+        for start in range(0, len(panels), _COLUMNS)
+    ]

@@ -1,36 +1,31 @@
-"""Pictures of label maps, and the figure that compares a run's first and last predictions."""
+"""Label maps, confidences and modes in colours."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
 
 from data_pipelines.labels.label_spaces import LabelSpace
 
-_IGNORE_COLOR = (0, 0, 0)
+IGNORE_COLOR = (0, 0, 0)
+"""RGB of pixels without a class."""
+
 # Even in lightness, so that they read in grey and by colour-blind people.
 _CONFIDENCE_COLORS = (
     (0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164),
 )  # fmt: skip
-TEXT_HEIGHT = 16
-"""Pixels that a line of text in a picture takes."""
-
-_FONT_SIZE = 12
 
 
 def color_label_map(label: np.ndarray, label_space: LabelSpace) -> np.ndarray:
     """Paints class ids in the label space's palette.
 
     Args:
-        label: (H, W) uint8 ids; those without a class are black.
+        label: (H, W) integer ids in [0, 255]; those without a class are black.
         label_space: gives the palette.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    table = np.full((256, 3), _IGNORE_COLOR, np.uint8)
+    table = np.full((256, 3), IGNORE_COLOR, np.uint8)
     table[: label_space.num_classes] = label_space.palette
     return table[label]
 
@@ -66,36 +61,3 @@ def make_mode_palette(label_space: LabelSpace, modes_per_class: int) -> np.ndarr
     # Towards black below the class's own colour, towards white above it.
     shades = np.where(shift < 0, base * (1 + shift), base + (255 - base) * shift)
     return np.rint(shades).astype(np.uint8)
-
-
-def draw_legend(label_space: LabelSpace, width: int) -> Image.Image:
-    """Draws the classes' names beside their colours.
-
-    Args:
-        label_space: the classes.
-        width: pixels from left to right; as many lines as needed.
-
-    Returns:
-        The picture.
-    """
-    font = load_font()
-    swatch = _FONT_SIZE
-    places, left, top = [], 0, 0
-    for name in (*label_space.class_names, "ignored"):
-        needed = swatch + 4 + round(font.getlength(name)) + 14
-        if left + needed > width:
-            left, top = 0, top + TEXT_HEIGHT + 2
-        places.append((name, left, top))
-        left += needed
-    legend = Image.new("RGB", (width, top + TEXT_HEIGHT + 2), "white")
-    draw = ImageDraw.Draw(legend)
-    for (name, left, top), color in zip(places, (*label_space.palette, _IGNORE_COLOR)):
-        box = (left, top + 2, left + swatch, top + 2 + swatch)
-        draw.rectangle(box, fill=tuple(color), outline="black")
-        draw.text((left + swatch + 4, top + 1), name, "black", font)
-    return legend
-
-
-def load_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Loads the font of all pictures."""
-    return ImageFont.load_default(_FONT_SIZE)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from drsl_tf.common import IGNORE_ID
 
 
-def squared_distances(embedding, modes):
+def squared_distances(embedding: tf.Tensor, modes: tf.Tensor) -> tf.Tensor:
     """Computes the squared Euclidean distance of every pixel to every mode.
 
     D2[p, c, k] = |E_p - R_ck|^2 = 2 - 2 E_p . R_ck for unit vectors, by one matrix product; no
@@ -42,7 +42,13 @@ def squared_distances(embedding, modes):
     return tf.ensure_shape(distances, [None, modes.shape[0], modes.shape[1]])
 
 
-def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID, by_class=False):
+def mode_margin_loss(
+    distances: tf.Tensor,
+    labels: tf.Tensor,
+    margin: float = 0.5,
+    ignore_id: int = IGNORE_ID,
+    by_class: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the hinge between a pixel's own class and the nearest other class (L_dml).
 
     L[p] = max(0, min_k D2[p, y_p, k] - min_{c != y_p, k} D2[p, c, k] + margin). The margin is in
@@ -74,7 +80,13 @@ def mode_margin_loss(distances, labels, margin=0.5, ignore_id=IGNORE_ID, by_clas
     return _sum_pixels(hinge, valid, is_own if by_class else None)
 
 
-def mode_posterior_loss(distances, labels, sigma=0.5, ignore_id=IGNORE_ID, by_class=False):
+def mode_posterior_loss(
+    distances: tf.Tensor,
+    labels: tf.Tensor,
+    sigma: float = 0.5,
+    ignore_id: int = IGNORE_ID,
+    by_class: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the negative log posterior of the pixels' own classes (L_mce).
 
     L[p] = -log q[p, y_p], with q[p, c] = sum_k p[p, c, k] normalised over all (c, k), and
@@ -99,7 +111,7 @@ def mode_posterior_loss(distances, labels, sigma=0.5, ignore_id=IGNORE_ID, by_cl
     return _sum_pixels(pixel_loss, valid, _own_class_mask(scores, labels) if by_class else None)
 
 
-def class_scores(distances, sigma=0.5, reduce="max"):
+def class_scores(distances: tf.Tensor, sigma: float = 0.5, reduce: str = "max") -> tf.Tensor:
     """Scores the classes of every pixel by the distances to their modes.
 
     With p[p, c, k] = exp(-D2[p, c, k] / (2 sigma^2)), "max" gives max_k p[p, c, k], and "sum" gives
@@ -124,7 +136,7 @@ def class_scores(distances, sigma=0.5, reduce="max"):
     raise ValueError(f'reduce must be "max" or "sum", not {reduce!r}.')
 
 
-def nearest_modes(distances, labels, ignore_id=IGNORE_ID):
+def nearest_modes(distances: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNORE_ID) -> tf.Tensor:
     """Finds the mode of each pixel: the nearest one of its own (pseudo-)class.
 
     m(p) = argmin_k D2[p, y_p, k]. No gradient runs through the choice.

@@ -13,16 +13,16 @@ from drsl_tf.losses import metric_learning
 
 
 def stochastic_mode_alignment_loss(
-    source_embedding,
-    source_labels,
-    target_embedding,
-    target_labels,
-    modes,
+    source_embedding: tf.Tensor,
+    source_labels: tf.Tensor,
+    target_embedding: tf.Tensor,
+    target_labels: tf.Tensor,
+    modes: tf.Tensor,
     *,
-    samples_per_mode=64,
-    seed,
-    ignore_id=IGNORE_ID,
-):
+    samples_per_mode: int = 64,
+    seed: tf.Tensor,
+    ignore_id: int = IGNORE_ID,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums over the shared modes the mean squared distance of random source-target pairs (L_sma).
 
     A pixel belongs to the nearest mode of its own (pseudo-)class. For each mode (c, k) that holds
@@ -76,8 +76,14 @@ def stochastic_mode_alignment_loss(
 
 
 def closed_form_mode_alignment_loss(
-    source_embedding, source_labels, target_embedding, target_labels, modes, *, ignore_id=IGNORE_ID
-):
+    source_embedding: tf.Tensor,
+    source_labels: tf.Tensor,
+    target_embedding: tf.Tensor,
+    target_labels: tf.Tensor,
+    modes: tf.Tensor,
+    *,
+    ignore_id: int = IGNORE_ID,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums over the shared modes the expected squared distance of a random pair.
 
     For unit vectors and independent draws E|E_s - E_t|^2 = 2 - 2 mu_s . mu_t, where mu is the mean

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import tensorflow as tf
+
 from drsl_tf import common
 from drsl_tf.losses import metric_learning
 from drsl_tf.losses import mode_alignment
@@ -27,7 +29,9 @@ class ModeTerms:
     samples_per_mode: int
     by_class: bool
 
-    def compute(self, pixels, modes, seed):
+    def compute(
+        self, pixels: dict[str, tuple[tf.Tensor, tf.Tensor]], modes: tf.Tensor, seed: tf.Tensor
+    ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
         """Computes the terms.
 
         Args:

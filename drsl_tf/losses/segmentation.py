@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from drsl_tf.common import IGNORE_ID
 
 
-def cross_entropy_loss(logits, labels, ignore_id=IGNORE_ID, weights=None):
+def cross_entropy_loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    ignore_id: int = IGNORE_ID,
+    weights: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the softmax cross-entropy over the valid pixels.
 
     One fused kernel computes loss and gradient together, so that the largest tensors are the
@@ -38,7 +45,7 @@ def cross_entropy_loss(logits, labels, ignore_id=IGNORE_ID, weights=None):
     return total, tf.cast(tf.math.count_nonzero(valid), tf.float32)
 
 
-def sample_labels(labels, size):
+def sample_labels(labels: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Samples a label map at the pixel centres of a smaller (or larger) map.
 
     The centre of the output pixel i lies at (i + 0.5) * H / h in the input, as in bilinear

@@ -21,7 +21,7 @@ class TermMeans:
     def __init__(self, groups: Sequence[int]):
         self._groups = tuple(groups)
 
-    def join(self, values):
+    def join(self, values: Sequence[tf.Tensor]) -> tf.Tensor:
         """Puts the groups of all terms in one row.
 
         Args:
@@ -39,7 +39,7 @@ class TermMeans:
             axis=0,
         )
 
-    def compute(self, sums, counts):
+    def compute(self, sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         """Computes the means.
 
         Args:
@@ -52,7 +52,7 @@ class TermMeans:
         means = self._add_groups(sums / tf.maximum(counts, 1.0))
         return means / tf.maximum(self._add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
 
-    def find_present(self, counts):
+    def find_present(self, counts: tf.Tensor) -> tf.Tensor:
         """Tells which terms have a pixel.
 
         Args:

@@ -10,7 +10,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
 
 
-def load_model(path: str):
+def load_model(path: str) -> DrslModel:
     """Loads a model that `model.save` wrote; every class of this package is known to Keras.
 
     Args:

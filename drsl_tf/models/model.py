@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -65,9 +66,9 @@ class DrslModel(keras.Model):
 
     def __init__(
         self,
-        base,
-        segmentation_head,
-        multimodal_head=None,
+        base: keras.Model,
+        segmentation_head: keras.layers.Layer,
+        multimodal_head: keras.layers.Layer | None = None,
         *,
         target_weight: float = 1.0,
         dml_weight: float = 1.0,
@@ -134,7 +135,7 @@ class DrslModel(keras.Model):
         )
         self.gradient_update = GradientUpdate()
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[str, tf.Tensor]:
         """Computes logits and embeddings, see the class."""
         features = self.base(inputs, training=training)
         outputs = {common.LOGITS: self.segmentation_head(features, training=training)}
@@ -143,27 +144,33 @@ class DrslModel(keras.Model):
         return outputs
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The running mean of the loss and of each of its terms."""
         return list(self._loss_metrics.values())
 
     @property
-    def objective(self):
+    def objective(self) -> Objective:
         """The `Objective` that computes the terms of the loss and weighs them."""
         return self._objective
 
     @property
-    def head_variables(self):
+    def head_variables(self) -> list[tf.Variable]:
         """The trainable variables of both heads."""
         heads = [self.segmentation_head, self.multimodal_head]
         return [v for head in heads if head is not None for v in head.trainable_variables]
 
     @property
-    def extra_variables(self):
+    def extra_variables(self) -> list[tf.Variable]:
         """Variables that training changes and `variables` does not hold."""
         return []
 
-    def compile(self, optimizer="rmsprop", *, gradient_update=None, **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        *,
+        gradient_update: GradientUpdate | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Configures training.
 
         Args:
@@ -175,7 +182,7 @@ class DrslModel(keras.Model):
         self.gradient_update = gradient_update or GradientUpdate()
         self.gradient_update.attach(self)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Trains on one batch of source and target images.
 
         Args:
@@ -194,7 +201,9 @@ class DrslModel(keras.Model):
         self.finish_step()
         return {"gradient_norm": norm, **self._update_metrics(means, counts)}
 
-    def prepare_batch(self, batch):
+    def prepare_batch(
+        self, batch: dict[str, dict[str, tf.Tensor]]
+    ) -> dict[str, dict[str, tf.Tensor]]:
         """Gives the batch to train on; a subclass may label its target images here.
 
         Args:
@@ -207,15 +216,15 @@ class DrslModel(keras.Model):
         """
         return batch
 
-    def finish_step(self):
+    def finish_step(self) -> None:
         """Called once the optimizer has moved the variables; a subclass may follow them."""
         return
 
-    def adopt_weights(self):
+    def adopt_weights(self) -> None:
         """Called once weights came from elsewhere; a subclass may start from them anew."""
         return
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Computes the cross-entropy on labelled images.
 
         Args:
@@ -295,7 +304,7 @@ class DrslModel(keras.Model):
             metric.update_state(values[index], sample_weight=present[index])
         return dict(zip(self._loss_metrics, tf.unstack(values)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Gives what `from_config` rebuilds the model from, weights apart."""
         head = self.multimodal_head
         return {
@@ -307,7 +316,9 @@ class DrslModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> DrslModel:
         """Rebuilds a model from `get_config`'s dict."""
         config = copy.deepcopy(config)  # Keras 3 empties the dict that it rebuilds a network from.
         for part in ("base", "segmentation_head", "multimodal_head"):

@@ -62,11 +62,17 @@ class Objective:
         return tuple(self._weights)
 
     @property
-    def is_countable(self):
+    def is_countable(self) -> tf.Tensor:
         """(G,) bool: False for mode alignment, which has no count before its draws."""
         return self._means.join([tf.constant(name != "sma") for name in self._weights])
 
-    def compute_sums(self, outputs, batch, modes, seed):
+    def compute_sums(
+        self,
+        outputs: dict[str, tf.Tensor],
+        batch: dict[str, dict[str, tf.Tensor]],
+        modes: tf.Tensor | None,
+        seed: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes the sums and counts of this replica's batch.
 
         Args:
@@ -110,7 +116,7 @@ class Objective:
         sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
         return self._means.join(sums), self._means.join(counts)
 
-    def count_pixels(self, batch):
+    def count_pixels(self, batch: dict[str, dict[str, tf.Tensor]]) -> tf.Tensor:
         """Counts, without the network, the pixels that each term is a mean over.
 
         Args:
@@ -133,7 +139,7 @@ class Objective:
             counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = counted
         return self._means.join([counts.get(name, 0.0) for name in self._weights])
 
-    def compute_means(self, sums, counts):
+    def compute_means(self, sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         """Divides the sums; the one place where a loss is divided.
 
         Args:
@@ -145,7 +151,7 @@ class Objective:
         """
         return self._means.compute(sums, counts)
 
-    def weigh(self, means):
+    def weigh(self, means: tf.Tensor) -> tf.Tensor:
         """Weights the means of the terms and adds them up; the one place where that is done.
 
         Args:
@@ -156,7 +162,7 @@ class Objective:
         """
         return tf.reduce_sum(means * list(self._weights.values()))
 
-    def find_present(self, counts):
+    def find_present(self, counts: tf.Tensor) -> tf.Tensor:
         """Tells which terms have a pixel.
 
         Args:

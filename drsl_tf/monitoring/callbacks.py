@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,42 +21,57 @@ from drsl_tf.self_training.schedule import Schedule
 _PROJECTOR_IMAGES = 12
 
 
+@dataclasses.dataclass(frozen=True)
+class Monitoring:
+    """What can be seen of a run.
+
+    Args:
+        figure_images: frames of the evaluation split in the figure, and of the split to adapt to
+            in `panels/`; 0 writes neither.
+        tensorboard: whether to write event files for TensorBoard under `run_dir/tensorboard`.
+        callbacks: further Keras callbacks.
+    """
+
+    figure_images: int = 3
+    tensorboard: bool = True
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+
 def make_callbacks(
-    *,
     run_dir: str,
+    monitoring: Monitoring,
+    *,
     data: AdaptationData,
     schedule: Schedule,
     strategy: tf.distribute.Strategy,
     inference_size: tuple[int, int] | None,
-    num_frames: int,
-    tensorboard: bool,
     settings: dict[str, Any],
 ) -> list[keras.callbacks.Callback]:
-    """Makes the callbacks of a run, for the process that writes its directory.
+    """Creates the callbacks of a run, for the process that writes its directory.
 
     Args:
         run_dir: the run's directory.
+        monitoring: what is wanted; its own callbacks are not among the result.
         data: audited data.
         schedule: steps and rounds.
         strategy: where to run.
         inference_size: (height, width) of whole target images, or None.
-        num_frames: target images whose panels are kept; 0 keeps none.
-        tensorboard: whether to write event files under `run_dir/tensorboard`.
         settings: hyper-parameters that stand in no configuration file, such as the seed.
 
     Returns:
         Keras callbacks, in the order in which they need to run.
     """
     callbacks: list[keras.callbacks.Callback] = []
-    if num_frames:
-        frames = spread_evenly(data.target_pairs, num_frames)
-        callbacks.append(PanelWriter(run_dir, data.target, frames, strategy, inference_size))
-    if tensorboard:
-        log_dir = RunDirectory(run_dir).tensorboard
+    panels = None
+    if monitoring.figure_images:
+        frames = spread_evenly(data.target_pairs, monitoring.figure_images)
+        panels = PanelWriter(run_dir, data.target, frames, strategy, inference_size)
+        callbacks.append(panels)
+    if monitoring.tensorboard:
         pairs = {common.SOURCE: data.source_pairs, common.TARGET: data.target_pairs}
         callbacks.append(
             ProjectorWriter(
-                log_dir,
+                run_dir,
                 {common.SOURCE: data.source, common.TARGET: data.target},
                 {name: spread_evenly(each, _PROJECTOR_IMAGES) for name, each in pairs.items()},
                 strategy,
@@ -64,7 +80,7 @@ def make_callbacks(
         )
         callbacks.append(
             TensorBoardWriter(
-                log_dir,
+                RunDirectory(run_dir).tensorboard,
                 run_dir,
                 data.label_space.class_names,
                 count_steps=lambda round_index: schedule.count_steps(
@@ -74,6 +90,7 @@ def make_callbacks(
                     data.source_batch + (data.target_batch if round_index else 0)
                 ),
                 settings=settings,
+                panels=panels,
             )
         )
     return callbacks

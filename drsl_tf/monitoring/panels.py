@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.figures import label_maps
 from drsl_tf.models import inference
 from drsl_tf.runs import panel_files
+from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training import rounds
@@ -40,6 +42,9 @@ class PanelWriter(keras.callbacks.Callback):
         pairs: the frames, of the split that is given pseudo-labels.
         strategy: where to run.
         size: (height, width) at which the network sees the images; None is each image's own.
+
+    Attributes:
+        pictures: those of the last stage, (H, W, 3) uint8 by name, such as "frame_0/prediction".
     """
 
     def __init__(
@@ -56,9 +61,11 @@ class PanelWriter(keras.callbacks.Callback):
         self._pairs = list(pairs)
         self._strategy = strategy
         self._size = size
-        self._run = None
+        self._run: ReplicatedFunction | None = None
+        self._frames: dict[str, np.ndarray] = {}
+        self.pictures: dict[str, np.ndarray] = {}
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the panels of a stage.
 
         Args:
@@ -70,6 +77,8 @@ class PanelWriter(keras.callbacks.Callback):
         if self._run is None:
             self._run = ReplicatedFunction(self._predict, self._strategy)
             self._write_frames(space)
+            self._frames = dict(self.pictures)
+        self.pictures = dict(self._frames)
         num_modes = 0 if head is None else head.modes_per_class
         palette = label_maps.make_mode_palette(space, max(num_modes, 1))
         for frame, (pair, image) in enumerate(self._read_images()):
@@ -83,8 +92,9 @@ class PanelWriter(keras.callbacks.Callback):
                 stride = self.model.embedding_stride
                 ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
                 self._save("mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]])
+            # Read from disk: a resumed run was given the labels of its round by an earlier process.
             folder = RunDirectory(self._run_dir).locate_pseudo_labels(epoch)
-            path = os.path.join(folder, f"{pair.name}.png")
+            path = PseudoLabelDirectory(folder).locate_label(pair.name)
             if os.path.isfile(path):
                 ids = read_id_map(path, self._domain.max_pixels)
                 painted = label_maps.color_label_map(ids, space)
@@ -113,13 +123,14 @@ class PanelWriter(keras.callbacks.Callback):
                 truth = self._domain.read_label(pair.label_path)
                 self._save("truth", frame, 0, label_maps.color_label_map(truth, space))
         head = self.model.multimodal_head
-        content = {
-            "frames": [pair.name for pair in self._pairs],
-            "class_names": list(space.class_names),
-            "palette": [list(map(int, color)) for color in space.palette],
-            "modes_per_class": 0 if head is None else int(head.modes_per_class),
-        }
-        files.write_json(RunDirectory(self._run_dir).panels, content)
+        index = panel_files.PanelIndex(
+            schema=1,
+            frames=[pair.name for pair in self._pairs],
+            class_names=list(space.class_names),
+            palette=list(space.palette),
+            modes_per_class=0 if head is None else head.modes_per_class,
+        )
+        files.write_json(RunDirectory(self._run_dir).panels, index.as_json())
 
     def _save(self, panel, frame, round_index, picture):
         path = panel_files.locate_panel(self._run_dir, panel, frame, round_index)
@@ -130,3 +141,4 @@ class PanelWriter(keras.callbacks.Callback):
             method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
             image = image.resize((_MOST_PIXELS_WIDE, height), method)
         files.write_png(path, image, optimize=True)
+        self.pictures[f"frame_{frame}/{panel}"] = np.asarray(image)

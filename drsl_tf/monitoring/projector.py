@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,9 +17,9 @@ from drsl_tf import common
 from drsl_tf import files
 from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.models import inference
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training import rounds
 
-_CONFIG = "projector_config.pbtxt"
 _HEADER = ("class", "domain", "mode")
 
 
@@ -30,7 +31,7 @@ class ProjectorWriter(keras.callbacks.Callback):
     set of images.
 
     Args:
-        log_dir: TensorBoard's folder.
+        run_dir: the run's directory; tables go to its TensorBoard folder.
         domains: the readers of "source" and "target", by name.
         pairs: the images to draw from, by domain; those of the source with labels.
         strategy: where to run.
@@ -41,7 +42,7 @@ class ProjectorWriter(keras.callbacks.Callback):
 
     def __init__(
         self,
-        log_dir: str,
+        run_dir: str,
         domains: dict,
         pairs: dict,
         strategy: tf.distribute.Strategy,
@@ -51,16 +52,16 @@ class ProjectorWriter(keras.callbacks.Callback):
         seed: int = 0,
     ):
         super().__init__()
-        self._log_dir = log_dir
+        self._run_dir = RunDirectory(run_dir)
         self._domains = domains
         self._pairs = pairs
         self._strategy = strategy
         self._size = size
         self._pixels_per_class = pixels_per_class
         self._seed = seed
-        self._run = None
+        self._run: ReplicatedFunction | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes vectors and metadata of a stage.
 
         Args:
@@ -81,11 +82,10 @@ class ProjectorWriter(keras.callbacks.Callback):
             drawn, classes, nearest = self._draw(domain, rng)
             vectors.append(drawn)
             rows += [(names[c], domain, str(m)) for c, m in zip(classes, nearest)]
-        folder = os.path.join(self._log_dir, "projector", f"round_{epoch}")
         lines = ["\t".join(f"{x:.5g}" for x in vector) for vector in np.concatenate(vectors)]
-        files.write_text(os.path.join(folder, "vectors.tsv"), "\n".join(lines) + "\n")
+        files.write_text(self._run_dir.locate_vectors(epoch), "\n".join(lines) + "\n")
         table = ["\t".join(row) for row in (_HEADER, *rows)]
-        files.write_text(os.path.join(folder, "metadata.tsv"), "\n".join(table) + "\n")
+        files.write_text(self._run_dir.locate_vector_metadata(epoch), "\n".join(table) + "\n")
         self._list_stages(epoch)
 
     def _embed(self, images):
@@ -137,14 +137,19 @@ class ProjectorWriter(keras.callbacks.Callback):
         """Points the Projector to every stage that is there, the newest first."""
         entries = []
         for stage in range(last, -1, -1):
-            folder = f"projector/round_{stage}"
-            if os.path.isfile(os.path.join(self._log_dir, folder, "vectors.tsv")):
+            vectors = self._run_dir.locate_vectors(stage)
+            metadata = self._run_dir.locate_vector_metadata(stage)
+            if os.path.isfile(vectors):
                 title = f"round {stage}" if stage else "source stage"
                 entries.append(
                     "embeddings {\n"
                     f'  tensor_name: "{title}"\n'
-                    f'  tensor_path: "{folder}/vectors.tsv"\n'
-                    f'  metadata_path: "{folder}/metadata.tsv"\n'
+                    f'  tensor_path: "{self._relate(vectors)}"\n'
+                    f'  metadata_path: "{self._relate(metadata)}"\n'
                     "}\n"
                 )
-        files.write_text(os.path.join(self._log_dir, _CONFIG), "".join(entries))
+        files.write_text(self._run_dir.projector_config, "".join(entries))
+
+    def _relate(self, path: str) -> str:
+        """Returns a path as the Projector reads it: from TensorBoard's folder."""
+        return os.path.relpath(path, self._run_dir.tensorboard).replace(os.sep, "/")

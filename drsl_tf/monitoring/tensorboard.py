@@ -12,14 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams_api
 
 from data_pipelines.io import whole_files
 from drsl_tf import compat
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.runs import panel_files
+from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.runs.run_directory import RunDirectory
 
 # Where the numbers of a stage, as `flatten_numbers` names them, go; the longest match wins.
@@ -66,12 +65,12 @@ class TensorBoardWriter(keras.callbacks.Callback):
 
     Args:
         log_dir: where the event files go.
-        run_dir: the run's directory: `config.gin` becomes text and hparams where it is there, the
-            pictures of `panels/` are shown.
+        run_dir: the run's directory: `config.gin` becomes text and hparams where it is there.
         class_names: names of the classes, in the order of their ids.
         count_steps: round -> steps of that stage.
         count_images: round -> images of a batch, over all replicas.
         settings: further hyper-parameters, such as the seed.
+        panels: whose pictures of a stage are shown; it runs before this callback. None shows none.
     """
 
     def __init__(
@@ -82,6 +81,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         count_steps: Callable[[int], int],
         count_images: Callable[[int], int],
         settings: dict[str, Any],
+        panels: PanelWriter | None = None,
     ):
         super().__init__()
         self._log_dir = log_dir
@@ -90,13 +90,15 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._count_steps = count_steps
         self._count_images = count_images
         self._settings = dict(settings)
-        self._writer = None
+        self._panels = panels
+        self._writer: Any = None
         self._opened: int | None = None
         self._round = 0
-        self._last_batch = None
-        self._began, self._steps, self._waited = None, 0, 0.0
+        self._last_batch: int | None = None
+        self._began: float | None = None
+        self._steps, self._waited = 0, 0.0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes which stage begins.
 
         Args:
@@ -109,7 +111,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._last_batch = None
         self._began = None
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the time, and from which step on the events are this process's.
 
         Args:
@@ -122,7 +124,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         if self._began is None:
             self._began, self._steps, self._waited = time.perf_counter(), 0, 0.0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes losses, learning rates and speed, where the loop gives the losses.
 
         Args:
@@ -132,7 +134,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         logs = dict(logs or {})
         self._steps += 1
         self._waited += logs.pop("data_wait_seconds", 0.0)
-        if "loss" not in logs:
+        if "loss" not in logs or self._began is None:
             return
         seconds = max(time.perf_counter() - self._began, 1e-9)
         step = self._find_first_step(self._round) + batch + 1
@@ -147,7 +149,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
             tf.summary.scalar("speed/data_wait_share", min(self._waited / seconds, 1.0))
         self._began = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the scores of a stage.
 
         Args:
@@ -166,7 +168,9 @@ class TensorBoardWriter(keras.callbacks.Callback):
                     tf.summary.text("warnings_text", "\n".join(f"- {text}" for text in warnings))
                 self._write_scores(numbers)
                 self._write_modes(numbers)
-                self._write_panels(epoch)
+                if self._panels is not None:
+                    for name, picture in self._panels.pictures.items():
+                        tf.summary.image(name, picture[np.newaxis])
             self._writer.flush()
         # A step that comes once more after this belongs to a later stage.
         self._last_batch = None
@@ -250,14 +254,6 @@ class TensorBoardWriter(keras.callbacks.Callback):
             if distances.size:
                 tf.summary.scalar(f"mode_distance/{name}/smallest", distances.min())
                 tf.summary.scalar(f"mode_distance/{name}/mean", distances.mean())
-
-    def _write_panels(self, round_index):
-        index = panel_files.read_index(self._run_dir)
-        for frame in range(len(index["frames"]) if index else 0):
-            for panel, path in panel_files.list_panels(self._run_dir, frame, round_index).items():
-                with Image.open(path) as file:
-                    picture = np.asarray(file.convert("RGB"))
-                tf.summary.image(f"frame_{frame}/{panel}", picture[np.newaxis])
 
 
 def _measure_distances(modes):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
@@ -60,11 +62,11 @@ class GradientUpdate:
         self._head_ids: frozenset[int] = frozenset()
 
     @property
-    def head_optimizer(self):
+    def head_optimizer(self) -> keras.optimizers.Optimizer | None:
         """The optimizer of the heads, None where the model's own moves them."""
         return self._head_optimizer
 
-    def attach(self, model) -> None:
+    def attach(self, model: keras.Model) -> None:
         """Makes the optimizers' variables; called by the model's `compile`.
 
         Args:
@@ -101,7 +103,7 @@ class GradientUpdate:
             for index in range(self.micro_batches)
         ]
 
-    def apply(self, gradients, variables) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
         """Moves the variables by one step.
 
         Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 # A name that does not end in "kernel", or in "kernel:0" on Keras 2.
@@ -23,6 +25,11 @@ class KernelAdamW(keras.optimizers.AdamW):
         **settings: further arguments of `keras.optimizers.AdamW`.
     """
 
-    def __init__(self, learning_rate=0.001, weight_decay: float = 0.004, **settings):
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        weight_decay: float = 0.004,
+        **settings: Any,
+    ):
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **settings)
         self.exclude_from_weight_decay(var_names=[_NO_KERNEL])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -14,15 +17,15 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
         factor: what its rates are multiplied by.
     """
 
-    def __init__(self, schedule, factor: float):
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, factor: float):
         self._schedule = schedule
         self._factor = factor
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         """Gives the rate of a step, a float32 scalar."""
         return self._schedule(step) * self._factor
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Gives the arguments."""
         return {
             "schedule": keras.saving.serialize_keras_object(self._schedule),
@@ -30,7 +33,7 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> ScaledSchedule:
         """Rebuilds a schedule from `get_config`'s dict."""
         # Called by Keras while it loads a model, under its safe mode.
         schedule = keras.saving.deserialize_keras_object(config["schedule"])  # noqa: TID251

@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from drsl_tf.evaluation import evaluation_file
 from drsl_tf.evaluation import protocols
-from drsl_tf.evaluation import reports
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.groups import measure_spread
-from drsl_tf.runs import records
+from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 
 _LARGEST = next(iter(protocols.PROTOCOLS))
@@ -68,10 +68,10 @@ def list_rows(groups: Sequence[RunGroup]) -> list[Row]:
 
 def _read_evaluations(run_dir):
     for folder in RunDirectory(run_dir).list_evaluations():
-        path = os.path.join(folder, reports.JSON_NAME)
+        path = EvaluationDirectory(folder).scores
         if not os.path.isfile(path):
             continue
-        content = records.read_evaluation(path)
+        content = evaluation_file.read_evaluation(path)
         if content["weights"] is not None:
             split = f"{content['target']} {content['split']}"
             yield (split, content["weights"], content["testing"]["name"]), content

@@ -10,7 +10,7 @@ import numpy as np
 from data_pipelines.errors import UserError
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.runs import panel_files
-from drsl_tf.runs import records
+from drsl_tf.runs import results_model
 from drsl_tf.runs.run_directory import RunDirectory
 
 
@@ -37,22 +37,21 @@ class RunRecord:
                 f"{os.path.abspath(run_dir)} holds no results.json: it is no run directory, or its "
                 "source stage is not finished yet. Name what --run_dir of drsl_tf.train named."
             )
-        content = records.read_results(path)
-        self.experiment: str = content["experiment"]
-        self.seed: int = content["seed"]
-        self.versions: dict[str, str] = content["versions"]
-        self.initial_run: str | None = content.get("initial_run")
-        self.stages: list[dict[str, Any]] = content["stages"]
+        content = results_model.read_results(path)
+        self.experiment = content.experiment
+        self.seed = content.seed
+        self.versions = content.versions
+        self.initial_run = content.initial_run
+        self.stages = content.stages
         if not self.stages:
             raise UserError(f"{os.path.abspath(path)} holds no stage yet.")
-        self.panels: dict[str, Any] = panel_files.read_index(run_dir) or {}
+        self.panels = panel_files.read_index(run_dir)
         listed = {
-            tuple(stage["iou"] or stage["pseudo_label"]["thresholds"])
-            for stage in self.stages
-            if stage["iou"] or stage["pseudo_label"]
+            *(tuple(stage.iou) for stage in self.stages if stage.iou),
+            *(tuple(s.pseudo_label.thresholds) for s in self.stages if s.pseudo_label),
         }
         if self.panels:
-            listed.add(tuple(self.panels["class_names"]))
+            listed.add(tuple(self.panels.class_names))
         if len(listed) > 1:
             raise UserError(
                 f"The stages and pictures of {os.path.abspath(run_dir)} are of different classes: "
@@ -63,7 +62,7 @@ class RunRecord:
     @property
     def rounds(self) -> list[int]:
         """The stages that are done: 0 for the source stage, then the rounds."""
-        return [stage["round"] for stage in self.stages]
+        return [stage.round for stage in self.stages]
 
     def get_curve(self, *keys: str) -> list[tuple[int, float]]:
         """Gives one number of every stage.
@@ -80,7 +79,7 @@ class RunRecord:
             for key in keys:
                 value = None if value is None else value.get(key)
             if value is not None:
-                points.append((stage["round"], float(value)))
+                points.append((stage.round, float(value)))
         return points
 
     def read_confusion(self, round_index: int) -> np.ndarray | None:

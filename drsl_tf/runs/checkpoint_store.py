@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 
+import keras
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
@@ -42,8 +43,8 @@ class CheckpointStore:
     def __init__(
         self,
         directory: str,
-        model,
-        optimizer,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
         counters: dict[str, tf.Variable],
         keep: int = 2,
         strategy: tf.distribute.Strategy | None = None,

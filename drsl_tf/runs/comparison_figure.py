@@ -8,18 +8,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
-from PIL import ImageDraw
 
 from data_pipelines.batches.adaptation import read_id_map
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from drsl_tf import common
 from drsl_tf import files
-from drsl_tf.figures import label_maps
 from drsl_tf.runs.run_directory import RunDirectory
 
-_PANEL_WIDTH = 320
-_GAP = 6
+_PANEL_WIDTH = 3.2  # Inches.
 
 
 class ComparisonFigure:
@@ -68,40 +65,29 @@ class ComparisonFigure:
         """
         if not self._pairs:
             return None
+        # matplotlib takes a moment to import, which the start of a training need not wait for.
+        from drsl_tf.figures import panel_grid
+        from drsl_tf.figures import rendering
+
         titles = ["image", "truth", "source only"]
         if last_round:
             titles.append(f"adapted, round {last_round}")
-        rows = [self._make_row(pair, last_round) for pair in self._pairs]
-        legend = label_maps.draw_legend(
-            self._domain.label_space, len(titles) * (_PANEL_WIDTH + _GAP) - _GAP
-        )
-        height = sum(row[0].height + _GAP for row in rows) + label_maps.TEXT_HEIGHT + legend.height
-        sheet = Image.new("RGB", (legend.width, height), "white")
-        draw = ImageDraw.Draw(sheet)
-        for column, title in enumerate(titles):
-            draw.text((column * (_PANEL_WIDTH + _GAP), 0), title, "black", label_maps.load_font())
-        top = label_maps.TEXT_HEIGHT
-        for row in rows:
-            for column, panel in enumerate(row):
-                sheet.paste(panel, (column * (_PANEL_WIDTH + _GAP), top))
-            top += row[0].height + _GAP
-        sheet.paste(legend, (0, top))
-        files.write_png(self._run.figure, sheet)
+        rows = []
+        for pair in self._pairs:
+            panels = map(panel_grid.Panel, titles, self._read_panels(pair, last_round))
+            rows.append(panel_grid.Row("", list(panels)))
+            titles = [""] * len(titles)
+        figure = panel_grid.draw_panels(rows, _PANEL_WIDTH, self._domain.label_space)
+        files.write_png(self._run.figure, rendering.to_image(figure))
         return self._run.figure
 
-    def _make_row(self, pair, last_round) -> list[Image.Image]:
+    def _read_panels(self, pair, last_round) -> list[np.ndarray]:
         maps = [self._domain.read_label(pair.label_path)]
         for round_index in sorted({0, last_round}):
             maps.append(read_id_map(self._find(round_index, pair), self._domain.max_pixels))
         # A prediction where the truth says nothing cannot be judged by eye either.
         maps = [np.where(maps[0] == common.IGNORE_ID, common.IGNORE_ID, ids) for ids in maps]
-        image = Image.fromarray(self._domain.read_image(pair.image_path))
-        size = (_PANEL_WIDTH, round(_PANEL_WIDTH * image.height / image.width))
-        panels = [image.resize(size, Image.Resampling.LANCZOS)]
-        for ids in maps:
-            painted = Image.fromarray(label_maps.color_label_map(ids, self._domain.label_space))
-            panels.append(painted.resize(size, Image.Resampling.NEAREST))
-        return panels
+        return [self._domain.read_image(pair.image_path), *maps]
 
     def _find(self, round_index, pair):
         return os.path.join(self._run.locate_predictions(round_index), pair.name + ".png")

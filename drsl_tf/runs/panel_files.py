@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Annotated
+from typing import Literal
 
-from data_pipelines.errors import UserError
+import pydantic
+
+from data_pipelines.io.json_models import VersionedModel
 from drsl_tf import files
 from drsl_tf.runs.run_directory import RunDirectory
 
@@ -13,41 +16,53 @@ PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_ma
 _OF_EVERY_STAGE = ("image", "truth")
 _MOST_MODES = 1000
 
+_Channel = Annotated[int, pydantic.Field(ge=0, le=255)]
 
-def read_index(run_dir: str) -> dict[str, Any] | None:
+
+class PanelIndex(files.Entry, VersionedModel):
+    """The content of `panels/index.json`; false where a run keeps no panels.
+
+    Attributes:
+        version: of this format; versions that wrote none wrote the same fields.
+        frames: names of the images.
+        class_names: names of the classes, in the order of their ids.
+        palette: their colours as RGB.
+        modes_per_class: modes that mode maps show; 0 without a multi-modal head.
+    """
+
+    version: Literal[1] = pydantic.Field(default=1, alias="schema")
+    frames: list[str]
+    class_names: list[str]
+    palette: list[tuple[_Channel, _Channel, _Channel]]
+    modes_per_class: Annotated[int, pydantic.Field(ge=0, le=_MOST_MODES)]
+
+    def __bool__(self) -> bool:
+        return bool(self.frames)
+
+    @pydantic.model_validator(mode="after")
+    def _check_palette(self) -> PanelIndex:
+        if len(self.palette) != len(self.class_names):
+            raise ValueError("palette has another length than class_names")
+        return self
+
+
+def read_index(run_dir: str) -> PanelIndex:
     """Reads the list of frames, classes and colours.
 
     Args:
         run_dir: the run's directory.
 
     Returns:
-        "frames", names of images; "class_names"; "palette", an RGB triple each; and
-        "modes_per_class". None where the run keeps no panels.
+        The index, which is empty where the run keeps no panels.
 
     Raises:
         UserError: it cannot be read, or holds something else.
     """
     path = RunDirectory(run_dir).panels
     if not os.path.isfile(path):
-        return None
-    index = files.read_json(path)
-    names, palette = index.get("class_names", ""), index.get("palette")
-    count = index.get("modes_per_class")
-    if not (
-        _are_texts(index.get("frames"))
-        and _are_texts(names)
-        and isinstance(palette, list)
-        and len(palette) == len(names)
-        and all(isinstance(color, list) and len(color) == 3 for color in palette)
-        and all(channel in range(256) for color in palette for channel in color)
-        and isinstance(count, int)
-        and 0 <= count <= _MOST_MODES
-    ):
-        raise UserError(
-            f"{os.path.abspath(path)} is no list of frames, classes and colours. Put a copy of it "
-            "back, or delete the folder: reports then show no pictures."
-        )
-    return index
+        return PanelIndex(frames=[], class_names=[], palette=[], modes_per_class=0)
+    fix = "Put a copy of it back, or delete the folder: reports then show no pictures."
+    return files.read_model(path, PanelIndex, fix)
 
 
 def locate_panel(run_dir: str, panel: str, frame: int, round_index: int) -> str:
@@ -79,7 +94,3 @@ def list_panels(run_dir: str, frame: int, round_index: int) -> dict[str, str]:
     """
     paths = {panel: locate_panel(run_dir, panel, frame, round_index) for panel in PANELS}
     return {panel: path for panel, path in paths.items() if os.path.isfile(path)}
-
-
-def _are_texts(values):
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)

@@ -9,15 +9,21 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from data_pipelines.errors import UserError
 from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.runs import records
+from drsl_tf.runs import results_model
 from drsl_tf.runs import verdict
+from drsl_tf.runs.label_report import LabelReport
+from drsl_tf.runs.results_model import RunResults
+from drsl_tf.runs.results_model import Stage
+from drsl_tf.runs.results_model import StageScores
 from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.runs.verdict import Verdict
 
 _PACKAGES = ("drsl_tf", "tensorflow", "keras", "keras-cv", "tensorflow-addons", "numpy")
 
@@ -40,7 +46,7 @@ class ResultsFile:
         *,
         experiment: str,
         seed: int,
-        class_names,
+        class_names: Sequence[str],
         initial_run: str | None = None,
         is_chief: bool = True,
     ):
@@ -48,17 +54,18 @@ class ResultsFile:
         self.path = self._run.results
         self._is_chief = is_chief
         self._class_names = list(class_names)
-        self._header = {
-            "schema": records.SCHEMA,
-            "experiment": experiment,
-            "seed": seed,
-            "initial_run": initial_run,
-            "versions": _list_versions(),
-        }
-        self.stages: list[dict[str, Any]] = []
+        self._record = RunResults(
+            schema=1,
+            experiment=experiment,
+            seed=seed,
+            initial_run=initial_run,
+            versions=_list_versions(),
+            stages=[],
+        )
+        self.stages: list[Stage] = []
         if os.path.exists(self.path):
             try:
-                self.stages = records.read_results(self.path)["stages"]
+                self.stages = results_model.read_results(self.path).stages
             except UserError as error:
                 raise UserError(
                     f"{error} Its scores cannot be carried on otherwise; or start over with "
@@ -69,12 +76,12 @@ class ResultsFile:
         self,
         round_index: int,
         confusion: ConfusionMatrix | None,
-        pseudo_label: dict[str, Any] | None,
+        pseudo_label: LabelReport | None,
         seconds: float,
         warnings: Sequence[str] = (),
         *,
         steps: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> Stage:
         """Adds a stage, in the place of an earlier record of the same round, and writes the file.
 
         The confusion matrix goes to a file of its own, `confusion/round_N.csv`.
@@ -91,26 +98,30 @@ class ResultsFile:
         Returns:
             The stage's entry in the file.
         """
-        stage: dict[str, Any] = {"round": round_index, "miou": None, "iou": None}
-        scores: dict[str, Any] = {}
+        scores: dict[str, Any] = {"miou": None, "iou": None, "protocols": {}}
         if confusion is not None:
-            stage["miou"] = _percent(confusion.mean_iou())
-            stage["iou"] = dict(zip(self._class_names, map(_percent, confusion.iou())))
-            stage["num_classes_scored"] = confusion.num_present
-            scores = protocols.score_protocols(confusion, self._class_names)
+            scores = {
+                "miou": _percent(confusion.mean_iou()),
+                "iou": dict(zip(self._class_names, map(_percent, confusion.iou()))),
+                "num_classes_scored": confusion.num_present,
+                "protocols": protocols.score_protocols(confusion, self._class_names),
+            }
             if self._is_chief:
                 confusion_files.write_confusion(
                     self._run.locate_confusion(round_index),
                     confusion,
                     self._class_names,
                 )
-        stage["pseudo_label"] = pseudo_label
-        stage["warnings"] = list(warnings)
-        stage["steps"] = steps
-        stage["seconds"] = round(seconds, 1)
-        stage["protocols"] = scores
-        self.stages = [s for s in self.stages if s["round"] != round_index] + [stage]
-        self.stages.sort(key=lambda s: s["round"])
+        stage = Stage(
+            round=round_index,
+            pseudo_label=pseudo_label,
+            warnings=list(warnings),
+            steps=steps,
+            seconds=round(seconds, 1),
+            **scores,
+        )
+        self.stages = [s for s in self.stages if s.round != round_index] + [stage]
+        self.stages.sort(key=lambda s: s.round)
         if self._is_chief:
             files.write_json(self.path, self.as_dict())
         return stage
@@ -118,30 +129,30 @@ class ResultsFile:
     @property
     def best_round(self) -> int | None:
         """The round of highest mIoU, chosen with target labels; None without them."""
-        return records.find_best_round(self.stages)
+        return results_model.find_best_round(self.stages)
 
     @property
-    def verdict(self) -> dict[str, Any] | None:
+    def verdict(self) -> Verdict | None:
         """Whether adaptation helped so far, as `verdict.judge` tells."""
-        return verdict.judge(self.stages, self._header["initial_run"])
+        return verdict.judge(self.stages, self._record.initial_run)
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives the content of the file.
+        """Returns the content of the file.
 
         Returns:
-            The dict under the schema of `docs/results.md`; "best" is chosen with target labels
+            The dict under the schema of `docs/runs.md`; "best" is chosen with target labels
             and is null where there are none.
         """
         last = self.stages[-1] if self.stages else None
-        best = [stage for stage in self.stages if stage["round"] == self.best_round]
-        return {
-            **self._header,
+        best = [stage for stage in self.stages if stage.round == self.best_round]
+        content = {
             "stages": self.stages,
-            "last": last and _summarise(last),
+            "last": None if last is None else _summarise(last),
             "best": _summarise(best[0]) if best else None,
             "verdict": self.verdict,
-            "protocols": last["protocols"] if last else {},
+            "protocols": last.protocols if last else {},
         }
+        return self._record.model_copy(update=content).as_json()
 
     def format_table(self) -> str:
         """Formats all stages as one table.
@@ -149,16 +160,16 @@ class ResultsFile:
         Returns:
             Text of several lines: a row a class, a column a stage.
         """
-        columns = [f"round {s['round']}" if s["round"] else "source only" for s in self.stages]
+        columns = [f"round {s.round}" if s.round else "source only" for s in self.stages]
         width = max([len("mIoU (%)"), *map(len, self._class_names)])
         rows = [" " * width + "".join(f"{column:>14}" for column in columns)]
         for name in self._class_names:
-            cells = [_cell(s["iou"] and s["iou"][name]) for s in self.stages]
+            cells = [_cell(s.iou and s.iou[name]) for s in self.stages]
             rows.append(f"{name:<{width}}" + "".join(cells))
         rows.append("-" * len(rows[0]))
-        rows.append(f"{'mIoU (%)':<{width}}" + "".join(_cell(s["miou"]) for s in self.stages))
+        rows.append(f"{'mIoU (%)':<{width}}" + "".join(_cell(s.miou) for s in self.stages))
         for key, title in (("fraction", "labelled (%)"), ("accuracy", "of it right (%)")):
-            values = [s["pseudo_label"] and s["pseudo_label"][key] for s in self.stages]
+            values = [None if s.pseudo_label is None else s.pseudo_label[key] for s in self.stages]
             if any(value is not None for value in values):
                 cells = [_cell(None if v is None else 100 * v) for v in values]
                 rows.append(f"{title:<{width}}" + "".join(cells))
@@ -169,12 +180,14 @@ def flatten_numbers(entry: Any, prefix: str = "") -> dict[str, float]:
     """Lists the numbers of a nested record under the paths to them.
 
     Args:
-        entry: dicts and lists of numbers and other values, such as a stage's entry.
+        entry: a model, or dicts and lists of numbers and other values, such as a `Stage`.
         prefix: what stands before every path.
 
     Returns:
         Path, such as "iou/road" or "mode_usage/road/0", -> number. What is no number is left out.
     """
+    if isinstance(entry, pydantic.BaseModel):
+        entry = entry.model_dump()
     if isinstance(entry, dict):
         items = list(entry.items())
     elif isinstance(entry, list):
@@ -188,8 +201,8 @@ def flatten_numbers(entry: Any, prefix: str = "") -> dict[str, float]:
     return flat
 
 
-def _summarise(stage):
-    return {key: stage[key] for key in ("round", "miou", "iou")}
+def _summarise(stage: Stage) -> StageScores:
+    return StageScores(round=stage.round, miou=stage.miou, iou=stage.iou)
 
 
 def _percent(fraction):

@@ -1,4 +1,4 @@
-"""The paths of a run, each spelled here and nowhere else."""
+"""The paths of a run, each spelled here and nowhere else; nothing is read or written here."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import os
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """The files and folders that a run leaves behind, as `docs/results.md` lists them.
+    """The files and folders that a run leaves behind, as `docs/runs.md` lists them.
 
-    Nothing is read or written here; the paths may be of files that do not exist yet.
+    The paths may be of files that do not exist yet.
 
     Args:
         path: what `--run_dir` names.
@@ -65,6 +65,11 @@ class RunDirectory:
         return os.path.join(self.path, "tensorboard")
 
     @property
+    def projector_config(self) -> str:
+        """List of the stages that TensorBoard's Projector shows; its place is TensorBoard's."""
+        return os.path.join(self.tensorboard, "projector_config.pbtxt")
+
+    @property
     def panels(self) -> str:
         """List of the frames that panels are kept of."""
         return os.path.join(self.path, "panels", "index.json")
@@ -83,6 +88,14 @@ class RunDirectory:
         """Returns the path of a stage's confusion matrix; round 0 is the source stage."""
         return os.path.join(self.path, "confusion", f"round_{round_index}.csv")
 
+    def locate_vectors(self, round_index: int) -> str:
+        """Returns the path of a stage's vectors for the Projector."""
+        return os.path.join(self.tensorboard, "projector", f"round_{round_index}", "vectors.tsv")
+
+    def locate_vector_metadata(self, round_index: int) -> str:
+        """Returns the path of the table that says what each of a stage's vectors is."""
+        return os.path.join(self.tensorboard, "projector", f"round_{round_index}", "metadata.tsv")
+
     def locate_pseudo_labels(self, round_index: int) -> str:
         """Returns the folder of a round's pseudo-labels."""
         return os.path.join(self.path, "pseudo_labels", f"round_{round_index}")
@@ -98,3 +111,53 @@ class RunDirectory:
     def list_evaluations(self) -> list[str]:
         """Returns the folders of all kinds of tests, sorted."""
         return sorted(glob.glob(os.path.join(glob.escape(self.path), "evaluation", "*")))
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoLabelDirectory:
+    """The files of one round's pseudo-labels, in a run or elsewhere.
+
+    Args:
+        path: the folder, such as `RunDirectory.locate_pseudo_labels` returns.
+    """
+
+    path: str
+
+    @property
+    def report(self) -> str:
+        """What the round labelled; it is there once all labels are."""
+        return os.path.join(self.path, "report.json")
+
+    def locate_label(self, name: str) -> str:
+        """Returns the path of the PNG of an image's pseudo-label.
+
+        Args:
+            name: the image's, as `Pair.name`.
+        """
+        return os.path.join(self.path, f"{name}.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationDirectory:
+    """The files that `drsl_tf.evaluate` writes, in a run or elsewhere.
+
+    Args:
+        path: the folder, such as `RunDirectory.locate_evaluation` returns.
+    """
+
+    path: str
+
+    @property
+    def scores(self) -> str:
+        """What was evaluated, and its scores."""
+        return os.path.join(self.path, "evaluation.json")
+
+    @property
+    def confusion(self) -> str:
+        """Confusion matrix."""
+        return os.path.join(self.path, "confusion.csv")
+
+    @property
+    def picture(self) -> str:
+        """Confusion matrix, drawn."""
+        return os.path.join(self.path, "confusion.png")

@@ -10,7 +10,14 @@ import tensorflow as tf
 from drsl_tf.common import IGNORE_ID
 
 
-def draw_class_masks(labels, num_classes, *, seed, first=0, total=None):
+def draw_class_masks(
+    labels: tf.Tensor,
+    num_classes: int,
+    *,
+    seed: tf.Tensor,
+    first: int | tf.Tensor = 0,
+    total: int | tf.Tensor | None = None,
+) -> tf.Tensor:
     """Masks the pixels of half of each label map's classes, rounded up, drawn at random.
 
     Args:
@@ -43,7 +50,7 @@ def draw_class_masks(labels, num_classes, *, seed, first=0, total=None):
     return tf.gather(chosen, labels, batch_dims=1)
 
 
-def paste(mask, pasted, under):
+def paste(mask: tf.Tensor, pasted: tf.Tensor, under: tf.Tensor) -> tf.Tensor:
     """Puts pixels of one batch of maps over another.
 
     Args:

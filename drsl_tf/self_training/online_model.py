@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -50,14 +52,14 @@ class OnlineDrslModel(DrslModel):
 
     def __init__(
         self,
-        base,
-        segmentation_head,
-        multimodal_head=None,
+        base: keras.Model,
+        segmentation_head: keras.layers.Layer,
+        multimodal_head: keras.layers.Layer | None = None,
         *,
         threshold: float = 0.968,
         teacher_decay: float = 0.999,
         mix_classes: bool = False,
-        **settings,
+        **settings: Any,
     ):
         for name, value in (("threshold", threshold), ("teacher_decay", teacher_decay)):
             if not 0 <= value <= 1:
@@ -76,11 +78,13 @@ class OnlineDrslModel(DrslModel):
         return self._teacher
 
     @property
-    def extra_variables(self):
+    def extra_variables(self) -> list[tf.Variable]:
         """The teacher's variables."""
         return self._teacher.variables
 
-    def prepare_batch(self, batch):
+    def prepare_batch(
+        self, batch: dict[str, dict[str, tf.Tensor]]
+    ) -> dict[str, dict[str, tf.Tensor]]:
         """Labels the target images by the teacher and mixes source classes into them."""
         source, target = batch[common.SOURCE], batch[common.TARGET]
         if target[common.IMAGE].shape[0] == 0:
@@ -90,12 +94,12 @@ class OnlineDrslModel(DrslModel):
             target = self._mix(source, target)
         return {common.SOURCE: source, common.TARGET: target}
 
-    def finish_step(self):
+    def finish_step(self) -> None:
         """Lets the teacher follow."""
         step = tf.maximum(tf.cast(self.optimizer.iterations, tf.float32), 1.0)
         self._teacher.follow(tf.minimum(1.0 - 1.0 / step, self._online_settings["teacher_decay"]))
 
-    def adopt_weights(self):
+    def adopt_weights(self) -> None:
         """Lets the teacher start as the equal of what the model was given."""
         self._teacher.restart()
 
@@ -136,7 +140,7 @@ class OnlineDrslModel(DrslModel):
         }
         return {key: class_mix.paste(mask, pasted[key], target[key]) for key in target}
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         """Stores the teacher, which no layer holds, beside the network.
 
         Args:
@@ -146,7 +150,7 @@ class OnlineDrslModel(DrslModel):
         for index, variable in enumerate(self._teacher.variables):
             store[f"{_TEACHER}{index}"] = variable.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Restores the teacher that `save_own_variables` stored.
 
         Args:
@@ -159,7 +163,7 @@ class OnlineDrslModel(DrslModel):
         values = {name: stored.pop(name) for name in list(stored) if name.startswith(_TEACHER)}
         super().load_own_variables(stored)
         variables = self._teacher.variables
-        shapes = [tuple(np.shape(values.get(f"{_TEACHER}{i}"))) for i in range(len(variables))]
+        shapes = [tuple(np.shape(values.get(f"{_TEACHER}{i}", ()))) for i in range(len(variables))]
         if len(values) != len(variables) or shapes != [tuple(v.shape) for v in variables]:
             raise ValueError(
                 f"These weights hold {len(values)} of this model's {len(variables)} teacher "
@@ -169,6 +173,6 @@ class OnlineDrslModel(DrslModel):
         for index, variable in enumerate(variables):
             variable.assign(values[f"{_TEACHER}{index}"])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Gives what `from_config` rebuilds the model from, weights apart."""
         return {**super().get_config(), **self._online_settings}

@@ -7,12 +7,13 @@ margin above 17 to a confidence of 1, and such pixels could not be ranked.
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from drsl_tf.common import IGNORE_ID
 
 
-def confidence_and_prediction(logits):
+def confidence_and_prediction(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Predicts every pixel, with its confidence.
 
     1 - p is summed from the other classes, not subtracted: with u = logsumexp of all logits minus
@@ -30,7 +31,12 @@ def confidence_and_prediction(logits):
     return _probability_of(shifted, prediction), prediction
 
 
-def select_labels(logits, thresholds, rule="ratio", ignore_id=IGNORE_ID):
+def select_labels(
+    logits: tf.Tensor,
+    thresholds: np.ndarray | tf.Tensor,
+    rule: str = "ratio",
+    ignore_id: int = IGNORE_ID,
+) -> tf.Tensor:
     """Labels the pixels that are confident enough for their class.
 
     "ratio" is CBST's rule: with P the softmax, label = argmax_c P_c / thr_c where this ratio is at

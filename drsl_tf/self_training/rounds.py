@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent import futures
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,12 +23,14 @@ from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.losses import metric_learning
 from drsl_tf.models import inference
-from drsl_tf.runs import records
+from drsl_tf.models.model import DrslModel
+from drsl_tf.runs.label_report import LabelReportFile
+from drsl_tf.runs.label_report import read_label_report
+from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training.label_tally import LabelTally
 from drsl_tf.self_training.thresholds import ConfidenceHistogram
 
-_REPORT = "report.json"
 _WRITER_THREADS = 2
 
 
@@ -100,7 +101,7 @@ class PseudoLabeler:
 
     def generate(
         self,
-        model,
+        model: DrslModel,
         strategy: tf.distribute.Strategy,
         domain: Domain,
         pairs: Sequence[Pair],
@@ -109,14 +110,14 @@ class PseudoLabeler:
         directory: str,
         size: tuple[int, int] | None = None,
         batch_size: int = 4,
-    ) -> tuple[list[Pair], dict[str, Any]]:
+    ) -> tuple[list[Pair], LabelReportFile]:
         """Labels every image of the target.
 
         A directory that is complete already is read and left as it is. All processes of a job
         write to one directory, each the labels of its share; the chief writes the report.
 
         Args:
-            model: the `DrslModel` that predicts.
+            model: what predicts.
             strategy: where to run.
             domain: the target; its labels, where `pairs` name any, only score the result.
             pairs: the target's training images.
@@ -127,19 +128,17 @@ class PseudoLabeler:
             batch_size: images at once.
 
         Returns:
-            The pairs of image and pseudo-label, and the report: portion, and over all classes
-            and by class the threshold, the selected fraction, the selected pixels, the accuracy
-            (None without truth) and the mode usage (None without a multi-modal head).
+            The pairs of image and pseudo-label, and the report.
         """
+        files_of = PseudoLabelDirectory(directory)
         labelled = [
-            Pair(pair.name, pair.image_path, os.path.join(directory, pair.name + ".png"))
-            for pair in pairs
+            Pair(pair.name, pair.image_path, files_of.locate_label(pair.name)) for pair in pairs
         ]
         workers = Workers(strategy)
         partial = directory + whole_files.PARTIAL
-        report = workers.ask_chief(lambda: _read_report_or_clear(directory, partial))
-        if report is not None:
-            return labelled, report
+        content = workers.ask_chief(lambda: _read_report_or_clear(directory, partial))
+        if content is not None:
+            return labelled, LabelReportFile(**content)
         pairs = workers.share(pairs)
         logits_path = os.path.join(partial, f".logits-{workers.index}")
         histogram, usage = self._collect(
@@ -157,16 +156,17 @@ class PseudoLabeler:
         class_names = domain.label_space.class_names
         if usage is not None:
             usage = dict(zip(class_names, workers.sum(usage).tolist()))
-        report = {
-            "round": round_index,
-            "portion": portion,
+        report = LabelReportFile(
+            schema=1,
+            round=round_index,
+            portion=portion,
             **tally.as_dict(class_names, histogram),
-            "thresholds": dict(zip(class_names, thresholds.tolist())),
-            "mode_usage": usage,
-        }
+            thresholds=dict(zip(class_names, thresholds.tolist())),
+            mode_usage=usage,
+        )
 
         def finish():
-            files.write_json(os.path.join(partial, _REPORT), report)
+            files.write_json(PseudoLabelDirectory(partial).report, report.as_json())
             with whole_files.explain_failures(directory):
                 whole_files.rename_whole(partial, directory)
 
@@ -195,9 +195,10 @@ class PseudoLabeler:
         batches = image_batches.iterate_image_batches(
             pairs, domain.read_image, size=size, batch_size=batch_size
         )
+        with whole_files.explain_failures(logits_path):
+            file = open(logits_path, "wb")
         with (
-            whole_files.explain_failures(logits_path),
-            open(logits_path, "wb") as file,
+            file,
             progress.make_progress_bar(
                 len(pairs), f"round {round_index}: predicting", "image"
             ) as bar,
@@ -208,9 +209,11 @@ class PseudoLabeler:
                 if head is not None:
                     counts = np.bincount(modes[0].reshape(-1), minlength=usage.size)
                     usage += counts.reshape(usage.shape)
-                for logits in kept:
-                    np.save(file, logits)
-                    np.save(file, np.array(batch.images.shape[1:3]))
+                with whole_files.explain_failures(logits_path):
+                    for logits in kept:
+                        np.save(file, logits)
+                        np.save(file, np.array(batch.images.shape[1:3]))
+                    file.flush()
                 bar.update(len(batch.pairs))
         return histogram, usage
 
@@ -223,7 +226,7 @@ class PseudoLabeler:
             return pseudo_labels.select_labels(logits, thresholds, rule=self._rule)[0]
 
         def finish(pair, label):
-            path = os.path.join(directory, pair.name + ".png")
+            path = PseudoLabelDirectory(directory).locate_label(pair.name)
             files.write_png(path, Image.fromarray(label))
             truth = None
             if pair.label_path is not None:
@@ -250,7 +253,7 @@ class PseudoLabeler:
                 tally.add(*future.result())
 
 
-def find_modes(outputs, modes):
+def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
     """Finds the nearest mode, among those of its predicted class, of every pixel.
 
     Args:
@@ -274,10 +277,10 @@ def find_modes(outputs, modes):
 
 
 def _read_report_or_clear(directory, partial):
-    """Gives the report of a finished directory; otherwise begins a new one and gives None."""
-    report_path = os.path.join(directory, _REPORT)
+    """Returns the report of a finished directory; otherwise begins a new one and returns None."""
+    report_path = PseudoLabelDirectory(directory).report
     if os.path.exists(report_path):
-        return records.read_label_report(report_path)
+        return read_label_report(report_path).as_json()
     # Without a report the labels are not whole: what is there is not trusted, but redone.
     for leftover in (partial, directory):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -36,7 +36,7 @@ class TargetStatistics:
     and stochastic depth are off.
 
     It does not help on every target: between two sets of photos it costs points
-    (`docs/own_data.md`), so no run does it unless its configuration says so.
+    (`docs/results.md`), so no run does it unless its configuration says so.
 
     Args:
         images: how many training images of the target, evenly spaced over its list; 0 is all.
@@ -61,7 +61,7 @@ class TargetStatistics:
 
     def update(
         self,
-        model,
+        model: keras.Model,
         strategy: tf.distribute.Strategy,
         domain: Domain,
         pairs: Sequence[Pair],
@@ -123,7 +123,7 @@ class TargetStatistics:
         store([tf.constant(value, tf.float32) for value in (*means, *variances)])
 
 
-def find_batch_norms(model) -> list[keras.layers.BatchNormalization]:
+def find_batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Finds the batch normalisations whose statistics training moves.
 
     Args:

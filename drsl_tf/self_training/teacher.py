@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from drsl_tf import compat
 from drsl_tf.models import inference
+from drsl_tf.models.model import DrslModel
 
 
 class Teacher:
@@ -23,7 +24,7 @@ class Teacher:
         model: a `DrslModel`, built; the copy starts as its equal.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: DrslModel):
         self._stride = model.logits_stride
         self._base = keras.models.clone_model(model.base)
         head = model.segmentation_head
@@ -48,7 +49,7 @@ class Teacher:
         for copy, student in self._copies:
             copy.set_weights(student.get_weights())
 
-    def predict_logits(self, images):
+    def predict_logits(self, images: tf.Tensor) -> tf.Tensor:
         """Predicts images with the averaged network.
 
         Args:
@@ -62,7 +63,7 @@ class Teacher:
         logits = inference.upsample_logits(logits, self._stride, tf.shape(images)[1:3])
         return tf.stop_gradient(logits)
 
-    def follow(self, decay) -> None:
+    def follow(self, decay: tf.Tensor) -> None:
         """Moves every average: w' = decay * w' + (1 - decay) * w; called in replica context.
 
         Args:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from typing import Annotated
+from typing import Literal
 from typing import NamedTuple
 
+import pydantic
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
+from data_pipelines.io.json_models import VersionedModel
 from data_pipelines.labels.label_spaces import IGNORE_ID
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import __version__
@@ -22,9 +26,11 @@ from drsl_tf import files
 NAME = "segmentation.json"
 """The asset of a SavedModel that holds its description."""
 
-SCHEMA = 1
-
 _CHUNK = 1 << 20
+_FIX = "Make one by: python -m drsl_tf.export --run_dir=RUN --output=MODEL"
+
+_Channel = Annotated[int, pydantic.Field(ge=0, le=255)]
+_Side = Annotated[int, pydantic.Field(ge=1)]
 
 
 class ModelDescription(NamedTuple):
@@ -39,6 +45,32 @@ class ModelDescription(NamedTuple):
     network_size: tuple[int, int] | None
 
 
+class DescriptionFile(files.Entry, VersionedModel):
+    """The content of the description, which lies in or beside an exported model.
+
+    Attributes:
+        version: of this format.
+        label_space: name of the classes.
+        class_names: names of the classes, in the order of their ids.
+        palette: their colours as RGB.
+        ignore_id: the id of pixels that have no class.
+        network_size: (height, width) at which the network sees every image, or None.
+        drsl_tf: version of this package that exported the model.
+        tensorflow: version of TensorFlow that exported it.
+        sha256: checksums of the model's files, by their names below it.
+    """
+
+    version: Literal[1] = pydantic.Field(alias="schema")
+    label_space: str
+    class_names: list[str]
+    palette: list[tuple[_Channel, _Channel, _Channel]]
+    ignore_id: int
+    network_size: tuple[_Side, _Side] | None
+    drsl_tf: str
+    tensorflow: str
+    sha256: Annotated[dict[str, str], pydantic.Field(min_length=1)]
+
+
 def write_description(path: str, model: str, description: ModelDescription) -> None:
     """Describes an exported model for whoever uses it.
 
@@ -51,18 +83,18 @@ def write_description(path: str, model: str, description: ModelDescription) -> N
         UserError: it cannot be written.
     """
     label_space, size = description
-    content = {
-        "schema": SCHEMA,
-        "label_space": label_space.name,
-        "class_names": list(label_space.class_names),
-        "palette": [list(color) for color in label_space.palette],
-        "ignore_id": IGNORE_ID,
-        "network_size": None if size is None else list(size),
-        "drsl_tf": __version__,
-        "tensorflow": tf.__version__,
-        "sha256": _hash_files(model),
-    }
-    files.write_json(path, content)
+    content = DescriptionFile(
+        schema=1,
+        label_space=label_space.name,
+        class_names=list(label_space.class_names),
+        palette=list(label_space.palette),
+        ignore_id=IGNORE_ID,
+        network_size=size,
+        drsl_tf=__version__,
+        tensorflow=tf.__version__,
+        sha256=_hash_files(model),
+    )
+    files.write_json(path, content.as_json())
 
 
 def locate_description(model: str) -> str:
@@ -90,36 +122,24 @@ def read_description(path: str) -> ModelDescription:
         UserError: it was not exported by this package, or is damaged.
     """
     place = locate_description(path)
-    mend = "Make one by: python -m drsl_tf.export --run_dir=RUN --output=MODEL"
     try:
-        content = files.read_json(place)
+        content = files.read_model(place, DescriptionFile, _FIX)
     except UserError as error:
-        raise UserError(
-            f"{path} is no exported model, its description cannot be read: {error} {mend}"
-        ) from error
+        raise UserError(f"{path} is no exported model that this version reads: {error}") from error
     try:
-        size = content["network_size"]
-        description = ModelDescription(
-            LabelSpace(content["label_space"], content["class_names"], content["palette"]),
-            None if size is None else (int(size[0]), int(size[1])),
+        label_space = LabelSpace(
+            content.label_space, tuple(content.class_names), tuple(content.palette)
         )
-        noted = dict(content["sha256"])
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"{path} is no exported model that this version reads, its description {place} lacks "
-            f"or spoils an entry ({error!r}). {mend}"
-        ) from error
-    if description.network_size is not None and min(description.network_size) < 1:
-        raise UserError(f"{place} has the network_size {size}, which is none. {mend}")
+    except UserError as error:
+        raise UserError(f"{place} is invalid: {error} {_FIX}") from error
     found = _hash_files(path)
-    differing = sorted(name for name in noted if found.get(name) != noted[name])
-    if differing or not noted:
+    differing = sorted(name for name, noted in content.sha256.items() if found.get(name) != noted)
+    if differing:
         raise UserError(
             f"The model {path} is damaged, or its files come from several exports: "
-            f"{', '.join(differing) or 'all files'} differ(s) from what was exported. Copy it "
-            f"again. {mend}"
+            f"{', '.join(differing)} differ(s) from what was exported. Copy it again. {_FIX}"
         )
-    return description
+    return ModelDescription(label_space, content.network_size)
 
 
 def _hash_files(model: str) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Predictor:
         outputs = self._model.signatures[_SIGNATURE](images=tf.constant(images))
         return outputs[common.LABEL].numpy(), outputs[_CONFIDENCE].numpy()
 
-    def compute_logits(self, images):
+    def compute_logits(self, images: tf.Tensor) -> tf.Tensor:
         """Runs the network as it is, without resizing to its network size.
 
         Args:

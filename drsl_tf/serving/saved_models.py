@@ -20,7 +20,7 @@ from drsl_tf.serving import served_model
 
 
 def export_saved_model(
-    model, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
+    model: DrslModel, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
 ) -> None:
     """Writes a SavedModel, whole or not at all.
 
@@ -46,7 +46,7 @@ def export_saved_model(
         files.write_text(source, "")
         served.description = tf.saved_model.Asset(source)
         result = os.path.join(partial, "model")
-        with whole_files.explain_failures(path, through=partial):
+        with whole_files.explain_failures(path):
             tf.saved_model.save(served, result, signatures=served.signatures)
             model_description.write_description(
                 model_description.locate_description(result), result, description
@@ -58,7 +58,7 @@ def export_saved_model(
 
 
 def export_tflite(
-    model,
+    model: DrslModel,
     label_space: LabelSpace,
     path: str,
     size: tuple[int, int] | None = None,
@@ -101,14 +101,14 @@ def export_tflite(
     partial = _reserve(path)
     try:
         folder = os.path.join(partial, "model")
-        with whole_files.explain_failures(path, through=partial):
+        with whole_files.explain_failures(path):
             tf.saved_model.save(module, folder, signatures={"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if dynamic_range:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         content = converter.convert()
         result = os.path.join(partial, os.path.basename(path))
-        with whole_files.explain_failures(path, through=partial):
+        with whole_files.explain_failures(path):
             whole_files.write_whole(result, lambda file: file.write(content))
             model_description.write_description(
                 model_description.locate_description(path), result, description

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from drsl_tf import common
@@ -26,7 +28,7 @@ class ServedModel(tf.Module):
             `inference_size` was scored; None is each image's own.
     """
 
-    def __init__(self, model, size: tuple[int, int] | None = None):
+    def __init__(self, model: DrslModel, size: tuple[int, int] | None = None):
         super().__init__(name="drsl_tf")
         network = DrslModel(model.base, model.segmentation_head)
         self._size = None if size is None else tuple(size)
@@ -46,7 +48,7 @@ class ServedModel(tf.Module):
         )
 
     @property
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable]:
         """The signatures to save, by name."""
         return {
             "serving_default": self.serve,
@@ -65,7 +67,7 @@ class ServedModel(tf.Module):
         return classify(logits)
 
 
-def list_variables(network):
+def list_variables(network: DrslModel) -> list[tf.Variable]:
     """Lists the variables that inference reads: no metric, and nothing of the multi-modal head.
 
     Args:
@@ -78,7 +80,7 @@ def list_variables(network):
     return [compat.as_tf_variable(variable) for variable in variables]
 
 
-def classify(logits):
+def classify(logits: tf.Tensor) -> dict[str, tf.Tensor]:
     """Turns logits into what is served.
 
     Args:
@@ -93,7 +95,7 @@ def classify(logits):
     return {common.LABEL: tf.cast(label, tf.uint8), CONFIDENCE: confidence}
 
 
-def decode_images(encoded):
+def decode_images(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes JPEG and PNG files of one size.
 
     Args:

@@ -1,1 +1,1 @@
-"""The training loop, its strategy, optimizers and checkpoints."""
+"""Trains a model through its stages."""

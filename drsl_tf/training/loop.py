@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from data_pipelines import progress
@@ -17,12 +19,48 @@ from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.distribution.replicated import count_local_replicas
 from drsl_tf.distribution.workers import Workers
+from drsl_tf.models.model import DrslModel
 from drsl_tf.training.number_guard import NonFiniteError
 from drsl_tf.training.number_guard import NumberGuard
+from drsl_tf.training.preemption import Preemption
 
 # Reading a number back waits for the step; every step would keep a fast device idle.
 _SHOW_EVERY = 10
 _NORM = "gradient_norm"
+_NO_VOTES = [False, False]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What the steps of a stage are drawn from.
+
+    Args:
+        round_index: 0 for the source stage.
+        steps: steps of the whole stage.
+        source: the labelled stream.
+        target: the pseudo-labelled stream; None in the source stage.
+        retry: how often the stage went back to a checkpoint; every time draws other batches.
+    """
+
+    round_index: int
+    steps: int
+    source: interleave.Stream
+    target: interleave.Stream | None
+    retry: int = 0
+
+
+class Progress(NamedTuple):
+    """Where a stage is.
+
+    Attributes:
+        step: steps done since the start of the stage.
+        preempted: whether a process of the job was asked to end.
+        stopped: whether a callback set `model.stop_training`.
+    """
+
+    step: int
+    preempted: bool
+    stopped: bool
 
 
 class TrainingLoop:
@@ -38,13 +76,23 @@ class TrainingLoop:
             carries the loss and its terms, means over the steps since the one before; every batch
             end carries "data_wait_seconds". The end of an epoch carries the stage's scores, and
             its "warnings", a list of sentences.
+        preemption: says whether this process was asked to end.
         seed: the experiment's seed.
     """
 
-    def __init__(self, model, strategy: tf.distribute.Strategy, callbacks, *, seed: int):
+    def __init__(
+        self,
+        model: DrslModel,
+        strategy: tf.distribute.Strategy,
+        callbacks: Sequence[keras.callbacks.Callback],
+        *,
+        preemption: Preemption,
+        seed: int,
+    ):
         self._model = model
         self._strategy = strategy
         self._workers = Workers(strategy)
+        self._preemption = preemption
         self._seed = seed
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
         self._names: list[str] = []
@@ -54,91 +102,75 @@ class TrainingLoop:
         self._stage: dict[str, int] = {}
         self._streams: dict[str, interleave.Stream | None] = {}
 
-    def run_stage(
-        self,
-        source: interleave.Stream,
-        target: interleave.Stream | None,
-        *,
-        round_index: int,
-        steps: int,
-        start_step: int,
-        wants_stop: Callable[[], bool],
-        after_step: Callable[[int, bool], None],
-        retry: int = 0,
-    ) -> None:
-        """Trains from `start_step` to the end of a stage.
+    def begin(self) -> None:
+        """Tells the callbacks that the run begins, once a process."""
+        self._model.stop_training = False
+        self._callbacks.on_train_begin()
+
+    def end(self) -> None:
+        """Tells the callbacks that the run ends."""
+        self._callbacks.on_train_end()
+
+    def train(self, stage: Stage, start_step: int, every: int) -> Iterator[Progress]:
+        """Trains a stage, from `start_step` to its end.
 
         Args:
-            source: the labelled stream.
-            target: the pseudo-labelled stream; None in the source stage.
-            round_index: 0 for the source stage.
-            steps: steps of the whole stage.
+            stage: what to train on.
             start_step: steps done already.
-            wants_stop: says whether this process was asked to stop.
-            after_step: called after every step with the number of steps done, and whether to stop
-                now: where several processes train together, all are told so at the same step.
-            retry: how often the stage went back to a checkpoint; every time draws other batches.
+            every: steps from one checkpoint to the next.
+
+        Yields:
+            Where the stage is, at every multiple of `every`, at its end and where it stops before;
+            all loss terms and gradients up to there are finite.
 
         Raises:
             NonFiniteError: a loss term or gradient is not finite; up to ten steps late.
             UserError: a file cannot be read.
         """
-        self._callbacks.on_train_begin()
-        self._callbacks.on_epoch_begin(round_index)
-        if start_step >= steps:
+        self._callbacks.on_epoch_begin(stage.round_index)
+        if start_step >= stage.steps:
             return  # Trained before the run was broken off; `end_stage` follows all the same.
+        retry = stage.retry
         seed = int(interleave.derive_seed(self._seed, "retry", retry)[0]) if retry else self._seed
-        self._stage = {"round_index": round_index, "seed": seed}
-        self._streams = {common.SOURCE: source, common.TARGET: target}
+        self._stage = {"round_index": stage.round_index, "seed": seed}
+        self._streams = {common.SOURCE: stage.source, common.TARGET: stage.target}
         relay = ErrorRelay()
         self._guard = NumberGuard()
-        batches = relay.pass_errors(iter(self._distribute(steps, start_step, relay)))
-        for metric in self._model.metrics:
-            metric.reset_state()
+        batches = relay.pass_errors(iter(self._distribute(stage.steps, start_step, relay)))
+        self._reset_means()
         votes = None
-        title = f"round {round_index}: training" if round_index else "source stage: training"
-        with progress.make_progress_bar(steps, title, "step", initial=start_step) as bar:
-            for step in range(start_step, steps):
+        title = f"round {stage.round_index}" if stage.round_index else "source stage"
+        title += ": training"
+        with progress.make_progress_bar(stage.steps, title, "step", initial=start_step) as bar:
+            for step in range(start_step, stage.steps):
                 self._callbacks.on_train_batch_begin(step)
                 began = time.perf_counter()
                 batch = next(batches)
                 waited = time.perf_counter() - began
                 self._guard.add(step, self._train(batch))
-                stop = wants_stop()
-                if self._workers.count > 1:
-                    # Reading the votes of this step would wait for it.
-                    heard, votes = votes, self._vote(tf.constant(float(stop)))
-                    stop = heard is not None and float(heard) > 0
                 logs = {}
-                if (step + 1) % _SHOW_EVERY == 0 or step + 1 == steps:
-                    self.check_numbers()
-                    logs = {m.name: float(m.result()) for m in self._model.metrics}
+                if (step + 1) % _SHOW_EVERY == 0 or step + 1 == stage.steps:
+                    self._check_numbers()
+                    logs = self._read_means()
                     shown = ", ".join(f"{name} {value:.3f}" for name, value in logs.items())
                     bar.set_postfix_str(shown, refresh=False)
-                    for metric in self._model.metrics:
-                        metric.reset_state()
                 logs["data_wait_seconds"] = waited
                 self._callbacks.on_train_batch_end(step, logs)
                 bar.update(1)
-                after_step(step + 1, stop)
-
-    def check_numbers(self) -> None:
-        """Looks at the loss terms and gradients of all steps since it last did.
-
-        Raises:
-            NonFiniteError: the first of them that is not finite.
-        """
-        found = self._guard.find()
-        if found is None:
-            return
-        step, spoilt = found
-        names = [name for name, bad in zip(self._names, spoilt) if bad]
-        # The terms say more than their sum, and both more than their gradient.
-        terms = [name for name in names if name not in ("loss", _NORM)]
-        raise self.make_error(step, terms or ["the gradient" if _NORM in names else "the loss"])
+                stops = [self._preemption.requested, bool(self._model.stop_training)]
+                if self._workers.count > 1:
+                    # Reading the votes of this step would wait for it.
+                    earlier, votes = votes, self._vote(tf.constant(stops, tf.float32))
+                    stops = _NO_VOTES if earlier is None else [bool(n) for n in earlier.numpy()]
+                done = step + 1
+                if any(stops) or done % every == 0 or done == stage.steps:
+                    self._check_numbers()
+                    yield Progress(done, *stops)
+                if any(stops):
+                    return
 
     def make_error(self, step: int, names: Sequence[str]) -> NonFiniteError:
-        """Makes the error that reports a step of this stage.
+        """Creates the error that reports a step of this stage.
 
         Args:
             step: the step, from 0.
@@ -157,16 +189,40 @@ class TrainingLoop:
 
     def end_stage(
         self, round_index: int, scores: dict[str, float], warnings: Sequence[str] = ()
-    ) -> None:
+    ) -> bool:
         """Tells the callbacks that a stage is trained and scored.
 
         Args:
             round_index: 0 for the source stage.
             scores: numbers known of the stage, by name.
             warnings: sentences on what a person should look at.
+
+        Returns:
+            Whether a callback, in any process of the job, wants no further stage.
         """
         self._callbacks.on_epoch_end(round_index, {**scores, "warnings": list(warnings)})
-        self._callbacks.on_train_end()
+        return bool(self._workers.sum(np.array(self._model.stop_training, np.int64)))
+
+    def _read_means(self) -> dict[str, float]:
+        """Reads the means of the loss and its terms since the last call."""
+        means = {metric.name: float(metric.result()) for metric in self._model.metrics}
+        self._reset_means()
+        return means
+
+    def _reset_means(self) -> None:
+        for metric in self._model.metrics:
+            metric.reset_state()
+
+    def _check_numbers(self) -> None:
+        """Raises `NonFiniteError` where a number of a step since the last call is not finite."""
+        found = self._guard.find()
+        if found is None:
+            return
+        step, invalid = found
+        names = [name for name, bad in zip(self._names, invalid) if bad]
+        # The terms say more than their sum, and both more than their gradient.
+        terms = [name for name in names if name not in ("loss", _NORM)]
+        raise self.make_error(step, terms or ["the gradient" if _NORM in names else "the loss"])
 
     def _run_step(self, batch):
         results = self._strategy.run(self._model.train_step, args=(batch,))

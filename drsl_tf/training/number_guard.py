@@ -45,7 +45,7 @@ class NumberGuard:
         """
         self._kept.append((step, numbers))
 
-    def find(self):
+    def find(self) -> tuple[int, np.ndarray] | None:
         """Looks at all numbers since the last call; waits for the steps.
 
         Returns:
@@ -56,8 +56,8 @@ class NumberGuard:
             return None
         steps, numbers = zip(*self._kept)
         self._kept = []
-        spoilt = ~np.isfinite(tf.stack(numbers).numpy())
-        if not spoilt.any():
+        invalid = ~np.isfinite(tf.stack(numbers).numpy())
+        if not invalid.any():
             return None
-        first = int(spoilt.any(axis=1).argmax())
-        return steps[first], spoilt[first]
+        first = int(invalid.any(axis=1).argmax())
+        return steps[first], invalid[first]

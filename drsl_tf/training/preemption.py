@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 
 from absl import logging
 
@@ -34,20 +35,20 @@ class Preemption:
         self._held = 0
         self._previous = None
 
-    def __enter__(self):
+    def __enter__(self) -> Preemption:
         """Starts to listen."""
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._handle)
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, *unused: object) -> None:
         """Gives the signal back to whom it belonged to."""
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
             self._previous = None
 
     @contextlib.contextmanager
-    def held(self):
+    def held(self) -> Iterator[None]:
         """Lets the work inside end before a signal ends the run."""
         self._held += 1
         try:

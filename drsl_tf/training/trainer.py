@@ -1,166 +1,334 @@
-"""The whole run: audit, source stage, rounds of self-training, scores."""
+"""The stages of a run: source, then rounds of pseudo-labels, each scored, resumed and recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence
+import os
+import shutil
+import time
+from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
+from data_pipelines.batches import interleave
 from data_pipelines.batches.adaptation import AdaptationData
-from drsl_tf.distribution.strategy import create_strategy
+from data_pipelines.errors import UserError
 from drsl_tf.distribution.workers import Workers
+from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.models.inference import Inference
+from drsl_tf.models.model import DrslModel
+from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.monitoring.callbacks import make_callbacks
-from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.runs import stored_weights
+from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.comparison_figure import ComparisonFigure
+from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results import flatten_numbers
 from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.self_training.target_statistics import TargetStatistics
+from drsl_tf.training.loop import Progress
+from drsl_tf.training.loop import Stage
 from drsl_tf.training.loop import TrainingLoop
-from drsl_tf.training.stages import Trainer
+from drsl_tf.training.number_guard import NonFiniteError
+from drsl_tf.training.preemption import Preemption
+from drsl_tf.training.settings import RunSettings
+from drsl_tf.training.settings import SelfTraining
 
 
-def run(
-    *,
-    run_dir: str,
-    experiment: str,
-    data: AdaptationData,
-    schedule: Schedule,
-    build_model: Callable,
-    optimizer: Callable,
-    initial_run: str | None = None,
-    gradient_update: GradientUpdate | None = None,
-    pseudo_labeler: PseudoLabeler | None = None,
-    target_statistics: TargetStatistics | None = None,
-    inference_size: tuple[int, int] | None = None,
-    inference_batch: int = 8,
-    seed: int = 0,
-    deterministic: bool = False,
-    precision: str = "float32",
-    figure_images: int = 3,
-    max_retries: int = 3,
-    tensorboard: bool = True,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> ResultsFile:
-    """Trains on the source, adapts to the target, and scores every stage.
+class Trainer:
+    """Goes through the stages, from wherever the newest checkpoint stands.
 
-    A run directory that holds a checkpoint is resumed. SIGTERM saves one and raises `Preempted`.
-    On several machines every process calls this with the same arguments, the run directory
-    included, and raises `WorkerLost` when another one is gone.
+    The round and the step within it are variables of the checkpoint. A round's pseudo-labels are
+    complete on disk before its first step, so a run resumed within a round finds them.
 
     Args:
         run_dir: where everything of this run is written.
-        experiment: the experiment's name.
-        data: both domains and what is drawn from them.
+        model: a compiled `DrslModel`, slots of its optimizer created.
+        strategy: where to run.
+        data: audited data.
         schedule: steps and rounds.
-        build_model: callable(label_space) that builds a `DrslModel`.
-        optimizer: callable without arguments that builds a Keras optimizer.
-        initial_run: directory of another run, of the same base, segmentation head and classes,
-            whose last weights this one starts from, those of its multi-modal head where that is
-            the same. With no source steps the rounds alone are run. None starts from
-            `build_model`'s weights.
-        gradient_update: what happens to gradients before the optimizer gets them; None is
-            `GradientUpdate()`, which leaves them as they are.
-        pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
-        target_statistics: takes batch normalisation's statistics anew over the target, before the
-            first round and after every one; None leaves those of training.
-        inference_size: (height, width) at which the network sees whole target images; None is
-            each image's own.
-        inference_batch: images at once in pseudo-labelling and scoring, which changes no result,
-            and in taking the target's statistics, where 4 in the place of 8 cost 0.9 points on
-            streets (`benchmarks/README.md`).
-        seed: of initial weights, order of images, and augmentation.
-        deterministic: bit-equal reruns on one machine, at the price of speed: deterministic
-            operators and one thread.
-        precision: Keras's policy: "float32", "mixed_float16" or "mixed_bfloat16".
-        figure_images: frames of the evaluation split in the figure, and of the split to adapt to
-            in `panels/`.
-        max_retries: how often a stage goes back to its last checkpoint, and on with other
-            batches, after a loss or gradient that is not finite.
-        tensorboard: whether to write event files for TensorBoard under `run_dir/tensorboard`.
-        callbacks: Keras callbacks.
-
-    Returns:
-        The run's results, as written to `run_dir/results.json`.
-
-    Raises:
-        UserError: when data or configuration cannot be used, or a loss or gradient stays NaN or
-            infinite.
+        settings: what identifies the run.
+        self_training: how the rounds use the target.
+        inference: how whole target images pass the network.
     """
-    if deterministic:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
-    keras.mixed_precision.set_global_policy(precision)
-    strategy = create_strategy()
-    workers = Workers(strategy)
-    gradient_update = gradient_update or GradientUpdate()
-    data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
-    with workers.noticing_loss():
-        _audit(workers, data, RunDirectory(run_dir).audit)
-        _check_same_run(workers, data, schedule, experiment=experiment, seed=seed)
-        with strategy.scope():
-            model = build_model(data.label_space)
-            model.compile(optimizer=optimizer(), gradient_update=gradient_update, jit_compile=False)
-    if model.labels_online and schedule.rounds:
-        data.make_unlabelled_target_stream()  # A sampler that it cannot have is refused now.
-    watchers = []
-    if workers.is_chief:
-        watchers = make_callbacks(
-            run_dir=run_dir,
-            data=data,
-            schedule=schedule,
-            strategy=strategy,
-            inference_size=inference_size,
-            num_frames=figure_images,
-            tensorboard=tensorboard,
-            settings={"experiment": experiment, "seed": seed, "precision": precision},
-        )
-    trainer = Trainer(
-        run_dir=run_dir,
-        data=data,
-        schedule=schedule,
-        model=model,
-        strategy=strategy,
-        pseudo_labeler=pseudo_labeler or PseudoLabeler(),
-        target_statistics=target_statistics,
-        inference_size=inference_size,
-        inference_batch=inference_batch,
-        results=ResultsFile(
+
+    def __init__(
+        self,
+        run_dir: str,
+        model: DrslModel,
+        strategy: tf.distribute.Strategy,
+        *,
+        data: AdaptationData,
+        schedule: Schedule,
+        settings: RunSettings,
+        self_training: SelfTraining = SelfTraining(),
+        inference: Inference = Inference(),
+    ):
+        self._run = RunDirectory(run_dir)
+        self._model = model
+        self._strategy = strategy
+        self._data = data
+        self._schedule = schedule
+        self._settings = settings
+        self._pseudo_labeler = self_training.pseudo_labeler or PseudoLabeler()
+        self._target_statistics = self_training.target_statistics
+        self._inference: dict[str, Any] = {
+            "size": inference.size,
+            "batch_size": inference.batch_size,
+        }
+        self._evaluator = Evaluator(model, strategy, **self._inference)
+        self._workers = Workers(strategy)
+        self._round = tf.Variable(0, dtype=tf.int64, trainable=False, name="round")
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._retry = tf.Variable(0, dtype=tf.int64, trainable=False, name="retry")
+        self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
+        self._clock = time.monotonic()
+        self._checkpoints = CheckpointStore(
             run_dir,
-            experiment=experiment,
-            seed=seed,
+            model,
+            model.optimizer,
+            {
+                "round": self._round,
+                "step": self._step,
+                "retry": self._retry,
+                "seconds": self._seconds,
+            },
+            strategy=strategy,
+        )
+        self._preemption = Preemption()
+        self._results = ResultsFile(
+            run_dir,
+            experiment=settings.experiment,
+            seed=settings.seed,
             class_names=data.label_space.class_names,
-            is_chief=workers.is_chief,
-            initial_run=initial_run,
-        ),
-        figure=ComparisonFigure(run_dir, data.target, data.eval_pairs[:figure_images]),
-        loop=TrainingLoop(model, strategy, [*watchers, *callbacks], seed=seed),
-        initial_run=initial_run,
-        max_retries=max_retries,
-    )
-    return trainer.train()
+            initial_run=settings.initial_run,
+            is_chief=self._workers.is_chief,
+        )
 
+    def train(self, monitoring: Monitoring = Monitoring()) -> ResultsFile:
+        """Runs every stage that is not done yet.
 
-def _audit(workers, data, stamp_dir):
-    """Lets the chief open all files; the other processes of a job find its stamp."""
-    workers.ask_chief(lambda: data.audit(stamp_dir))
-    workers.run_together(lambda: None if workers.is_chief else data.audit(stamp_dir))
+        Where a callback sets `model.stop_training`, the run ends after that step or stage. Called
+        again, it goes on from there.
 
+        Args:
+            monitoring: figure, panels, TensorBoard and further callbacks.
 
-def _check_same_run(workers, data, schedule, **settings):
-    """Checks that all processes of a job train the same run on the same images."""
-    rounds = range(schedule.rounds + 1)
-    count = (len(data.target_pairs), data.target_batch)
-    workers.check_equal({
-        **settings,
-        "the source's images": [pair.name for pair in data.source_pairs],
-        "the target's images": [pair.name for pair in data.target_pairs],
-        "the images to score": [pair.name for pair in data.eval_pairs],
-        "the batch sizes": [data.source_batch, data.target_batch],
-        "the schedule": [schedule.count_steps(r, *count) for r in rounds],
-        "checkpoint_every": schedule.checkpoint_every,
-    })  # fmt: skip
+        Returns:
+            The run's record.
+        """
+        figure = ComparisonFigure(
+            self._run.path, self._data.target, self._data.eval_pairs[: monitoring.figure_images]
+        )
+        loop = TrainingLoop(
+            self._model,
+            self._strategy,
+            [*self._make_watchers(monitoring), *monitoring.callbacks],
+            preemption=self._preemption,
+            seed=self._settings.seed,
+        )
+        with self._workers.raise_if_worker_lost(), self._preemption:
+            self._start()
+            self._clock = time.monotonic()
+            loop.begin()
+            stopped = False
+            while int(self._round) <= self._schedule.rounds and not stopped:
+                try:
+                    stopped = self._run_stage(loop, figure)
+                except NonFiniteError as error:
+                    self._go_back(error)
+            loop.end()
+            if stopped:
+                logging.info("Stopped by a callback. Run the same command again to go on.")
+            else:
+                self._workers.ask_chief(lambda: figure.draw(self._schedule.rounds))
+        return self._results
+
+    def _make_watchers(self, monitoring: Monitoring) -> list[keras.callbacks.Callback]:
+        if not self._workers.is_chief:
+            return []
+        settings = self._settings
+        return make_callbacks(
+            self._run.path,
+            monitoring,
+            data=self._data,
+            schedule=self._schedule,
+            strategy=self._strategy,
+            inference_size=self._inference["size"],
+            settings={
+                name: getattr(settings, name) for name in ("experiment", "seed", "precision")
+            },
+        )
+
+    def _start(self):
+        path = self._restore()
+        if path is None:
+            if self._settings.initial_run is not None:
+                stored_weights.start_from(self._model, self._settings.initial_run)
+            self._checkpoints.save()
+            return
+        logging.info(
+            "Resuming at round %d, step %d, from %s.", int(self._round), int(self._step), path
+        )
+
+    def _restore(self):
+        path = self._checkpoints.restore_latest()
+        # Pseudo-labels of a later round come from a checkpoint that could not be read again.
+        if path is not None:
+            self._workers.ask_chief(lambda: self._drop_labels(int(self._round) + 1))
+        return path
+
+    def _go_back(self, error):
+        """Returns to the last checkpoint, whose numbers are finite, to go on with other data."""
+        retry = int(self._retry) + 1
+        files = f"The batch held {', '.join(error.files)}."
+        most = self._settings.max_retries
+        if retry > most:
+            raise UserError(
+                f"{error}, and so it was {most} times before with other batches. "
+                f"{files} Look at these images and their labels, and if they are good, lower the "
+                "learning rate or the weight of that loss. The last checkpoint is sound."
+            ) from error
+        self._count_seconds()
+        seconds = float(self._seconds)
+        with self._preemption.held():
+            path = self._restore()
+            self._retry.assign(retry)
+            self._seconds.assign(seconds)
+            self._checkpoints.save()
+        logging.warning(
+            "%s. %s Going back to %s, and on with other batches: retry %d of %d.",
+            error,
+            files,
+            path,
+            retry,
+            most,
+        )
+
+    def _drop_labels(self, first_round):
+        while os.path.isdir(self._run.locate_pseudo_labels(first_round)):
+            shutil.rmtree(self._run.locate_pseudo_labels(first_round))
+            first_round += 1
+
+    def _run_stage(self, loop: TrainingLoop, figure: ComparisonFigure) -> bool:
+        """Trains, scores and records the stage of `self._round`; returns whether to stop."""
+        round_index = int(self._round)
+        target, report = self._label_target(round_index)
+        stage = Stage(
+            round_index,
+            self._schedule.count_steps(
+                round_index, len(self._data.target_pairs), self._data.target_batch
+            ),
+            self._data.make_source_stream(),
+            target,
+            retry=int(self._retry),
+        )
+        with self._preemption.held():
+            for progress in loop.train(stage, int(self._step), self._schedule.checkpoint_every):
+                self._save_step(loop, stage, progress)
+                if progress.preempted:
+                    self._preemption.stop()
+                if progress.stopped:
+                    return True
+        confusion = None
+        if self._data.eval_pairs:
+            confusion = self._evaluator.evaluate(
+                self._data.target,
+                self._data.eval_pairs,
+                description=f"round {round_index}: scoring",
+                on_prediction=figure.collect(round_index),
+            )
+        self._count_seconds()
+        entry = self._results.record_stage(
+            round_index,
+            confusion,
+            report,
+            float(self._seconds),
+            self._list_warnings(round_index, report),
+            steps=stage.steps,
+        )
+        if round_index == 0:
+            self._checkpoints.keep_copy(self._run.source_checkpoint)
+        if self._results.best_round == round_index:
+            self._checkpoints.keep_copy(self._run.best_checkpoint)
+        stopped = loop.end_stage(round_index, flatten_numbers(entry), entry.warnings)
+        with self._preemption.held():
+            self._round.assign_add(1)
+            self._step.assign(0)
+            self._retry.assign(0)
+            self._seconds.assign(0.0)
+            self._checkpoints.save()
+        return stopped
+
+    def _label_target(
+        self, round_index: int
+    ) -> tuple[interleave.Stream | None, LabelReport | None]:
+        """Prepares the target of a stage: its stream and the report of its pseudo-labels."""
+        if round_index == 0:
+            return None, None
+        if round_index == 1 and int(self._step) == 0 and self._target_statistics is not None:
+            self._take_statistics()
+            self._model.adopt_weights()
+            with self._preemption.held():
+                self._checkpoints.save()
+        if self._model.labels_online:
+            return self._data.make_unlabelled_target_stream(), None
+        labelled, report = self._pseudo_labeler.generate(
+            self._model,
+            self._strategy,
+            self._data.target,
+            self._data.target_pairs,
+            round_index=round_index,
+            directory=self._run.locate_pseudo_labels(round_index),
+            **self._inference,
+        )
+        return self._data.make_target_stream(labelled), report
+
+    def _list_warnings(self, round_index, report):
+        """Warns in the log, and gives the warnings for the record."""
+        found = []
+        if int(self._retry):
+            found.append(
+                f"A loss or gradient was not finite: training went back to a checkpoint, and on "
+                f"with other batches, {int(self._retry)} time(s)."
+            )
+        if report is not None:
+            stages = [s for s in self._results.stages if s.round == round_index - 1]
+            found += list_warnings(report, stages[0].pseudo_label if stages else None)
+        for warning in found:
+            logging.warning("%s", warning)
+        return found
+
+    def _save_step(self, loop: TrainingLoop, stage: Stage, progress: Progress) -> None:
+        self._step.assign(progress.step)
+        invalid = self._checkpoints.list_non_finite()
+        if invalid:
+            raise loop.make_error(progress.step - 1, [f"the variable {n}" for n in invalid[:1]])
+        is_last = progress.step == stage.steps
+        if is_last and stage.round_index and self._target_statistics is not None:
+            self._take_statistics()
+        self._count_seconds()
+        self._checkpoints.save()
+
+    def _take_statistics(self):
+        """Gives batch normalisation the target's statistics.
+
+        They depend on the weights alone, so a run broken off here does it again, and alike.
+        """
+        self._target_statistics.update(
+            self._model,
+            self._strategy,
+            self._data.target,
+            self._data.target_pairs,
+            **self._inference,
+            title=f"round {int(self._round)}: statistics",
+        )
+
+    def _count_seconds(self):
+        now = time.monotonic()
+        self._seconds.assign_add(now - self._clock)
+        self._clock = now

@@ -8,7 +8,7 @@ from benchmarks import adaptation_arms
 from benchmarks.adaptation_plan import Plan
 from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.training import trainer
+from drsl_tf.training.adapting import adapt
 
 
 def _make(setup, arm, tmp_path, **kwargs):
@@ -30,7 +30,7 @@ def _read(plan):
 )
 def test_every_arm_is_a_valid_configuration_of_equal_steps(setup, arm, tmp_path):
     plan = _make(setup, arm, tmp_path)
-    Configuration(plan.gin_files, plan.gin_params).apply(trainer.run)
+    Configuration(plan.gin_files, plan.gin_params).apply(adapt)
     names = ("SOURCE_STEPS", "ROUNDS", "STEPS_PER_ROUND")
     macros = {name: ast.literal_eval(_read(plan)[name]) for name in names}
     steps = macros["SOURCE_STEPS"] + macros["ROUNDS"] * macros["STEPS_PER_ROUND"]
@@ -56,7 +56,7 @@ def test_fingerprints_know_arms_apart_and_seeds_not(tmp_path):
     arms = adaptation_arms.order_arms("streets")
     prints = {arm: _make("streets", arm, tmp_path).fingerprint for arm in arms}
     assert len(set(prints.values())) == len(prints)
-    again = _make("streets", "drsl", tmp_path, gin_params=["trainer.run.seed = 5"])
+    again = _make("streets", "drsl", tmp_path, gin_params=["drsl_tf.RunSettings.seed = 5"])
     assert again.fingerprint == prints["drsl"]
     other = _make("streets", "drsl", tmp_path, steps_scale=0.5)
     assert other.fingerprint != prints["drsl"]
@@ -68,19 +68,19 @@ def test_source_stages_are_shared_where_only_the_rounds_differ(tmp_path):
         return _make("streets", arm, tmp_path, gin_params=params).source_fingerprint
 
     drsl = source("drsl")
-    assert drsl == source("drsl", "model.DrslModel.sma_weight = 0.7")
+    assert drsl == source("drsl", "drsl_tf.DrslModel.sma_weight = 0.7")
     assert drsl == source("drsl", "ROUNDS = 5", "ADAPTATION_RATE = 0.1")
-    assert drsl == source("drsl", 'rounds.PseudoLabeler.rule = "ratio"')
+    assert drsl == source("drsl", 'drsl_tf.PseudoLabeler.rule = "ratio"')
     assert drsl == source("drsl_frozen")
     # Without a term of the loss the older Keras has two variables less in its checkpoint.
     assert drsl != source("dml")
     for arm in ("cbst", "drsl_k1", "ema_drsl"):
         assert drsl != source(arm)
     for param in (
-        "model.DrslModel.dml_weight = 0.5",
+        "drsl_tf.DrslModel.dml_weight = 0.5",
         "SOURCE_RATE = 0.1",
         "SOURCE_STEPS = 7",
-        "multimodal_head.MultimodalHead.embedding_dim = 32",
+        "drsl_tf.MultimodalHead.embedding_dim = 32",
     ):
         assert drsl != source("drsl", param)
 

@@ -109,7 +109,7 @@ def test_tables_take_their_place_in_a_document(tmp_path):
 
 def test_the_document_shows_the_record():
     record = memory_record.MemoryRecord(str(_ROOT / "benchmarks" / "results" / "memory.json"))
-    text = (_ROOT / "docs" / "memory.md").read_text()
+    text = (_ROOT / "docs" / "performance.md").read_text()
     shown = text.split(memory_record.BEGIN)[1].split(memory_record.END)[0]
     assert record.rows and shown == "\n" + record.format_markdown()
 

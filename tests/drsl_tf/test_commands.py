@@ -99,7 +99,7 @@ _CALLS = {
         (["--run_dir=run", "--batch_size=two"], "--batch_size"),
         (["--run_dir=run", "--split=../val"], "no split"),
         (["--run_dir=spoilt_config"], "cannot be read"),
-        (["--run_dir=torn_results"], "cannot be read"),
+        (["--run_dir=torn_results"], "results.json is invalid"),
         (["--run_dir=typed_config"], "small_cnn a value that it cannot take"),
         ([*_EVALUATE, "--gin_param=cityscapes.Cityscapes.max_pixels = 'few'"],
           "Cityscapes a value that it cannot take"),
@@ -156,7 +156,7 @@ _CALLS = {
         (["record", "--output=file/report.html"], "cannot be written"),
         (["record", "--output="], "--output is missing"),
         (["spoilt_results"], "schema"),
-        (["torn_results"], "cannot be read"),
+        (["torn_results"], "results.json is invalid"),
         (["record", "--colour=red"], "Unknown command line flag"),
     ],
 }  # fmt: skip

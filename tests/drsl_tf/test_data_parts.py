@@ -66,7 +66,7 @@ def test_a_target_takes_the_place_of_an_experiments_own(name, tmp_path):
     start = _choose(_NINETEEN, _TARGETS, name)
     experiment, data = _make_data(start, f"data/{name}_target", root=tmp_path, macro=name.upper())
     assert data.target.label_space == label_spaces.cityscapes19() == experiment.label_space
-    assert experiment.get("inference_size") is not None
+    assert experiment.get("inference").size is not None
     _assert_reads(data.target, name, tmp_path, "val", labelled=True)
     assert data.target.list_pairs("train")
 

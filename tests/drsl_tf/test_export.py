@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 
@@ -92,7 +93,7 @@ def test_a_run_is_read_back_whole(run):
         np.testing.assert_array_equal(array, other)
     assert loaded.experiment.label_space == label_spaces.cityscapes19()
     assert loaded.experiment.eval_split == "val"
-    assert loaded.experiment.get("inference_size") is None
+    assert loaded.experiment.get("inference").size is None
     assert loaded.experiment.make_target().root == "absent"
 
 
@@ -169,6 +170,28 @@ def test_the_description_is_an_asset(saved):
     )
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"network_size": [0, 4]}, r"field 'network_size\[0\]'"),
+        ({"class_names": ["road"]}, "1 classes and 19 colours"),
+        ({"palette": 3}, "field 'palette'"),
+        ({"sha256": {}}, "field 'sha256'"),
+    ],
+)
+def test_a_description_that_no_export_writes_is_named(saved, tmp_path, change, words):
+    model = str(tmp_path / "model")
+    shutil.copytree(saved, model)
+    path = model_description.locate_description(model)
+    with open(path, encoding="utf-8") as file:
+        content = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**content, **change}, file)
+    with pytest.raises(UserError, match=f"segmentation.json .*{words}.*drsl_tf.export"):
+        model_description.read_description(model)
+
+
 def _load_elsewhere(python, saved, folder):
     images = _draw_images(2, 40, 56)
     np.save(folder / "images.npy", images)
@@ -200,7 +223,7 @@ def test_it_loads_on_the_other_dependency_line(saved, tmp_path):
 
 
 def test_a_run_scored_at_one_size_is_exported_so(tmp_path):
-    run_dir, model = run_dirs.make_run(tmp_path, lines=["trainer.run.inference_size = (32, 64)"])
+    run_dir, model = run_dirs.make_run(tmp_path, lines=["drsl_tf.Inference.size = (32, 64)"])
     exporting.export_run(run_dir, str(tmp_path / "model"))
     images = _draw_images(2, 80, 144)
     resized = tf.image.resize(tf.cast(images, tf.float32), (32, 64), antialias=True)
@@ -273,9 +296,9 @@ def test_what_exists_is_not_overwritten(run, saved):
 
 def test_a_run_is_read_without_the_weights_that_it_began_with(tmp_path):
     lines = [
-        "builder.build_model.base = @backbones.mobilenet_v2",
-        "backbones.mobilenet_v2.alpha = 0.35",
-        "backbones.mobilenet_v2.weights = %WEIGHTS",
+        "drsl_tf.build_model.base = @drsl_tf.backbones.mobilenet_v2",
+        "drsl_tf.backbones.mobilenet_v2.alpha = 0.35",
+        "drsl_tf.backbones.mobilenet_v2.weights = %WEIGHTS",
         "WEIGHTS = None",
     ]
     run_dir, model = run_dirs.make_run(tmp_path, lines=lines)
@@ -321,7 +344,7 @@ def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
     run_dir, _ = run_dirs.make_run(tmp_path)
     config = os.path.join(run_dir, "config.gin")
     with open(config, "a", encoding="utf-8") as file:
-        file.write("backbones.small_cnn.width = 16\n")
+        file.write("drsl_tf.backbones.small_cnn.width = 16\n")
     with pytest.raises(UserError, match="another model"):
         loaded_run.load_run(run_dir)
     with open(os.path.join(run_dir, "results.json"), "w", encoding="utf-8") as file:

@@ -21,9 +21,9 @@ with open(os.path.join(repository.ROOT, "docs", "own_data.md"), encoding="utf-8"
 # The configuration of the docs, and what they add to it for other purposes.
 _CONFIG, _OTHER_NETWORK, _WARM_START, _DECLARED = _BLOCKS
 _SHORT = """
-from drsl_tf.networks import backbones
+import drsl_tf
 
-backbones.small_cnn.width = 8
+drsl_tf.backbones.small_cnn.width = 8
 SIZE = (40, 56)
 CROP = (32, 32)
 SOURCE_STEPS = 2
@@ -49,7 +49,7 @@ def test_a_warm_start_trains_the_rounds_alone(tmp_path):
     path = tmp_path / "warm.gin"
     path.write_text(_CONFIG + _WARM_START)
     experiment = Experiment([str(path)])
-    assert experiment.get("initial_run") == "runs/source"
+    assert experiment.get("settings").initial_run == "runs/source"
     assert experiment.get("schedule").count_steps(0, 10, 4) == 0
     gin.clear_config()
 

@@ -297,7 +297,7 @@ def test_a_missing_opencv_is_said(model, tmp_path, monkeypatch):
 
 
 def test_tflite_files_predict_too(tmp_path):
-    for name, lines in (("any", []), ("fixed", ["trainer.run.inference_size = (32, 64)"])):
+    for name, lines in (("any", []), ("fixed", ["drsl_tf.Inference.size = (32, 64)"])):
         run_dir, _ = run_dirs.make_run(tmp_path / name, lines=lines)
         path = str(tmp_path / f"{name}.tflite")
         exporting.export_run(run_dir, path, format_name="tflite")

@@ -16,8 +16,8 @@ from drsl_tf import common
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.optimization.kernel_adamw import KernelAdamW
-from drsl_tf.optimization.optimizers import StageSchedule
-from drsl_tf.training import trainer
+from drsl_tf.optimization.stage_schedule import StageSchedule
+from drsl_tf.training.adapting import adapt
 from tests.support import streets
 
 _NAMES = [s + c for s in ("gta2cs", "synthia2cs") for c in ("", "_cbst", "_source_only")]
@@ -44,8 +44,8 @@ def _forget():
 def _read(files, params=()):
     """Reads a configuration as the training command does; gives what is bound in the end."""
     configuration = Configuration(files, params)
-    configuration.check_required(trainer.run, ["run_dir"])
-    configuration.apply(trainer.run)
+    configuration.check_required(adapt, ["run_dir"])
+    configuration.apply(adapt)
     return configuration.bindings
 
 
@@ -69,7 +69,7 @@ def test_every_combination_is_complete(name):
         ]
         expected = "segformer" not in "".join(files)
         assert len(networks) == expected, files
-        has_modes = any(key.startswith("multimodal_head.") for key in bindings)
+        has_modes = any(key.startswith("drsl_tf.MultimodalHead.") for key in bindings)
         assert has_modes == (name in ("gta2cs", "synthia2cs") or _MODES[0] in files), files
         assert ("mean_teacher" in "".join(files)) == any(
             "OnlineDrslModel" in key for key in bindings
@@ -80,7 +80,7 @@ def test_every_combination_is_complete(name):
 def test_every_memory_preset_fits_what_is_beyond_the_paper(name):
     for network, memory in itertools.product(([], ["models/segformer_mit_b0.gin"]), _MEMORY):
         bindings = _read([f"{name}.gin", *network, *memory])
-        assert bindings["builder.build_model.model"] == "@online_model.OnlineDrslModel"
+        assert bindings["drsl_tf.build_model.model"] == "@drsl_tf.OnlineDrslModel"
 
 
 def test_presets_change_memory_alone():
@@ -91,9 +91,9 @@ def test_presets_change_memory_alone():
             differing = {key for key in bindings if bindings[key] != plain.get(key)}
             assert plain.keys() <= bindings.keys()
             assert differing <= {
-                "trainer.run.precision",
-                "trainer.run.inference_batch",
-                "gradient_update.GradientUpdate.micro_batches",
+                "drsl_tf.RunSettings.precision",
+                "drsl_tf.Inference.batch_size",
+                "drsl_tf.GradientUpdate.micro_batches",
             }
 
 
@@ -143,7 +143,7 @@ _RATES = {
 @pytest.mark.parametrize("name", _RATES)
 def test_optimizers_and_their_rates(name):
     files, kind, rates = _RATES[name]
-    optimizer = Experiment(files).get("optimizer")()
+    optimizer = Experiment(files).get("learner").optimizer()
     assert type(optimizer) is kind
     schedule = _make_schedule(optimizer)
     for step, rate in rates.items():
@@ -176,13 +176,13 @@ def test_optimizers_and_their_rates(name):
 )
 def test_gradient_updates(files, decay, factor, parts):
     bindings = _read(files)
-    prefix = "gradient_update.GradientUpdate."
+    prefix = "drsl_tf.GradientUpdate."
     found = [
         bindings[prefix + key] for key in ("weight_decay", "head_rate_factor", "micro_batches")
     ]
     assert found == [decay, factor, parts]
     batch = 3
-    update = Experiment(files, [f"SOURCE_BATCH = {batch}"]).get("gradient_update")
+    update = Experiment(files, [f"SOURCE_BATCH = {batch}"]).get("learner").gradient_update
     assert update.micro_batches == (batch if parts.startswith("%") else 1)
 
 
@@ -197,10 +197,10 @@ def test_streams_of_the_full_size():
 
 # (experiment without modes, further files and parameters, stride of the logits)
 _MODELS = {
-    "deeplab_v2": ("gta2cs", [], ["resnet.resnet101.freeze_batch_norm = False"], 8),
+    "deeplab_v2": ("gta2cs", [], ["drsl_tf.backbones.resnet101.freeze_batch_norm = False"], 8),
     "deeplab_v3plus": ("synthia2cs", _NETWORKS["deeplab_v3plus"], [], 4),
     # Narrow: fc6 alone would have 103 million weights.
-    "fcn8s": ("gta2cs", _NETWORKS["fcn8s"], ["vgg.vgg16.fc_units = 8"], 8),
+    "fcn8s": ("gta2cs", _NETWORKS["fcn8s"], ["drsl_tf.backbones.vgg16.fc_units = 8"], 8),
     "segformer_b0": ("synthia2cs", _NETWORKS["segformer_b0"], [], 4),
     "segformer_b5": ("gta2cs", _NETWORKS["segformer_b5"], [], 4),
 }
@@ -249,7 +249,7 @@ def test_a_download_that_fails_ends_in_the_mend(monkeypatch, network, factory):
         return original(weights=weights, **arguments)
 
     monkeypatch.setattr(keras.applications, factory, build)
-    params = ["vgg.vgg16.fc_units = 8"] if network == "fcn8s" else []
+    params = ["drsl_tf.backbones.vgg16.fc_units = 8"] if network == "fcn8s" else []
     experiment = Experiment(["gta2cs.gin", *_NETWORKS[network]], params)
     with pytest.raises(UserError, match="cannot be fetched.*give its path.*weights=None"):
         experiment.build_model()
@@ -258,7 +258,7 @@ def test_a_download_that_fails_ends_in_the_mend(monkeypatch, network, factory):
 @pytest.mark.parametrize("network", ["fcn8s", "segformer_b0", "segformer_b5"])
 def test_a_missing_weight_file_is_named(network):
     params = ["WEIGHTS = 'nowhere/weights.h5'"]
-    params += ["vgg.vgg16.fc_units = 8"] if network == "fcn8s" else []
+    params += ["drsl_tf.backbones.vgg16.fc_units = 8"] if network == "fcn8s" else []
     experiment = Experiment(["gta2cs.gin", *_NETWORKS[network]], params)
     with pytest.raises(UserError, match="nowhere/weights.h5.*does not exist"):
         experiment.build_model()
@@ -338,8 +338,8 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
         f"CITYSCAPES = '{camera}'",
         "WEIGHTS = None",
         "CROP = (64, 128)",
-        "trainer.run.inference_size = (64, 128)",
-        "trainer.run.tensorboard = False",
+        "drsl_tf.Inference.size = (64, 128)",
+        "drsl_tf.Monitoring.tensorboard = False",
         f"SOURCE_STEPS = {0 if rounds_only else 1}",
         "ROUNDS = 1",
         "STEPS_PER_ROUND = 2",
@@ -351,7 +351,7 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
             losses.append(logs.get("loss", 0.0))
 
     configuration = Configuration(files, params)
-    run = configuration.apply(trainer.run)
+    run = configuration.apply(adapt)
     try:
         results = run(run_dir=str(tmp_path / "run"), callbacks=[Watch()])
     finally:

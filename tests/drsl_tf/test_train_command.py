@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drsl_tf.experiments import evaluation
+from drsl_tf.experiments import run_evaluation
 from tests.support import calls
 from tests.support import streets
 
@@ -23,7 +23,7 @@ def _make_params(folder, *lines):
 
 def _assert_source_stage_is_kept(run_dir):
     """Checks that the checkpoint before adaptation scores what the source stage scored."""
-    report = evaluation.evaluate_run(str(run_dir), checkpoint="source").as_dict()
+    report = run_evaluation.evaluate_run(str(run_dir), checkpoint="source").as_dict()
     stages = json.loads((run_dir / "results.json").read_text())["stages"]
     assert report["miou"] == pytest.approx(stages[0]["miou"], abs=0.01)
     assert report["weights"] == "source stage, before adaptation"

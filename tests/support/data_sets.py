@@ -14,6 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from data_pipelines.auditing import audit
+from data_pipelines.domains.records import writer
+
 
 class Sample(NamedTuple):
     """One written pair: its name, files and content (`raw` None without a label)."""
@@ -232,3 +235,10 @@ def change_bytes(path, change) -> None:
         data = file.read()
     with open(path, "wb") as file:
         file.write(change(data))
+
+
+def write_records(domain, split, output, *, num_shards=None, bad_files="error"):
+    """Writes what the audit leaves of a split as records; returns the audit's report."""
+    report = audit.audit_split(domain, split, bad_files=bad_files)
+    writer.write_split(domain, split, report.pairs, output, num_shards=num_shards)
+    return report

@@ -1,5 +1,6 @@
 """What kills cost: the record of a run that was killed again and again."""
 
+import json
 import os
 import platform
 
@@ -52,7 +53,10 @@ class KillRecord:
             difference: the largest between this run's variables and those of one never killed.
             are_results_equal: whether the numbers of both `results.json` are the same.
         """
-        content = files.read_json(path) if os.path.exists(path) else {}
+        content = {}
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
         losses = {phase: [] for phase in PHASES}
         for kill in self.kills:
             losses[kill["phase"]].append(kill["steps_lost"])

@@ -9,6 +9,7 @@ import numpy as np
 from data_pipelines.streets import rendered
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.runs.checkpoint_store import CheckpointStore
+from drsl_tf.runs.run_directory import RunDirectory
 from tests.support import toys
 
 SIZE = (32, 64)
@@ -20,16 +21,14 @@ from data_pipelines.batches import augment
 from data_pipelines.labels import label_spaces
 from data_pipelines.domains import cityscapes
 from data_pipelines.domains import gta5
-from drsl_tf.models import builder
-from drsl_tf.networks import backbones
-from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
-from drsl_tf.self_training import schedule
-from drsl_tf.training import trainer
+import drsl_tf
 import keras
 
-trainer.run.experiment = "test"
-trainer.run.data = @adaptation.AdaptationData()
+drsl_tf.adapt.learner = @drsl_tf.Learner()
+drsl_tf.adapt.settings = @drsl_tf.RunSettings()
+drsl_tf.adapt.inference = @drsl_tf.Inference()
+drsl_tf.RunSettings.experiment = "test"
+drsl_tf.adapt.data = @adaptation.AdaptationData()
 adaptation.AdaptationData.source = @gta5.Gta5()
 adaptation.AdaptationData.target = @cityscapes.Cityscapes()
 adaptation.AdaptationData.source_augmenter = @augment.Augmenter()
@@ -37,15 +36,15 @@ adaptation.AdaptationData.target_augmenter = @augment.Augmenter()
 augment.Augmenter.size = (32, 64)
 gta5.Gta5.root = "absent"
 cityscapes.Cityscapes.root = "{root}"
-trainer.run.schedule = @schedule.Schedule()
-schedule.Schedule.source_steps = 1
-trainer.run.optimizer = @keras.optimizers.SGD
-trainer.run.build_model = @builder.build_model
-builder.build_model.base = @backbones.small_cnn
-backbones.small_cnn.width = 8
-builder.build_model.segmentation_head = @segmentation_heads.LinearHead
-builder.build_model.multimodal_head = @multimodal_head.MultimodalHead
-multimodal_head.MultimodalHead.embedding_dim = 8
+drsl_tf.adapt.schedule = @drsl_tf.Schedule()
+drsl_tf.Schedule.source_steps = 1
+drsl_tf.Learner.optimizer = @keras.optimizers.SGD
+drsl_tf.Learner.build_model = @drsl_tf.build_model
+drsl_tf.build_model.base = @drsl_tf.backbones.small_cnn
+drsl_tf.backbones.small_cnn.width = 8
+drsl_tf.build_model.segmentation_head = @drsl_tf.LinearHead
+drsl_tf.build_model.multimodal_head = @drsl_tf.MultimodalHead
+drsl_tf.MultimodalHead.embedding_dim = 8
 """
 
 
@@ -66,7 +65,7 @@ def make_run(folder, root="absent", lines=(), seed=0):
     """Writes the configuration and the checkpoint of a run; gives its directory and model."""
     run_dir = os.path.join(folder, "run")
     os.makedirs(run_dir)
-    config = os.path.join(run_dir, "config.gin")
+    config = RunDirectory(run_dir).config
     with open(config, "w", encoding="utf-8") as file:
         file.write(_CONFIG.replace("{root}", str(root)) + "\n".join(lines) + "\n")
     keras.utils.set_random_seed(seed)

@@ -6,11 +6,12 @@ import numpy as np
 
 from data_pipelines.streets.paint import canvas as canvas_lib
 from data_pipelines.streets.paint import noise
+from data_pipelines.streets.plan.style import Style
 
 _DISTANCE = 230.0
 
 
-def paint_sky(canvas, style):
+def paint_sky(canvas: canvas_lib.Canvas, style: Style) -> None:
     """Paints the sky over the whole canvas, at infinite distance.
 
     Args:
@@ -37,7 +38,9 @@ def paint_sky(canvas, style):
     canvas.label[:] = canvas_lib.SKY
 
 
-def paint_skyline(canvas, skyline, style):
+def paint_skyline(
+    canvas: canvas_lib.Canvas, skyline: tuple[int, float, float], style: Style
+) -> None:
     """Paints a row of far houses and trees.
 
     Args:

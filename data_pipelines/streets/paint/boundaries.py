@@ -6,10 +6,15 @@ import numpy as np
 
 from data_pipelines.streets.paint import canvas as canvas_lib
 from data_pipelines.streets.paint import noise
+from data_pipelines.streets.plan.street import Boundary
+from data_pipelines.streets.plan.street import Street
+from data_pipelines.streets.plan.style import Style
 from data_pipelines.streets.plan.style import unit
 
 
-def paint_boundary(canvas, street, sign, boundary, style):
+def paint_boundary(
+    canvas: canvas_lib.Canvas, street: Street, sign: int, boundary: Boundary, style: Style
+) -> None:
     """Paints one wall, fence or hedge.
 
     Args:

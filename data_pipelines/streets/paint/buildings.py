@@ -6,6 +6,9 @@ import numpy as np
 
 from data_pipelines.streets.paint import canvas as canvas_lib
 from data_pipelines.streets.paint import noise
+from data_pipelines.streets.plan.street import Building
+from data_pipelines.streets.plan.street import Street
+from data_pipelines.streets.plan.style import Style
 from data_pipelines.streets.plan.style import unit
 
 # Per look: width of a window's cell and height of a storey in metres, then the window's part of
@@ -21,7 +24,9 @@ _GRIDS = (
 _UP = (0.0, 1.0, 0.0)
 
 
-def paint_building(canvas, street, sign, house, style):
+def paint_building(
+    canvas: canvas_lib.Canvas, street: Street, sign: int, house: Building, style: Style
+) -> None:
     """Paints one house.
 
     Args:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from data_pipelines.streets.paint.geometry import Camera
+from data_pipelines.streets.paint.geometry import Window
+
 ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN = range(8)
 VEGETATION, TERRAIN, SKY, PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = range(8, 19)
 VOID = 255
@@ -24,7 +27,7 @@ class Canvas:
         depth: float32 (height, width), metres; infinite where nothing was drawn.
     """
 
-    def __init__(self, camera):
+    def __init__(self, camera: Camera):
         """Makes an empty canvas of void.
 
         Args:
@@ -37,7 +40,16 @@ class Canvas:
         self.instance = np.zeros(size, np.uint16)
         self.depth = np.full(size, np.inf, np.float32)
 
-    def paint(self, window, mask, rgb, label, *, instance=0, ink=None):
+    def paint(
+        self,
+        window: Window,
+        mask: np.ndarray,
+        rgb: np.ndarray,
+        label: int | np.ndarray,
+        *,
+        instance: int = 0,
+        ink: np.ndarray | None = None,
+    ) -> None:
         """Draws part of a plane where nothing nearer was drawn.
 
         Args:
@@ -45,7 +57,7 @@ class Canvas:
             mask: bool (h, w), the part of the window that belongs to the object.
             rgb: float32, anything that broadcasts to (3, h, w).
             label: int, or uint8 (h, w): the label of the part.
-            instance: int, 0 for stuff.
+            instance: 0 for stuff.
             ink: None, or bool (h, w): where colour is laid down; elsewhere in the mask the object
                 is labelled, but what was drawn before shines through (leaves, railings).
         """
@@ -61,7 +73,7 @@ class Canvas:
             seen = seen & ink
         np.copyto(self.rgb[(slice(None),) + at], rgb, where=seen)
 
-    def tint(self, window, mask, factor):
+    def tint(self, window: Window, mask: np.ndarray, factor: float | np.ndarray) -> None:
         """Multiplies the colour of what already lies on a plane, as a shadow does; labels stay.
 
         Args:

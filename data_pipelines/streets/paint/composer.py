@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from data_pipelines.streets.paint import backdrop
@@ -14,9 +17,11 @@ from data_pipelines.streets.paint import ground
 from data_pipelines.streets.paint import people
 from data_pipelines.streets.paint import vegetation
 from data_pipelines.streets.paint import vehicles
+from data_pipelines.streets.plan.scene import Scene
+from data_pipelines.streets.plan.style import Style
 
 
-def make_camera(scene, height, width):
+def make_camera(scene: Scene, height: int, width: int) -> geometry.Camera:
     """Places the camera of a scene.
 
     Args:
@@ -40,7 +45,7 @@ def make_camera(scene, height, width):
     )
 
 
-def compose(canvas, scene, style):
+def compose(canvas: canvas_lib.Canvas, scene: Scene, style: Style) -> None:
     """Draws everything of a scene.
 
     The order, far to near, matters only where one sees through leaves and railings; what hides
@@ -55,7 +60,7 @@ def compose(canvas, scene, style):
     backdrop.paint_sky(canvas, style)
     backdrop.paint_skyline(canvas, scene.skyline, style)
     ground.paint_ground(canvas, street, style)
-    work = []
+    work: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
     for sign in (-1, 1):
         for lot in street.side(sign).lots:
             work.append((lot.end + 1.0, _paint_lot, (sign, lot)))

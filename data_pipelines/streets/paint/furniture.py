@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from data_pipelines.streets.paint import canvas as canvas_lib
+from data_pipelines.streets.plan.scene import Thing
+from data_pipelines.streets.plan.street import Street
+from data_pipelines.streets.plan.style import Style
 
 _UP = (0.0, 1.0, 0.0)
 
 
-def paint_pole(canvas, street, thing, style):
+def paint_pole(canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style) -> None:
     """Paints a lamp post: an arm, a lantern on top, or two short arms.
 
     Args:
@@ -40,7 +43,7 @@ def paint_pole(canvas, street, thing, style):
     canvas.paint(_nearer(window), lamp, style.colour("pole", 2, 0.8), canvas_lib.POLE)
 
 
-def paint_light(canvas, street, thing, style):
+def paint_light(canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style) -> None:
     """Paints a traffic light on its pole; look 2 has a second one on an arm over the road.
 
     Args:
@@ -78,7 +81,7 @@ def paint_light(canvas, street, thing, style):
         canvas.paint(_nearer(window), box, rgb, canvas_lib.TRAFFIC_LIGHT)
 
 
-def paint_sign(canvas, street, thing, style):
+def paint_sign(canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style) -> None:
     """Paints a traffic sign on its pole: ring, disc, triangle, board or diamond.
 
     Args:
@@ -127,7 +130,7 @@ def paint_sign(canvas, street, thing, style):
     canvas.paint(_nearer(window), plate, rgb, canvas_lib.TRAFFIC_SIGN)
 
 
-def paint_bin(canvas, street, thing, style):
+def paint_bin(canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style) -> None:
     """Paints a bin, a box or a post box, which are void ("static").
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,18 @@ class Camera:
     The pitch is a shift of the horizon (a lens shift), so vertical edges stay vertical.
     """
 
-    def __init__(self, *, width, height, focal, horizon, eye_height, x, cos_yaw, sin_yaw):
+    def __init__(
+        self,
+        *,
+        width: int,
+        height: int,
+        focal: float,
+        horizon: float,
+        eye_height: float,
+        x: float,
+        cos_yaw: float,
+        sin_yaw: float,
+    ):
         """Places the camera.
 
         Args:
@@ -58,7 +70,7 @@ class Camera:
         self.cos_yaw = cos_yaw
         self.sin_yaw = sin_yaw
 
-    def turn(self, direction):
+    def turn(self, direction: Sequence[float]) -> tuple[float, float, float]:
         """Turns a direction of the world (x, y, s) into one of the camera (right, up, ahead)."""
         across, up, along = direction
         return (
@@ -67,15 +79,21 @@ class Camera:
             across * self.sin_yaw + along * self.cos_yaw,
         )
 
-    def see(self, point):
+    def see(self, point: Sequence[float]) -> tuple[float, float, float]:
         """Turns a point of the world into camera coordinates in metres."""
         return self.turn((point[0] - self.x, point[1] - self.eye_height, point[2]))
 
-    def facing(self):
+    def facing(self) -> tuple[float, float, float]:
         """Returns the unit direction of the world that runs to the right in the image."""
         return (self.cos_yaw, 0.0, -self.sin_yaw)
 
-    def window(self, origin, axis_u, axis_v, extent):
+    def window(
+        self,
+        origin: Sequence[float],
+        axis_u: Sequence[float],
+        axis_v: Sequence[float],
+        extent: tuple[float, float, float, float],
+    ) -> Window | None:
         """Finds the pixels of a rectangle in space.
 
         Inverts the homography (u, v, 1) -> pixel of the rectangle's plane in closed form; its third
@@ -122,7 +140,7 @@ class Camera:
         depth = 1.0 / np.where(w > 1e-6, w, np.float32(-1.0))
         return Window(slice(top, bottom), slice(left, right), u * depth, v * depth, depth)
 
-    def ground(self):
+    def ground(self) -> Window | None:
         """Finds the pixels below the horizon on the plane y = 0.
 
         Returns:

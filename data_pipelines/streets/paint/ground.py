@@ -7,12 +7,14 @@ import numpy as np
 from data_pipelines.streets.paint import canvas as canvas_lib
 from data_pipelines.streets.paint import noise
 from data_pipelines.streets.plan import street as street_lib
+from data_pipelines.streets.plan.street import Street
+from data_pipelines.streets.plan.style import Style
 
 _STEP = 0.5
 _GROUNDS = ("paved", "grass", "dry", "soil")
 
 
-def paint_ground(canvas, street, style):
+def paint_ground(canvas: canvas_lib.Canvas, street: Street, style: Style) -> None:
     """Paints everything on the plane y = 0.
 
     Args:

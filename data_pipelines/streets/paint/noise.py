@@ -42,13 +42,13 @@ def _enlarge(rows, factor):
     return grown.reshape(rows.shape[0] * factor, rows.shape[1])
 
 
-def cells(u, v, key=0):
+def cells(u: np.ndarray, v: np.ndarray | np.float32, key: int = 0) -> np.ndarray:
     """Gives each unit cell of a grid its own random number.
 
     Args:
         u: float32 array, in cells.
-        v: float32 array that broadcasts with u.
-        key: int; another key is another grid.
+        v: float32 array or scalar that broadcasts with u.
+        key: another key is another grid.
 
     Returns:
         float32 array in [0, 1).
@@ -58,14 +58,14 @@ def cells(u, v, key=0):
     return _cell_table()[row, column]
 
 
-def fractal(u, v, period, key=0):
+def fractal(u: np.ndarray, v: np.ndarray, period: float, key: int = 0) -> np.ndarray:
     """Gives smooth noise with detail down to 1/128 of its period.
 
     Args:
         u: float32 array in metres.
         v: float32 array in metres that broadcasts with u.
         period: metres per coarse blob.
-        key: int; another key is another piece of the texture.
+        key: another key is another piece of the texture.
 
     Returns:
         float32 array in [0, 1], mean about 0.5.
@@ -76,7 +76,7 @@ def fractal(u, v, period, key=0):
     return _fractal_table()[row, column]
 
 
-def fade(depth, near):
+def fade(depth: np.ndarray, near: float) -> np.ndarray:
     """Weakens fine detail with distance, before it turns into flicker.
 
     Args:
@@ -89,12 +89,12 @@ def fade(depth, near):
     return np.minimum(np.float32(near) / np.maximum(depth, np.float32(0.1)), np.float32(1.0))
 
 
-def darken(mask, amount):
+def darken(mask: np.ndarray, amount: float | np.ndarray) -> np.ndarray:
     """Turns a mask into a brightness.
 
     Args:
         mask: bool (h, w).
-        amount: float, or float32 (h, w): how much darker the mask is; negative makes it brighter.
+        amount: scalar or float32 (h, w): how much darker the mask is; negative makes it brighter.
 
     Returns:
         float32 (h, w): 1 - amount inside the mask, 1 elsewhere.

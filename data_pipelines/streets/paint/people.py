@@ -7,11 +7,16 @@ import math
 import numpy as np
 
 from data_pipelines.streets.paint import canvas as canvas_lib
+from data_pipelines.streets.plan.scene import Thing
+from data_pipelines.streets.plan.street import Street
+from data_pipelines.streets.plan.style import Style
 
 _UP = (0.0, 1.0, 0.0)
 
 
-def paint_person(canvas, street, thing, style, instance):
+def paint_person(
+    canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style, instance: int
+) -> None:
     """Paints a pedestrian: trousers, standing, skirt, long coat or child.
 
     Args:
@@ -19,7 +24,7 @@ def paint_person(canvas, street, thing, style, instance):
         street: the `Street`.
         thing: the `Thing`, of kind "person".
         style: the `Style`.
-        instance: int, its instance id.
+        instance: its instance id.
     """
     look = thing.look
     high = (1.2 if look == 4 else 1.62) + 0.24 * thing.tints[0]
@@ -58,7 +63,9 @@ def paint_person(canvas, street, thing, style, instance):
     )
 
 
-def paint_cycle(canvas, street, thing, style, instance):
+def paint_cycle(
+    canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style, instance: int
+) -> None:
     """Paints a bicycle or motorcycle, with its rider where the thing is one.
 
     Args:
@@ -66,7 +73,7 @@ def paint_cycle(canvas, street, thing, style, instance):
         street: the `Street`.
         thing: the `Thing`, of kind "bicycle", "motorcycle", "rider" or "biker".
         style: the `Style`.
-        instance: int, its instance id.
+        instance: its instance id.
     """
     motor = thing.kind in ("motorcycle", "biker")
     ridden = thing.kind in ("rider", "biker")

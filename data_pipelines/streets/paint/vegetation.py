@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from data_pipelines.streets.paint import canvas as canvas_lib
 from data_pipelines.streets.paint import noise
+from data_pipelines.streets.plan.street import Tree
+from data_pipelines.streets.plan.style import Style
 
 _UP = (0.0, 1.0, 0.0)
 
 
-def paint_tree(canvas, foot, tree, style):
+def paint_tree(canvas: canvas_lib.Canvas, foot: Sequence[float], tree: Tree, style: Style) -> None:
     """Paints one tree that faces the camera.
 
     Args:

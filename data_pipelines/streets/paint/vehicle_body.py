@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.streets.paint import noise
+from data_pipelines.streets.paint.canvas import Canvas
+from data_pipelines.streets.plan.scene import Thing
+from data_pipelines.streets.plan.style import Style
 
 _UP = (0.0, 1.0, 0.0)
 
@@ -25,16 +29,26 @@ class Body(NamedTuple):
         paint: (3, 1, 1) float32, its colour.
     """
 
-    rear: tuple
-    ahead: tuple
-    right: tuple
+    rear: tuple[float, ...]
+    ahead: tuple[float, ...]
+    right: tuple[float, ...]
     width: float
     label: int
     instance: int
     paint: np.ndarray
 
 
-def paint_body(canvas, body, thing, profile, parts, panes, wheels, radius, style):
+def paint_body(
+    canvas: Canvas,
+    body: Body,
+    thing: Thing,
+    profile: Sequence[tuple[float, float]],
+    parts: Sequence[str],
+    panes: Sequence[tuple[float, float]] | str | None,
+    wheels: Sequence[float],
+    radius: float,
+    style: Style,
+) -> None:
     """Paints an extruded profile: axles, faces that look at the camera, the nearer flank.
 
     Args:

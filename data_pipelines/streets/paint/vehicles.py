@@ -9,6 +9,9 @@ import numpy as np
 from data_pipelines.streets.paint import canvas as canvas_lib
 from data_pipelines.streets.paint.vehicle_body import Body
 from data_pipelines.streets.paint.vehicle_body import paint_body
+from data_pipelines.streets.plan.scene import Thing
+from data_pipelines.streets.plan.street import Street
+from data_pipelines.streets.plan.style import Style
 
 _LABELS = {
     "car": canvas_lib.CAR,
@@ -29,7 +32,9 @@ _CARS = (
 )
 
 
-def paint_vehicle(canvas, street, thing, style, instance):
+def paint_vehicle(
+    canvas: canvas_lib.Canvas, street: Street, thing: Thing, style: Style, instance: int
+) -> None:
     """Paints one vehicle.
 
     Args:
@@ -37,7 +42,7 @@ def paint_vehicle(canvas, street, thing, style, instance):
         street: the `Street`.
         thing: the `Thing`, of kind "car", "truck", "bus" or "train".
         style: the `Style`.
-        instance: int, its instance id.
+        instance: its instance id.
     """
     forward = street.heading(thing.s) if abs(math.sin(thing.turn)) < 0.5 else (0.0, 0.0, 1.0)
     cos, sin = math.cos(thing.turn), math.sin(thing.turn)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
+
+_Item = TypeVar("_Item")
 
 
 class Draws:
@@ -12,7 +17,7 @@ class Draws:
     promote a NumPy scalar times a float32 array differently, a Python number in the same way.
     """
 
-    def __init__(self, *keys):
+    def __init__(self, *keys: int):
         """Opens the stream.
 
         Args:
@@ -20,23 +25,23 @@ class Draws:
         """
         self._generator = np.random.Generator(np.random.PCG64(list(keys)))
 
-    def unit(self):
+    def unit(self) -> float:
         """Returns a float in [0, 1)."""
         return float(self._generator.random())
 
-    def between(self, low, high):
+    def between(self, low: float, high: float) -> float:
         """Returns a float in [low, high)."""
         return low + (high - low) * self.unit()
 
-    def below(self, count):
+    def below(self, count: int) -> int:
         """Returns an integer in [0, count)."""
         return min(int(self.unit() * count), count - 1)
 
-    def chance(self, probability):
+    def chance(self, probability: float) -> bool:
         """Returns True with the given probability."""
         return self.unit() < probability
 
-    def pick(self, items, weights=None):
+    def pick(self, items: Sequence[_Item], weights: Sequence[float] | None = None) -> _Item:
         """Picks one item.
 
         Args:
@@ -55,17 +60,17 @@ class Draws:
                 return item
         return items[-1]
 
-    def raw(self, count):
+    def raw(self, count: int) -> bytes:
         """Returns `count` random bytes."""
         return self._generator.bytes(count)
 
-    def bell(self, shape):
+    def bell(self, shape: tuple[int, ...]) -> np.ndarray:
         """Draws noise of mean 0 and standard deviation 1, nearly normal.
 
         A sum of four bytes (Irwin-Hall): integers only, so that no library's exp or log is in it.
 
         Args:
-            shape: tuple of ints.
+            shape: of the array.
 
         Returns:
             float32 array of that shape, in [-3.5, 3.5].

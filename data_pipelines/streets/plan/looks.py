@@ -276,19 +276,19 @@ _KINSHIP = 0.15
 """Share of the colours of "game" in those of "camera"."""
 
 
-def count_looks(material):
+def count_looks(material: str) -> int:
     """Returns how many looks a material has; the same in both styles."""
     return len(_COLOURS[material][0])
 
 
-def find_colour(style, material, look, tint):
+def find_colour(style: str, material: str, look: int, tint: float) -> np.ndarray:
     """Finds a colour.
 
     Args:
         style: "game" or "camera".
         material: name of the material.
-        look: int, the look; wraps around.
-        tint: float in [0, 1): chooses among the look's colours and their brightness.
+        look: index of the look; wraps around.
+        tint: in [0, 1): chooses among the look's colours and their brightness.
 
     Returns:
         float32 (3, 1, 1), RGB, 0 to 255.

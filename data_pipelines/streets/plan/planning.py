@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from data_pipelines.streets.plan import street as street_lib
+from data_pipelines.streets.plan.draws import Draws
 
 _CHARACTERS = ("urban", "residential", "green", "industrial", "open")
 _CHARACTER_WEIGHTS = (0.44, 0.25, 0.18, 0.07, 0.06)
 
 
-def plan_street(draws):
+def plan_street(draws: Draws) -> street_lib.Street:
     """Samples a street.
 
     Args:
@@ -52,7 +53,7 @@ def plan_street(draws):
     )
 
 
-def grow_tree(draws, look, height):
+def grow_tree(draws: Draws, look: int, height: float) -> street_lib.Tree:
     """Samples a tree or bush.
 
     Args:
@@ -91,7 +92,7 @@ def grow_tree(draws, look, height):
     return street_lib.Tree(look, draws.unit(), height, trunk, tuple(lobes), draws.below(200))
 
 
-def pick_tree_look(draws):
+def pick_tree_look(draws: Draws) -> int:
     """Returns the look of a tree, not a bush, at its share of the streets."""
     return draws.pick((0, 1, 2, 3, 4), (0.45, 0.1, 0.22, 0.13, 0.1))
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from data_pipelines.streets.plan import planning
 from data_pipelines.streets.plan import street as street_lib
+from data_pipelines.streets.plan.draws import Draws
 
 _SIGNS = 5
 _CAR_LOOKS, _CAR_WEIGHTS = (0, 1, 2, 3, 4, 5), (0.24, 0.27, 0.17, 0.14, 0.12, 0.06)
@@ -28,11 +29,11 @@ class Thing(NamedTuple):
 
     kind: str
     look: int
-    tints: tuple
+    tints: tuple[float, ...]
     x: float
     s: float
     turn: float
-    part: object = None
+    part: street_lib.Tree | street_lib.Boundary | None = None
 
 
 class Scene(NamedTuple):
@@ -51,17 +52,17 @@ class Scene(NamedTuple):
     """
 
     street: street_lib.Street
-    things: tuple
-    eye: tuple
+    things: tuple[Thing, ...]
+    eye: tuple[float, float, float, float]
     focal: float
     horizon: float
     sky: int
-    skyline: tuple
+    skyline: tuple[int, float, float]
     hood: float
     hood_tint: float
 
 
-def sample_scene(draws):
+def sample_scene(draws: Draws) -> Scene:
     """Samples a scene.
 
     Args:
@@ -75,7 +76,7 @@ def sample_scene(draws):
     x = draws.pick(own) + draws.between(-0.6, 0.6)
     yaw = draws.between(-0.06, 0.06) + 0.5 * street.bend * 20.0
     eye = (x, draws.between(1.25, 2.0), math.cos(yaw), math.sin(yaw))
-    things = []
+    things: list[Thing] = []
     _add_traffic(draws, street, x, things)
     for sign in (-1, 1):
         _add_parked(draws, street, sign, things)

@@ -26,8 +26,8 @@ class Lot(NamedTuple):
     begin: float
     end: float
     ground: str
-    buildings: tuple
-    trees: tuple
+    buildings: tuple[Building, ...]
+    trees: tuple[tuple[float, float, Tree], ...]
     boundary: Boundary | None
 
 
@@ -67,7 +67,7 @@ class Tree(NamedTuple):
     tint: float
     height: float
     trunk: float
-    lobes: tuple
+    lobes: tuple[tuple[float, float, float, float], ...]
     key: int
 
 
@@ -124,25 +124,25 @@ class Street(NamedTuple):
     mark_look: int
     dashed: bool
 
-    def side(self, sign):
+    def side(self, sign: int) -> Side:
         """Returns the `Side` of a sign: -1 left, 1 right."""
         return self.left if sign < 0 else self.right
 
-    def shift(self, s):
+    def shift(self, s: float) -> float:
         """Returns how far the axis has moved to the right at s, in metres."""
         return self.bend * s * s / 2.0
 
-    def place(self, x, s, y=0.0):
+    def place(self, x: float, s: float, y: float = 0.0) -> tuple[float, float, float]:
         """Turns a place of the street (across, along, up) into a point of the world."""
         return (x + self.shift(s), y, s)
 
-    def heading(self, s):
+    def heading(self, s: float) -> tuple[float, float, float]:
         """Returns the unit direction of the street at s in the world."""
         slope = self.bend * s
         length = math.sqrt(1.0 + slope * slope)
         return (slope / length, 0.0, 1.0 / length)
 
-    def across(self, s):
+    def across(self, s: float) -> tuple[float, float, float]:
         """Returns the unit direction to the right of the street at s."""
         forward = self.heading(s)
         return (forward[2], 0.0, -forward[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,14 +29,14 @@ class Style:
         haze: 0, or the distance in metres at which haze covers half.
     """
 
-    def __init__(self, name, seed, index, sky):
+    def __init__(self, name: str, seed: int, index: int, sky: int):
         """Chooses the light of a scene.
 
         Args:
             name: "game" or "camera".
             seed: as `renderer.render_scene`.
             index: as `renderer.render_scene`.
-            sky: int, the look of the sky.
+            sky: the look of the sky.
         """
         self.name = name
         self.draws = draws_lib.Draws(seed, index, _STREAM[name])
@@ -55,18 +56,18 @@ class Style:
         self.contact = 0.35 if self.sun else 0.5
         self.haze = self.draws.pick((200.0, 350.0, 600.0, 1200.0))
 
-    def colour(self, material, look=0, tint=0.5):
+    def colour(self, material: str, look: int = 0, tint: float = 0.5) -> np.ndarray:
         """Finds a colour of this style; see `looks.find_colour`."""
         return looks.find_colour(self.name, material, look, tint)
 
-    def shade(self, normal):
+    def shade(self, normal: Sequence[float]) -> float:
         """Returns the brightness of a surface.
 
         Args:
             normal: unit direction (x, y, s) that leaves the surface.
 
         Returns:
-            float, 1 on average.
+            The brightness, 1 on average.
         """
         # The sun stands 45 degrees high, to one side and somewhat behind the camera.
         facing = normal[0] * self.sun_side * 0.55 + normal[1] * 0.7 - normal[2] * 0.45
@@ -74,12 +75,12 @@ class Style:
         light = sky * (1.0 - 0.35 * self.sun) + self.sun * (0.12 + 0.85 * max(facing, 0.0))
         return self.ambient * light
 
-    def grain(self, values, amount):
+    def grain(self, values: np.ndarray, amount: float) -> np.ndarray:
         """Turns noise in [0, 1] into a brightness around 1, as strong as the style's textures."""
         return 1.0 + (values - np.float32(0.5)) * np.float32(2.0 * amount * self.texture)
 
 
-def unit(vector):
+def unit(vector: Sequence[float]) -> tuple[float, ...]:
     """Returns a vector of Python floats scaled to length 1."""
     length = math.sqrt(sum(part * part for part in vector))
     return tuple(part / length for part in vector)

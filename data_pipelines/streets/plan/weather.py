@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from data_pipelines.streets.plan.style import Style
+
 _SKY_HAZE = 0.12
 """Share of haze in front of the sky, which is as good as haze itself."""
 
 
-def apply_haze(rgb, depth, style):
+def apply_haze(rgb: np.ndarray, depth: np.ndarray, style: Style) -> np.ndarray:
     """Blends far things into haze: half of it at the distance `style.haze`.
 
     Args:
@@ -28,7 +30,7 @@ def apply_haze(rgb, depth, style):
     return rgb + (colour - rgb) * share
 
 
-def expose(rgb, style):
+def expose(rgb: np.ndarray, style: Style) -> np.ndarray:
     """Takes the photo: glare, vignette, white balance, exposure, blur and noise.
 
     Args:

@@ -1,11 +1,22 @@
 """Base networks: images in, a dictionary of feature maps out.
 
-The light ones are offered here by name; `resnet`, `vgg` and `mit` have modules of their own.
+They are offered here by name, as `drsl_tf.backbones`.
 """
 
 from drsl_tf.networks.backbones.light import efficientnet_lite0
 from drsl_tf.networks.backbones.light import infer_output_stride
 from drsl_tf.networks.backbones.light import mobilenet_v2
 from drsl_tf.networks.backbones.light import small_cnn
+from drsl_tf.networks.backbones.mix_transformer import mit
+from drsl_tf.networks.backbones.resnet import resnet101
+from drsl_tf.networks.backbones.vgg import vgg16
 
-__all__ = ["efficientnet_lite0", "infer_output_stride", "mobilenet_v2", "small_cnn"]
+__all__ = [
+    "efficientnet_lite0",
+    "infer_output_stride",
+    "mit",
+    "mobilenet_v2",
+    "resnet101",
+    "small_cnn",
+    "vgg16",
+]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from data_pipelines.errors import UserError
 from drsl_tf.networks.weights.weight_files import load_weights
 
 
-def build_application(factory, name: str, weights=None, **arguments) -> keras.Model:
+def build_application(
+    factory: Callable[..., keras.Model], name: str, weights: str | None = None, **arguments: Any
+) -> keras.Model:
     """Builds a network of `keras.applications`, without its top for any image size by default.
 
     Args:

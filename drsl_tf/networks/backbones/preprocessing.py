@@ -6,6 +6,8 @@ would come before the first convolution.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -18,22 +20,22 @@ _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 class ReverseChannels(keras.layers.Layer):
     """Reverses the order of the channels: RGB to BGR."""
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Reverses the last axis of a (B, H, W, C) tensor."""
         return tf.reverse(inputs, axis=[-1])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Gives the input's shape."""
         return tuple(input_shape)
 
 
-def normalise_signed(image):
+def normalise_signed(image: keras.KerasTensor) -> keras.KerasTensor:
     """Scales a symbolic image from [0, 255] to [-1, 1]."""
     layer = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="normalise")
     return layer(image)
 
 
-def normalise_torch(image):
+def normalise_torch(image: keras.KerasTensor) -> keras.KerasTensor:
     """Computes (x / 255 - mean) / std with the ImageNet statistics of PyTorch's networks."""
     # keras.layers.Normalization breaks in a subclassed model on Keras 3; Rescaling does not.
     layer = keras.layers.Rescaling(
@@ -45,7 +47,7 @@ def normalise_torch(image):
     return layer(image)
 
 
-def normalise_caffe(image):
+def normalise_caffe(image: keras.KerasTensor) -> keras.KerasTensor:
     """Turns RGB to BGR and subtracts the ImageNet mean, as Caffe's networks expect."""
     bgr = ReverseChannels(dtype="float32", name="rgb_to_bgr")(image)
     offset = [-mean for mean in _CAFFE_MEAN_BGR]

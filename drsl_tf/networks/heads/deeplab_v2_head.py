@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -24,7 +25,7 @@ class DeepLabV2Head(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, num_classes: int, rates: Sequence[int] = (6, 12, 18, 24), **kwargs):
+    def __init__(self, num_classes: int, rates: Sequence[int] = (6, 12, 18, 24), **kwargs: Any):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.rates = tuple(rates)
@@ -40,13 +41,13 @@ class DeepLabV2Head(keras.layers.Layer):
             for rate in self.rates
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the convolutions for the shapes of the base's outputs."""
         for branch in self._branches:
             build_sublayer(branch, input_shape[FEATURES])
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes class scores.
 
         Args:
@@ -58,11 +59,13 @@ class DeepLabV2Head(keras.layers.Layer):
         x = inputs[FEATURES]
         return tf.add_n([tf.cast(branch(x), tf.float32) for branch in self._branches])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: dict[str, Sequence[int | None]]
+    ) -> tuple[int | None, ...]:
         """Gives (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape[FEATURES])[:3], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -35,7 +36,7 @@ class DeepLabV3PlusHead(keras.layers.Layer):
         rates: Sequence[int] = (6, 12, 18),
         filters: int = 256,
         low_level_filters: int = 48,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
@@ -54,7 +55,7 @@ class DeepLabV3PlusHead(keras.layers.Layer):
         # Scores are float32 under every precision policy: a softmax follows.
         self._score = keras.layers.Conv2D(num_classes, 1, dtype="float32", name="score")
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the layers for the shapes of the base's outputs."""
         shape = tuple(input_shape[FEATURES])
         for branch in self._branches:
@@ -69,7 +70,7 @@ class DeepLabV3PlusHead(keras.layers.Layer):
         build_sublayer(self._score, shape)
         super().build(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Computes class scores.
 
         Args:
@@ -91,11 +92,13 @@ class DeepLabV3PlusHead(keras.layers.Layer):
             x = block(x, training=training)
         return self._score(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: dict[str, Sequence[int | None]]
+    ) -> tuple[int | None, ...]:
         """Gives (B, h2, w2, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape["level2"])[:3], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

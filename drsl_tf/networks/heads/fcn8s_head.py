@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -25,7 +28,7 @@ class Fcn8sHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, num_classes: int, **kwargs):
+    def __init__(self, num_classes: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         # Scores are float32 under every precision policy: a softmax follows.
@@ -41,13 +44,13 @@ class Fcn8sHead(keras.layers.Layer):
         ]
         self._resize = ResizeLike(dtype="float32", name="resize")
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the convolutions for the shapes of the base's outputs."""
         for score, (level, _) in zip(self._scores, _LEVELS):
             build_sublayer(score, input_shape[level])
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes class scores.
 
         Args:
@@ -63,10 +66,12 @@ class Fcn8sHead(keras.layers.Layer):
             total = scores if total is None else scores + self._resize([total, scores])
         return total
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: dict[str, Sequence[int | None]]
+    ) -> tuple[int | None, ...]:
         """Gives (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape["level3"])[:3], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_classes": self.num_classes}

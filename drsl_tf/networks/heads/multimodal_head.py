@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,7 +44,7 @@ class MultimodalHead(keras.layers.Layer):
         embedding_dim: int = 64,
         hidden_units: Sequence[int] = (256,),
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
@@ -66,7 +67,7 @@ class MultimodalHead(keras.layers.Layer):
             name="embed",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the convolutions and the modes for the shapes of the base's outputs."""
         shape = _select_features(input_shape)
         for layer in self._hidden:
@@ -81,7 +82,7 @@ class MultimodalHead(keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the embedding.
 
         Args:
@@ -96,16 +97,18 @@ class MultimodalHead(keras.layers.Layer):
         return tf.math.l2_normalize(self._embed(x), axis=-1)
 
     @property
-    def modes(self):
+    def modes(self) -> tf.Tensor:
         """The modes (C, K, d), float32, each of length 1; gradients reach the weights."""
         weights = tf.cast(tf.convert_to_tensor(self.mode_weights), tf.float32)
         return tf.math.l2_normalize(weights, axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: dict[str, Sequence[int | None]]
+    ) -> tuple[int | None, ...]:
         """Gives (B, h, w, d) for the shapes of the base's outputs."""
         return (*tuple(_select_features(input_shape))[:3], self.embedding_dim)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

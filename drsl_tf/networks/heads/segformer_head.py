@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -27,7 +30,7 @@ class SegFormerHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, num_classes: int, filters: int = 256, dropout: float = 0.0, **kwargs):
+    def __init__(self, num_classes: int, filters: int = 256, dropout: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.filters = filters
@@ -39,7 +42,7 @@ class SegFormerHead(keras.layers.Layer):
         # Scores are float32 under every precision policy: a softmax follows.
         self._score = keras.layers.Conv2D(num_classes, 1, dtype="float32", name="score")
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the layers for the shapes of the base's outputs."""
         for projection, level in zip(self._projections, _LEVELS):
             build_sublayer(projection, input_shape[level])
@@ -48,7 +51,7 @@ class SegFormerHead(keras.layers.Layer):
         build_sublayer(self._score, (*shape, self.filters))
         super().build(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Computes class scores.
 
         Args:
@@ -58,7 +61,7 @@ class SegFormerHead(keras.layers.Layer):
         Returns:
             Logits (B, h, w, C) at stride 4, float32.
         """
-        maps = []
+        maps: list[tf.Tensor] = []
         for projection, level in zip(self._projections, _LEVELS):
             x = projection(inputs[level])
             maps.append(self._resize([x, maps[0]]) if maps else x)
@@ -68,11 +71,13 @@ class SegFormerHead(keras.layers.Layer):
             x = self._dropout(x, training=training)
         return self._score(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: dict[str, Sequence[int | None]]
+    ) -> tuple[int | None, ...]:
         """Gives (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape[_LEVELS[0]])[:3], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.layers.sublayers import build_sublayer
@@ -18,7 +22,7 @@ class LinearHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, num_classes: int, hidden_units: int = 0, **kwargs):
+    def __init__(self, num_classes: int, hidden_units: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.hidden_units = hidden_units
@@ -30,7 +34,7 @@ class LinearHead(keras.layers.Layer):
         # Scores are float32 under every precision policy: a softmax follows.
         self._score = keras.layers.Conv2D(num_classes, 1, dtype="float32", name="score")
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the convolutions for the shapes of the base's outputs."""
         shape = tuple(input_shape[FEATURES])
         if self._hidden is not None:
@@ -38,7 +42,7 @@ class LinearHead(keras.layers.Layer):
         build_sublayer(self._score, shape)
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes class scores.
 
         Args:
@@ -52,11 +56,13 @@ class LinearHead(keras.layers.Layer):
             x = self._hidden(x)
         return self._score(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: dict[str, Sequence[int | None]]
+    ) -> tuple[int | None, ...]:
         """Gives (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape[FEATURES])[:3], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

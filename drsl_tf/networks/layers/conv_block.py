@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from drsl_tf.networks.layers.fusion import BATCH_NORM_MOMENTUM
 from drsl_tf.networks.layers.sublayers import build_sublayer
@@ -19,7 +23,7 @@ class ConvBlock(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, filters: int, kernel_size: int = 1, dilation_rate: int = 1, **kwargs):
+    def __init__(self, filters: int, kernel_size: int = 1, dilation_rate: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
@@ -35,12 +39,12 @@ class ConvBlock(keras.layers.Layer):
         )
         self._norm = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Builds the convolution and the batch norm."""
         build_sublayer(self._norm, build_sublayer(self._conv, input_shape))
         super().build(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Applies the block.
 
         Args:
@@ -53,11 +57,11 @@ class ConvBlock(keras.layers.Layer):
         x = self._norm(self._conv(inputs), training=training)
         return keras.activations.relu(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Gives (B, h, w, filters)."""
         return (*tuple(input_shape)[:3], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -23,7 +26,7 @@ class EfficientAttention(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, dim: int, num_heads: int, reduction: int = 1, **kwargs):
+    def __init__(self, dim: int, num_heads: int, reduction: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.dim = dim
         self.num_heads = num_heads
@@ -40,7 +43,7 @@ class EfficientAttention(keras.layers.Layer):
             )
             self.reduce_norm = keras.layers.LayerNormalization(epsilon=1e-5, name="reduce_norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Builds the projections."""
         for layer in (self.query, self.key, self.value, self.project):
             build_sublayer(layer, input_shape)
@@ -48,7 +51,7 @@ class EfficientAttention(keras.layers.Layer):
             build_sublayer(self.reduce_norm, build_sublayer(self.reduce, input_shape))
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Attends.
 
         Args:
@@ -58,7 +61,7 @@ class EfficientAttention(keras.layers.Layer):
             (B, H, W, C) tensor.
         """
         reduced = inputs
-        if self.reduce is not None:
+        if self.reduce is not None and self.reduce_norm is not None:
             reduced = self.reduce_norm(self.reduce(inputs))
         query = self._split_heads(self.query(inputs))
         key = self._split_heads(self.key(reduced))
@@ -70,11 +73,11 @@ class EfficientAttention(keras.layers.Layer):
         mixed = tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3))
         return self.project(tf.reshape(mixed, tf.shape(inputs)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Gives the input's shape."""
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

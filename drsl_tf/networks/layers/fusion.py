@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from drsl_tf.networks.layers.resize_like import ResizeLike
@@ -10,7 +12,9 @@ from drsl_tf.networks.layers.resize_like import ResizeLike
 BATCH_NORM_MOMENTUM = 0.95
 
 
-def fuse_levels(levels, feature_dim: int, *, name: str):
+def fuse_levels(
+    levels: Sequence[keras.KerasTensor], feature_dim: int, *, name: str
+) -> keras.KerasTensor:
     """Fuses feature maps at the size of the first one.
 
     1x1 convolutions bring all to `feature_dim` channels, bilinear resizing to one size, and their

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -30,7 +33,7 @@ class MitBlock(keras.layers.Layer):
         num_heads: int,
         reduction: int = 1,
         drop_path_rate: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.dim = dim
@@ -49,7 +52,7 @@ class MitBlock(keras.layers.Layer):
                 drop_path_rate, noise_shape=(None, 1, 1, 1), name="drop_path"
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Builds the layers."""
         shape = tuple(input_shape)
         for layer in (self.norm1, self.attention, self.norm2):
@@ -58,7 +61,7 @@ class MitBlock(keras.layers.Layer):
             shape = build_sublayer(layer, shape)
         super().build(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Applies the block.
 
         Args:
@@ -73,11 +76,11 @@ class MitBlock(keras.layers.Layer):
         y = self.contract(tf.nn.gelu(y, approximate=False))
         return x + self._drop(y, training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Gives the input's shape."""
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

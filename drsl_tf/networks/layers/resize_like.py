@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -14,7 +16,7 @@ class ResizeLike(keras.layers.Layer):
     odd ones included. The result keeps the dtype of the layer's policy.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """Resizes.
 
         Args:
@@ -27,7 +29,9 @@ class ResizeLike(keras.layers.Layer):
         resized = tf.image.resize(features, tf.shape(reference)[1:3], method="bilinear")
         return tf.cast(resized, features.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: Sequence[Sequence[int | None]]
+    ) -> tuple[int | None, ...]:
         """Gives (B, H, W, D) for the shapes of the pair."""
         features, reference = (tuple(shape) for shape in input_shape)
         return (features[0], reference[1], reference[2], features[3])

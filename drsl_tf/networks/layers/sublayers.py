@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 
-def build_sublayer(layer: keras.layers.Layer, input_shape) -> tuple:
+def build_sublayer(layer: keras.layers.Layer, input_shape: Sequence[int | None]) -> tuple:
     """Builds a layer inside another one's `build`.
 
     Keras 2 names variables after the enclosing name scope alone; the scope opened here gives

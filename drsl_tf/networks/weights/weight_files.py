@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Iterable
+from collections.abc import Sequence
 
 import h5py
 import keras
@@ -38,7 +40,7 @@ def load_weights(model: keras.Model, path: str) -> None:
         fill_layers(_iterate_leaf_layers(model), saved, f"weight file {path!r}", model.name)
 
 
-def read_layers(path: str, owner: str):
+def read_layers(path: str, owner: str) -> list[tuple[str, list[np.ndarray]]] | None:
     """Reads a weight file.
 
     Args:
@@ -91,7 +93,12 @@ def check_exists(path: str, owner: str) -> None:
         )
 
 
-def fill_layers(layers, saved, source: str, owner: str) -> None:
+def fill_layers(
+    layers: Iterable[keras.layers.Layer],
+    saved: Sequence[tuple[str, list[np.ndarray]]],
+    source: str,
+    owner: str,
+) -> None:
     """Sets the weights of layers in order; nothing is set unless everything fits.
 
     Args:

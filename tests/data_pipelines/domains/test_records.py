@@ -1,6 +1,7 @@
 """Splits written as TFRecord files: the same pairs as the loose files, and every damage named."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines import record_writer
 from data_pipelines.auditing import audit
 from data_pipelines.batches import interleave
 from data_pipelines.batches.augment import Augmenter
@@ -21,14 +21,15 @@ from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.folder import Folder
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.domains.records import Records
+from data_pipelines.domains.records import index as record_index
 from data_pipelines.domains.synthia import Synthia
 from data_pipelines.errors import UserError
 from data_pipelines.io import files
 from data_pipelines.io import record_files
-from data_pipelines.io import record_index
 from data_pipelines.io import whole_files
 from data_pipelines.labels import label_spaces
 from tests.support import data_sets
+from tests.support.mutations import pictures
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def loose(tmp_path_factory):
 def written(loose, tmp_path_factory):
     """The data set as two shards."""
     output = str(tmp_path_factory.mktemp("records"))
-    report = record_writer.write_split(loose, "train", output, num_shards=2)
+    report = data_sets.write_records(loose, "train", output, num_shards=2)
     assert len(report.pairs) == 5
     return output
 
@@ -65,9 +66,10 @@ def _rewrite_index(root, change):
     path = os.path.join(root, "train.index.json")
     with open(path, encoding="utf-8") as file:
         content = json.load(file)
-    del content["sha256"]
-    change(content)
-    content["sha256"] = record_index._hash(content)
+    change(content["index"])
+    # The hash is spelled out here once more: other programs may check it too.
+    text = json.dumps(content["index"], sort_keys=True)
+    content["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     with open(path, "w", encoding="utf-8") as file:
         json.dump(content, file)
 
@@ -126,18 +128,69 @@ def test_images_are_kept_byte_for_byte(loose, written):
             assert files.read_bytes(twin.image_path, 10**9) == file.read()
 
 
-def test_tensorflow_reads_the_shards_too(written):
-    contents = [
-        record.numpy()
-        for index in (0, 1)
-        for record in tf.data.TFRecordDataset(_locate_shard(written, index))
-    ]
-    expected = [
-        files.read_bytes(path, 10**9)
-        for pair in Records(root=written).list_pairs("train")
-        for path in pair[1:]
-    ]
-    assert contents == expected
+def _parse_shards(paths, labels=True):
+    """Reads shards by TensorFlow alone, under the features that the documents list."""
+    features = {
+        "image/encoded": tf.io.FixedLenFeature((), tf.string),
+        "image/filename": tf.io.FixedLenFeature((), tf.string),
+        "image/format": tf.io.FixedLenFeature((), tf.string),
+        "image/height": tf.io.FixedLenFeature((), tf.int64),
+        "image/width": tf.io.FixedLenFeature((), tf.int64),
+    }
+    if labels:
+        features["image/segmentation/class/encoded"] = tf.io.FixedLenFeature((), tf.string)
+        features["image/segmentation/class/format"] = tf.io.FixedLenFeature((), tf.string)
+    dataset = tf.data.TFRecordDataset(paths)
+    dataset = dataset.map(lambda record: tf.io.parse_single_example(record, features))
+    return list(dataset.as_numpy_iterator())
+
+
+def test_tensorflow_alone_reads_the_shards(loose, written):
+    examples = _parse_shards([_locate_shard(written, index) for index in (0, 1)])
+    pairs = loose.list_pairs("train")
+    assert len(examples) == len(pairs)
+    for example, pair in zip(examples, pairs):
+        image, label = loose.read_image(pair.image_path), loose.read_label(pair.label_path)
+        decoded = tf.io.decode_image(example["image/encoded"]).numpy()
+        np.testing.assert_array_equal(decoded, image)
+        decoded = tf.io.decode_png(example["image/segmentation/class/encoded"]).numpy()
+        np.testing.assert_array_equal(decoded[..., 0], label)
+        assert example["image/filename"].decode() == pair.name
+        assert (example["image/height"], example["image/width"]) == image.shape[:2]
+        assert example["image/format"] == example["image/segmentation/class/format"] == b"png"
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [(".png", b"png"), (".jpg", b"jpeg"), (".bmp", b"bmp"), (".webp", b"webp"), (".tif", b"tiff")],
+)
+def test_format_and_size_are_those_of_the_picture(tmp_path, ending, kind):
+    pictures_in = pictures.encode_images()[ending]
+    for number, content in enumerate(pictures_in):
+        path = tmp_path / "mine/images/train" / f"{number:02d}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    folder = Folder(root=str(tmp_path / "mine"), label_space=label_spaces.camvid11())
+    data_sets.write_records(folder, "train", str(tmp_path / "out"))
+    examples = _parse_shards([str(tmp_path / "out/train-00000-of-00001.tfrecord")], labels=False)
+    assert len(examples) == len(pictures_in)
+    for example, pair in zip(examples, folder.list_pairs("train")):
+        # Some of the pictures are to be turned upright.
+        shape = folder.read_image(pair.image_path).shape
+        assert (example["image/height"], example["image/width"]) == shape[:2]
+        assert example["image/format"] == kind
+
+
+def test_parts_cover_every_byte_of_a_shard(written):
+    index = record_index.read_index(written, "train")
+    for shard in (0, 1):
+        end = 0
+        for entry in index.entries:
+            if entry.shard == shard:
+                for part in (entry.image, entry.label):
+                    assert part.offset == end and part.start + part.size <= part.length
+                    end += part.length
+        assert end == os.path.getsize(_locate_shard(written, shard))
 
 
 def test_every_layout_goes_in_and_comes_out(tmp_path):
@@ -146,13 +199,13 @@ def test_every_layout_goes_in_and_comes_out(tmp_path):
     data_sets.write_cityscapes(str(tmp_path / "cityscapes"), split="train", labels=False)
     subset = label_spaces.synthia16()
     gta5 = Gta5(root=str(tmp_path / "gta5"), label_space=subset)
-    record_writer.write_split(gta5, "train", str(tmp_path / "a"))
+    data_sets.write_records(gta5, "train", str(tmp_path / "a"))
     records = Records(root=str(tmp_path / "a"))
     assert records.label_space == subset
     _assert_same_pairs(gta5, records)
     cityscapes = Cityscapes(root=str(tmp_path / "cityscapes"))
     for split in ("train", "val"):
-        record_writer.write_split(cityscapes, split, str(tmp_path / "b"))
+        data_sets.write_records(cityscapes, split, str(tmp_path / "b"))
     records = Records(root=str(tmp_path / "b"))
     assert records.has_labels("val") == cityscapes.has_labels("val")
     assert records.has_labels("train") == cityscapes.has_labels("train")
@@ -180,7 +233,7 @@ def test_classes_of_ones_own_keep_names_and_colours(tmp_path):
         class_names=["ground", "sign"],
         palette=[(9, 9, 9), (1, 2, 3)],
     )
-    record_writer.write_split(folder, "train", str(tmp_path / "out"))
+    data_sets.write_records(folder, "train", str(tmp_path / "out"))
     records = Records(root=str(tmp_path / "out"))
     assert records.label_space.class_names == ("ground", "sign")
     assert records.label_space.palette == ((9, 9, 9), (1, 2, 3))
@@ -234,7 +287,7 @@ def test_the_audit_names_a_missing_shard(records):
 def test_the_audit_finds_a_shard_of_another_index(records, tmp_path):
     data_sets.write_synthia(str(tmp_path / "other"), count=5, seed=7)
     other = str(tmp_path / "others")
-    record_writer.write_split(Synthia(root=str(tmp_path / "other")), "train", other, num_shards=2)
+    data_sets.write_records(Synthia(root=str(tmp_path / "other")), "train", other, num_shards=2)
     shutil.copy(_locate_shard(other), _locate_shard(records))
     report = audit.audit_split(Records(root=records), "train", bad_files="skip")
     assert len(report.pairs) == 3
@@ -254,7 +307,7 @@ def test_an_edited_index_is_refused(records):
     with open(path, encoding="utf-8") as file:
         text = file.read()
     with open(path, "w", encoding="utf-8") as file:
-        file.write(text.replace('"count": 5', '"count": 6'))
+        file.write(text.replace('"domain": "synthia"', '"domain": "gta5"'))
     with pytest.raises(UserError, match="was changed after it was written"):
         Records(root=records)
 
@@ -295,17 +348,17 @@ def test_what_is_no_index_is_refused(records, text):
 @pytest.mark.parametrize(
     "name",
     ["/etc/x.tfrecord", "../x.tfrecord", "a/../../x.tfrecord", "a/x.tfrecord", "gs://b/x.tfrecord",
-     "..tfrecord", "x.png", "x.tfrecord#0+1*00000000.tfrecord", "x\n.tfrecord", 7],
+     "..tfrecord", "x.png", "x.tfrecord#0+1*00000000@0+1.tfrecord", "x\n.tfrecord", 7],
 )  # fmt: skip
 def test_a_shard_never_leads_out_of_its_folder(records, name):
     _rewrite_index(records, lambda content: content["shards"].__setitem__(0, name))
-    with pytest.raises(UserError, match="names the shard|is not an index"):
+    with pytest.raises(UserError, match="own folder|valid string"):
         Records(root=records)
 
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "a//x", "", ".", "..\\x", "x\0"])
 def test_a_name_never_leads_out_of_the_outputs_folder(records, name):
-    _rewrite_index(records, lambda content: content["entries"][0].__setitem__(0, name))
+    _rewrite_index(records, lambda content: content["entries"][0].update(name=name))
     with pytest.raises(UserError, match="could lead out of a folder"):
         Records(root=records)
 
@@ -313,14 +366,16 @@ def test_a_name_never_leads_out_of_the_outputs_folder(records, name):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: content["entries"][0].__setitem__(1, 2),
-        lambda content: content["entries"][0].__setitem__(2, -1),
-        lambda content: content["entries"][0].pop(),
+        lambda content: content["entries"][0].update(shard=2),
+        lambda content: content["entries"][0]["image"].update(offset=-1),
+        lambda content: content["entries"][0].update(label=None),
+        lambda content: content["entries"][0]["label"].pop("start"),
         lambda content: content["entries"].pop(),
         lambda content: content["entries"].__setitem__(0, content["entries"][1]),
-        lambda content: content.__setitem__("split", "val"),
-        lambda content: content.__setitem__("schema", 2),
-        lambda content: content["class_names"].pop(),
+        lambda content: content.update(split="val"),
+        lambda content: content.update(surplus=1),
+        lambda content: content["label_space"]["class_names"].pop(),
+        lambda content: content["label_space"].update(name="camvid11"),
     ],
 )
 def test_an_index_that_contradicts_itself_is_refused(records, change):
@@ -329,10 +384,29 @@ def test_an_index_that_contradicts_itself_is_refused(records, change):
         Records(root=records)
 
 
+def test_records_in_the_former_form_say_how_to_write_them_again(records):
+    # As written before the records were `tf.train.Example`s.
+    path = os.path.join(records, "train.index.json")
+    content = {
+        "schema": 1, "split": "train", "domain": "synthia", "label_space": "cityscapes19",
+        "class_names": ["road"], "palette": [[0, 0, 0]], "has_labels": True, "count": 1,
+        "shards": ["train-00000-of-00001.tfrecord"], "entries": [["a", 0, 0, 9, 1, 25, 9, 1]],
+        "sha256": "0" * 64,
+    }  # fmt: skip
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    with pytest.raises(
+        UserError, match=r"train\.index\.json has the schema 1, .* reads 2"
+    ) as error:
+        Records(root=records)
+    assert "python -m data_pipelines.write_records --domain=READER" in str(error.value)
+    assert f"--split=train --output={records}" in str(error.value)
+
+
 def test_offsets_that_do_not_fit_are_named(records):
     def move(content):
-        content["entries"][0][2] += 1
-        content["entries"][1][2] = 10**12
+        content["entries"][0]["image"]["offset"] += 1
+        content["entries"][1]["image"]["offset"] = 10**12
 
     _rewrite_index(records, move)
     report = audit.audit_split(Records(root=records), "train", bad_files="skip")
@@ -340,32 +414,34 @@ def test_offsets_that_do_not_fit_are_named(records):
 
 
 def test_an_enormous_record_is_refused_unread(records):
-    _rewrite_index(records, lambda content: content["entries"][0].__setitem__(3, 10**15))
+    _rewrite_index(records, lambda content: content["entries"][0]["image"].update(length=10**15))
     report = audit.audit_split(Records(root=records), "train", bad_files="skip")
     ((_, reason),) = report.skipped
     assert "more than the limit" in reason
 
 
 def test_paths_of_records_go_back_and_forth():
-    record = record_files.RecordPath("a/b#1.tfrecord", 12, 3, 0xAB)
+    record = record_files.RecordPath(
+        "a/b#1.tfrecord", offset=12, length=9, crc32=0xAB, start=2, size=3
+    )
     path = record_files.format_path(record)
     assert record_files.parse_path(path) == record
-    for other in ("a.png", "a.tfrecord", "a.tfrecord#1+2", "a#1+2*00000000.png"):
+    for other in ("a.png", "a.tfrecord", "a.tfrecord#1+2", "a#1+2*00000000@0+1.png"):
         assert record_files.parse_path(other) is None
 
 
 def test_nothing_is_overwritten_and_nothing_half_written_stays(loose, written, tmp_path):
     with pytest.raises(UserError, match="never overwritten"):
-        record_writer.write_split(loose, "train", written)
+        data_sets.write_records(loose, "train", written)
     bad = str(tmp_path / "bad")
     shutil.copytree(loose.root, bad)
     pair = Synthia(root=bad).list_pairs("train")[3]
     data_sets.change_bytes(pair.image_path, lambda data: data[:50])
     output = str(tmp_path / "out")
     with pytest.raises(UserError, match=re.escape(pair.image_path)):
-        record_writer.write_split(Synthia(root=bad), "train", output)
+        data_sets.write_records(Synthia(root=bad), "train", output)
     assert not os.path.exists(output) or os.listdir(output) == []
-    report = record_writer.write_split(Synthia(root=bad), "train", output, bad_files="skip")
+    report = data_sets.write_records(Synthia(root=bad), "train", output, bad_files="skip")
     assert len(report.skipped) == 1
     assert len(Records(root=output).list_pairs("train")) == 4
 
@@ -377,14 +453,14 @@ def test_a_full_or_read_only_disk_leaves_nothing(loose, tmp_path, monkeypatch):
     monkeypatch.setattr(whole_files, "sync", fail)
     output = str(tmp_path / "out")
     with pytest.raises(UserError, match="cannot be written: .*No space left on device"):
-        record_writer.write_split(loose, "train", output)
+        data_sets.write_records(loose, "train", output)
     assert os.listdir(output) == []
 
 
 @pytest.mark.parametrize("num_shards", [0, 6])
 def test_shards_that_cannot_be_filled_are_refused(loose, tmp_path, num_shards):
     with pytest.raises(UserError, match="choose 1 to 5"):
-        record_writer.write_split(loose, "train", str(tmp_path), num_shards=num_shards)
+        data_sets.write_records(loose, "train", str(tmp_path), num_shards=num_shards)
 
 
 def test_a_folder_without_records_says_how_to_write_them(tmp_path):
@@ -394,7 +470,7 @@ def test_a_folder_without_records_says_how_to_write_them(tmp_path):
 
 def test_any_file_system_of_tensorflow_serves(loose):
     root = "ram://records"
-    record_writer.write_split(loose, "train", root, num_shards=2)
+    data_sets.write_records(loose, "train", root, num_shards=2)
     records = Records(root=root)
     _assert_same_pairs(loose, records)
     assert len(audit.audit_split(records, "train").pairs) == 5

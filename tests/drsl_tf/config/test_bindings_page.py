@@ -7,7 +7,7 @@ import re
 import pytest
 
 from drsl_tf.config import bindings_page
-from drsl_tf.training import trainer
+from drsl_tf.models.inference import Inference
 from tests.support import repository
 
 
@@ -28,9 +28,9 @@ def test_the_page_holds_every_name_and_default():
 
 
 def test_every_name_that_configurations_bind_or_refer_to_is_on_the_page():
-    known = {
-        ".".join(path.split(".")[-2:]) for _, paths in bindings_page.SECTIONS for path in paths
-    }
+    paths = [path for _, paths in bindings_page.SECTIONS for path in paths]
+    # Modules of data_pipelines are imported, and named without their package.
+    known = {p if p.startswith("drsl_tf.") else ".".join(p.split(".")[-2:]) for p in paths}
     # Label spaces take no arguments, and the benchmarks are not installed.
     others = {"label_spaces.camvid11", "label_spaces.synthia16", "triplet_model.TripletModel"}
     named = set()
@@ -38,19 +38,20 @@ def test_every_name_that_configurations_bind_or_refer_to_is_on_the_page():
         with open(os.path.join(repository.ROOT, "gin_configs", name), encoding="utf-8") as file:
             text = re.sub(r"#.*", "", file.read())
         named |= set(re.findall(r"@(?:\w+/)*([\w.]+)", text))
-        named |= set(re.findall(r"^(?:\w+/)*(\w+\.\w+)\.\w+ =", text, flags=re.MULTILINE))
+        named |= set(re.findall(r"^(?:\w+/)*([\w.]+\.\w+)\.\w+ =", text, flags=re.MULTILINE))
     ours = {name for name in named if not name.startswith("keras.")}
     assert len(ours) > 20 and ours - others <= known
 
 
 def test_every_argument_stands_there_with_its_default():
-    section = bindings_page.format_page().split("### `trainer.run`")[1].split("###")[0]
+    page = bindings_page.format_page()
+    section = page.split("### `drsl_tf.Inference`")[1].split("###")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section, flags=re.MULTILINE))
-    parameters = dict(inspect.signature(trainer.run).parameters)
-    del parameters["run_dir"]
+    parameters = dict(inspect.signature(Inference).parameters)
     assert list(rows) == list(parameters)
-    default = parameters["inference_batch"].default
-    assert rows["data"] == "required" and rows["inference_batch"] == f"`{default}`"
+    assert rows["batch_size"] == f"`{parameters['batch_size'].default}`"
+    section = page.split("### `drsl_tf.adapt`")[1].split("###")[0]
+    assert "| `data` | required |" in section and "run_dir" not in section
 
 
 def test_an_argument_without_a_description_is_an_error(monkeypatch):

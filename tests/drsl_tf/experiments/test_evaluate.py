@@ -19,11 +19,12 @@ from drsl_tf.evaluation import reports
 from drsl_tf.evaluation import sliding_window
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.evaluation.multi_scale import TestProtocol
-from drsl_tf.experiments import evaluation
 from drsl_tf.experiments import exporting
+from drsl_tf.experiments import run_evaluation
 from drsl_tf.models import inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving import folder_prediction
 from tests.support import calls
@@ -71,10 +72,10 @@ def test_ious_of_a_model_are_the_official_ones(run, tmp_path):
     _, _, model, root = run
     images = os.path.join(root, "leftImg8bit", "val")
     folder_prediction.predict_files(model, images, str(tmp_path), format_name="cityscapes")
-    content = evaluation.evaluate_model(model, _config(run)).as_dict()
+    content = run_evaluation.evaluate_model(model, _config(run)).as_dict()
     assert any(content["iou"].values())
     _assert_official(content, str(tmp_path / "ids"), root)
-    files = evaluation.evaluate_predictions(str(tmp_path / "ids"), _config(run)).as_dict()
+    files = run_evaluation.evaluate_predictions(str(tmp_path / "ids"), _config(run)).as_dict()
     assert files["iou"] == content["iou"]
 
 
@@ -97,10 +98,11 @@ def test_ious_of_void_and_absent_predictions_are_the_official_ones(run, tmp_path
         Image.fromarray(drawn).save(path)
     labels = str(tmp_path / "labels")
     params = [f"cityscapes.Cityscapes.root = {root!r}"]
-    report = evaluation.evaluate_predictions(labels, _config(run), params)
+    report = run_evaluation.evaluate_predictions(labels, _config(run), params)
     _assert_official(report.as_dict(), labels, root)
-    report.write(str(tmp_path / "scores"))
-    _, counts = confusion_files.read_confusion(str(tmp_path / "scores" / reports.CSV_NAME))
+    scores = EvaluationDirectory(str(tmp_path / "scores"))
+    report.write(scores.scores, scores.confusion, scores.picture)
+    _, counts = confusion_files.read_confusion(scores.confusion)
     assert counts[:, -1].sum() > 0  # Void predictions are misses.
     iou = report.as_dict()["iou"]
     assert iou["train"] is None and iou["bicycle"] == 0.0
@@ -115,14 +117,14 @@ def test_predictions_of_another_size_are_refused(run, tmp_path):
     with pytest.raises(SystemExit):
         _score_officially(str(tmp_path), run[3])
     with pytest.raises(UserError, match="16x32.*32x64"):
-        evaluation.evaluate_predictions(str(tmp_path), _config(run))
+        run_evaluation.evaluate_predictions(str(tmp_path), _config(run))
     with pytest.raises(UserError, match="no prediction"):
-        evaluation.evaluate_predictions(str(tmp_path / "absent"), _config(run))
+        run_evaluation.evaluate_predictions(str(tmp_path / "absent"), _config(run))
 
 
 def test_run_and_model_score_alike(run):
-    by_run = evaluation.evaluate_run(run[0]).as_dict()
-    by_model = evaluation.evaluate_model(run[2], _config(run)).as_dict()
+    by_run = run_evaluation.evaluate_run(run[0]).as_dict()
+    by_model = run_evaluation.evaluate_model(run[2], _config(run)).as_dict()
     assert by_run["miou"] == pytest.approx(by_model["miou"], abs=0.01)
     assert by_run["split"] == "val" and by_run["images"] == 4
     assert by_run["testing"]["name"] == "single-scale"
@@ -148,14 +150,14 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
         confusion.update(np.zeros(4, np.uint8), (np.arange(4) >= hits).astype(np.uint8))
         results.record_stage(round_index, confusion, None, 1.0)
 
-    last = evaluation.evaluate_run(run_dir).as_dict()
-    best = evaluation.evaluate_run(run_dir, checkpoint="best").as_dict()
-    assert best["iou"] == evaluation.evaluate_run(run[0]).as_dict()["iou"] != last["iou"]
+    last = run_evaluation.evaluate_run(run_dir).as_dict()
+    best = run_evaluation.evaluate_run(run_dir, checkpoint="best").as_dict()
+    assert best["iou"] == run_evaluation.evaluate_run(run[0]).as_dict()["iou"] != last["iou"]
     assert last["weights"] == "last" and best["weights"] == "best, chosen with target labels"
     assert last["model"].endswith("checkpoints/ckpt-3")
     assert best["model"].endswith("best_by_target_labels/ckpt-2")
     exporting.export_run(run_dir, str(tmp_path / "best"), checkpoint="best")
-    exported = evaluation.evaluate_model(str(tmp_path / "best"), _config(run)).as_dict()
+    exported = run_evaluation.evaluate_model(str(tmp_path / "best"), _config(run)).as_dict()
     assert exported["miou"] == pytest.approx(best["miou"], abs=0.01)
     assert exported["weights"] is None
 
@@ -163,24 +165,24 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
 def test_another_target_is_seen_at_its_own_size(run, tmp_path):
     """The network's own size is that of the run's target; another one brings its own."""
     folder = tmp_path / "sized"
-    run_dir, _ = run_dirs.make_run(folder, run[3], ["trainer.run.inference_size = (64, 64)"])
-    squeezed = evaluation.evaluate_run(run_dir).as_dict()
+    run_dir, _ = run_dirs.make_run(folder, run[3], ["drsl_tf.Inference.size = (64, 64)"])
+    squeezed = run_evaluation.evaluate_run(run_dir).as_dict()
     assert squeezed["testing"]["size"] == (64, 64)
     other = tmp_path / "other.gin"
     with open(os.path.join(run_dir, "config.gin"), encoding="utf-8") as file:
         other.write_text(file.read().replace("(64, 64)", "(32, 96)"))
-    by_file = evaluation.evaluate_run(run_dir, [str(other)]).as_dict()
+    by_file = run_evaluation.evaluate_run(run_dir, [str(other)]).as_dict()
     assert by_file["testing"]["size"] == (32, 96)
-    param = "trainer.run.inference_size = (32, 96)"
-    by_param = evaluation.evaluate_run(run_dir, experiment_params=[param]).as_dict()
+    param = "drsl_tf.Inference.size = (32, 96)"
+    by_param = run_evaluation.evaluate_run(run_dir, experiment_params=[param]).as_dict()
     assert by_param["iou"] == by_file["iou"] != squeezed["iou"]
-    own = evaluation.evaluate_run(run_dir, _config(run)).as_dict()
+    own = run_evaluation.evaluate_run(run_dir, _config(run)).as_dict()
     assert own["testing"]["size"] is None
-    assert own["iou"] == evaluation.evaluate_run(run[0]).as_dict()["iou"]
+    assert own["iou"] == run_evaluation.evaluate_run(run[0]).as_dict()["iou"]
 
 
 def test_three_protocols_in_one_pass(run):
-    content = evaluation.evaluate_run(run[0]).as_dict()
+    content = run_evaluation.evaluate_run(run[0]).as_dict()
     conventions = {name: scores["convention"] for name, scores in content["protocols"].items()}
     assert conventions == {
         "19": "19-way head",
@@ -192,14 +194,14 @@ def test_three_protocols_in_one_pass(run):
 
 
 def test_what_was_lost_by_tflite_is_measured(run, tmp_path):
-    miou = evaluation.evaluate_run(run[0]).as_dict()["miou"]
+    miou = run_evaluation.evaluate_run(run[0]).as_dict()["miou"]
     for name, limit in (("tflite", 0.05), ("tflite_dynamic", 3.0)):
         path = str(tmp_path / f"{name}.tflite")
         exporting.export_run(run[0], path, format_name=name)
-        lite = evaluation.evaluate_model(path, _config(run)).as_dict()["miou"]
+        lite = run_evaluation.evaluate_model(path, _config(run)).as_dict()["miou"]
         assert abs(lite - miou) <= limit
     with pytest.raises(UserError, match="SavedModel"):
-        evaluation.evaluate_model(path, _config(run), protocol=TestProtocol(flip=True))
+        run_evaluation.evaluate_model(path, _config(run), protocol=TestProtocol(flip=True))
 
 
 def _average_naively(model, images, scales, flip):
@@ -257,8 +259,8 @@ def test_windows_cover_an_axis():
 def test_a_run_and_its_model_score_alike_under_every_protocol(run):
     protocol = TestProtocol(scales=(0.9, 1.2), flip=True, window=(32, 32), stride=(32, 16))
     contents = [
-        evaluation.evaluate_run(run[0], protocol=protocol, batch_size=3).as_dict(),
-        evaluation.evaluate_model(run[2], _config(run), protocol=protocol).as_dict(),
+        run_evaluation.evaluate_run(run[0], protocol=protocol, batch_size=3).as_dict(),
+        run_evaluation.evaluate_model(run[2], _config(run), protocol=protocol).as_dict(),
     ]
     for content in contents:
         assert content["testing"]["name"] == (
@@ -287,31 +289,31 @@ def test_other_classes_than_the_targets_are_refused(run):
         "gta5.Gta5.label_space = @label_spaces.synthia16()",
     ]
     with pytest.raises(UserError, match="19 classes.*synthia16"):
-        evaluation.evaluate_model(run[2], _config(run), params)
+        run_evaluation.evaluate_model(run[2], _config(run), params)
 
 
 def test_a_split_without_labels_is_refused(run):
     with pytest.raises(UserError, match="--split"):
-        evaluation.evaluate_run(run[0], split="test")
+        run_evaluation.evaluate_run(run[0], split="test")
 
 
 def test_the_report_is_written_whole_and_legible(tmp_path):
     confusion = ConfusionMatrix(3)
     confusion.update(np.array([0, 0, 0, 1, 255]), np.array([0, 0, 1, 255, 0]))
     report = reports.EvaluationReport(confusion, ["road", "traffic sign", "sky"], {"title": "t"})
-    paths = report.write(str(tmp_path / "new"))
-    assert sorted(os.listdir(tmp_path / "new")) == sorted(map(os.path.basename, paths))
-    content = json.loads((tmp_path / "new" / reports.JSON_NAME).read_text())
+    report.write(*(str(tmp_path / "new" / name) for name in ("a.json", "b.csv", "c.png")))
+    assert sorted(os.listdir(tmp_path / "new")) == ["a.json", "b.csv", "c.png"]
+    content = json.loads((tmp_path / "new" / "a.json").read_text())
     assert content["iou"] == {"road": pytest.approx(200 / 3), "traffic sign": 0.0, "sky": None}
     assert content["miou"] == pytest.approx(100 / 3) and content["num_classes_scored"] == 2
-    rows = list(csv.reader((tmp_path / "new" / reports.CSV_NAME).read_text().splitlines()))
+    rows = list(csv.reader((tmp_path / "new" / "b.csv").read_text().splitlines()))
     assert rows[1:] == [
         ["road", "2", "1", "0", "0"],
         ["traffic sign", "0", "0", "0", "1"],
         ["sky", "0", "0", "0", "0"],
     ]
-    with Image.open(tmp_path / "new" / reports.PNG_NAME) as picture:
-        assert picture.width > 300 and len(picture.getcolors(1 << 20)) > 10
+    with Image.open(tmp_path / "new" / "c.png") as picture:
+        assert picture.width > 200 and len(picture.getcolors(1 << 20)) > 10
     table = report.format_table()
     assert table.startswith("t\n") and "over 2 of 3 classes" in table and "66.67" in table
 
@@ -325,8 +327,8 @@ def test_the_command_scores_a_run_alone(run, tmp_path):
     for words in ("19 classes: 19-way head\n", "16 classes: 19-way head averaged over 16\n"):
         assert words in shown
     assert shown.count("mIoU") == 3
-    content = json.loads((tmp_path / "out" / reports.JSON_NAME).read_text())
-    assert content["miou"] == pytest.approx(evaluation.evaluate_run(run[0]).as_dict()["miou"])
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert content["miou"] == pytest.approx(run_evaluation.evaluate_run(run[0]).as_dict()["miou"])
 
 
 def test_the_command_says_what_is_missing():

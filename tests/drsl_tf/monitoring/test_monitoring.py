@@ -23,11 +23,11 @@ from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.optimization.gradient_update import GradientUpdate
-from drsl_tf.optimization.optimizers import StageSchedule
+from drsl_tf.optimization.stage_schedule import StageSchedule
 from drsl_tf.runs import panel_files
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.training import trainer
 from tests.support import streets
+from tests.support import training
 from tests.support.events import read_events
 
 _SOURCE_STEPS, _ROUND_STEPS = 25, 4
@@ -58,9 +58,8 @@ def _build_model(label_space):
 
 
 def _run(folder, run_dir, callbacks=(), **options):
-    return trainer.run(
-        run_dir=str(run_dir),
-        experiment="test",
+    return training.train(
+        run_dir,
         data=streets.make_data(streets.render_roots(folder, num_source=3)),
         schedule=Schedule(
             source_steps=_SOURCE_STEPS,
@@ -177,12 +176,12 @@ def test_panels_show_the_same_frames_after_every_stage(events, finished):
 
 def test_configuration_and_hparams_are_there(events, finished):
     ((step, text),) = {s: v for s, v in events["text"]["config.gin"]}.items()
-    assert step == 0 and b"multimodal_head.MultimodalHead" in text.ravel()[0]
+    assert step == 0 and b"drsl_tf.MultimodalHead" in text.ravel()[0]
     assert "_hparams_/session_start_info" in events["hparams"]
     hparams = read_hparams(str(finished[0] / "config.gin"))
     assert isinstance(hparams["SOURCE_STEPS"], int) and hparams["EXPERIMENT"] == "demo"
-    assert hparams["trainer.run.optimizer"] == "@keras.optimizers.Adam"
-    assert "trainer.run.experiment" not in hparams  # A macro's name says nothing.
+    assert hparams["drsl_tf.Learner.optimizer"] == "@keras.optimizers.Adam"
+    assert "drsl_tf.RunSettings.experiment" not in hparams  # A macro's name says nothing.
 
 
 def test_projector_gets_modes_and_pixels_of_both_domains(finished):

@@ -9,8 +9,8 @@ import pytest
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.backbones.light import infer_output_stride
-from drsl_tf.networks.backbones.mit import _VARIANTS
-from drsl_tf.networks.backbones.mit import mit
+from drsl_tf.networks.backbones.mix_transformer import _VARIANTS
+from drsl_tf.networks.backbones.mix_transformer import mit
 from drsl_tf.networks.weights.weight_files import save_weights
 from tests.support.published_counts import MIT_COUNTS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from drsl_tf.networks.backbones.mit import mit
+from drsl_tf.networks.backbones.mix_transformer import mit
 
 _DIMS, _DEPTHS, _REDUCTIONS = (32, 64, 160, 256), (2, 2, 2, 2), (8, 4, 2, 1)
 

@@ -13,7 +13,7 @@ from drsl_tf import compat
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks.backbones.light import mobilenet_v2
-from drsl_tf.networks.backbones.mit import mit
+from drsl_tf.networks.backbones.mix_transformer import mit
 from drsl_tf.networks.backbones.resnet import resnet101
 from drsl_tf.networks.backbones.vgg import vgg16
 from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head

@@ -8,7 +8,7 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from drsl_tf import compat
 from drsl_tf.optimization.gradient_update import GradientUpdate
-from drsl_tf.optimization.optimizers import StageSchedule
+from drsl_tf.optimization.stage_schedule import StageSchedule
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from tests.support import toys
 

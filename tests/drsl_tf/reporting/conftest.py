@@ -11,6 +11,7 @@ from drsl_tf import files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.reporting import page
 from drsl_tf.runs import panel_files
+from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 
@@ -35,20 +36,20 @@ def make_run(folder, name, experiment="drsl", seed=0, labelled=True, panels=True
         report = None
         if stage:
             known = dict(zip(NAMES, rng.uniform(0.5, 1, 19).tolist()))
-            report = {
-                "fraction": 0.2, "accuracy": 0.9 if labelled else None, "thresholds": known,
-                "fractions": {**known, "train": None},
-                "accuracies": {**known, "train": None} if labelled else None,
-                "mode_usage": {n: [0, 0] if n == "train" else [30, 10] for n in NAMES},
-            }  # fmt: skip
+            report = LabelReport(
+                round=stage, portion=0.2, fraction=0.2, accuracy=0.9 if labelled else None,
+                fractions={**known, "train": None},
+                accuracies={**known, "train": None} if labelled else None,
+                pixels=dict.fromkeys(NAMES, 40), thresholds=known,
+                mode_usage={n: [0, 0] if n == "train" else [30, 10] for n in NAMES},
+            )  # fmt: skip
         results.record_stage(stage, confusion, report, 60.0 * (stage + 1))
     if panels:
-        content = {
-            "frames": ["a<b/one", "a<b/two"], "class_names": NAMES,
-            "palette": [list(color) for color in cityscapes19().palette], "modes_per_class": 2,
-        }  # fmt: skip
-        os.makedirs(os.path.join(run_dir, "panels"))
-        files.write_json(RunDirectory(run_dir).panels, content)
+        index = panel_files.PanelIndex(
+            schema=1, frames=["a<b/one", "a<b/two"], class_names=NAMES,
+            palette=cityscapes19().palette, modes_per_class=2,
+        )  # fmt: skip
+        files.write_json(RunDirectory(run_dir).panels, index.as_json())
         for frame in range(2):
             for stage in range(ROUNDS + 1):
                 for panel in panel_files.PANELS:

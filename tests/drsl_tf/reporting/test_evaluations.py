@@ -1,5 +1,6 @@
 """Evaluations of runs in the report: every kind of test a row, over seeds."""
 
+import json
 import os
 
 import numpy as np
@@ -14,6 +15,8 @@ from drsl_tf.reporting import page
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import EvaluationDirectory
+from drsl_tf.runs.run_directory import RunDirectory
 
 _NAMES = cityscapes19().class_names
 
@@ -35,7 +38,8 @@ def _evaluate(run_dir, name, seed, weights="last", testing="single-scale"):
         "target": "cityscapes", "split": "val", "weights": weights, "testing": {"name": testing},
     }  # fmt: skip
     report = reports.EvaluationReport(_draw(seed), _NAMES, header)
-    report.write(os.path.join(run_dir, "evaluation", name))
+    folder = EvaluationDirectory(RunDirectory(run_dir).locate_evaluation(name))
+    report.write(folder.scores, folder.confusion, folder.picture)
     return report.as_dict()
 
 
@@ -71,22 +75,21 @@ def test_runs_without_evaluations_have_no_such_section(tmp_path):
 @pytest.mark.parametrize(
     "content, words",
     [
-        ("[]", "evaluation.json cannot be read.*drsl_tf.evaluate again"),
-        ('{"target": "a", "split": "b", "weights": "c"}', "its entry testing"),
-        (
-            '{"target": "a", "split": "b", "weights": "c", "testing": 3, "protocols": {}}',
-            "its entry testing",
-        ),
-        (
-            '{"target": "a", "split": "b", "weights": null, "testing": null, "protocols": {}}',
-            "its entry evaluation.miou",
-        ),
+        ("[]", "evaluation.json is invalid: .*object.*drsl_tf.evaluate again"),
+        ({"testing": ...}, "field 'testing'"),
+        ({"testing": 3}, "field 'testing'"),
+        ({"testing": None}, "testing is missing"),
+        ({"miou": ...}, "field 'miou'"),
+        ({"schema": 2}, "schema 2"),
     ],
 )
 def test_a_spoilt_evaluation_is_named(tmp_path, content, words):
     run_dir = _make_run(tmp_path, 0)
-    _evaluate(run_dir, "a", 0)
-    path = os.path.join(run_dir, "evaluation", "a", reports.JSON_NAME)
+    written = _evaluate(run_dir, "a", 0)
+    if isinstance(content, dict):
+        changed = {**written, **content}
+        content = json.dumps({key: value for key, value in changed.items() if value is not ...})
+    path = EvaluationDirectory(RunDirectory(run_dir).locate_evaluation("a")).scores
     with open(path, "w") as file:
         file.write(content)
     with pytest.raises(UserError, match=words):

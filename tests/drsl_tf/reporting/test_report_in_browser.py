@@ -13,9 +13,9 @@ _SIZE = (1280, 900)
 # What the browser itself knows of the page; the copy that it opens has this script at its end.
 _PROBE = """
 <script>
-const charts = [...document.querySelectorAll("svg")].map(chart => ({
+const charts = [...document.querySelectorAll("[role=img]")].map(chart => ({
   name: chart.getAttribute("aria-label"),
-  frame: chart.getBoundingClientRect(),
+  frame: chart.querySelector("svg").getBoundingClientRect(),
   texts: [...chart.querySelectorAll("text")].map(text => [text.textContent, corners(text)]),
 }));
 function corners(text) {  // Of the box that turns with the text.

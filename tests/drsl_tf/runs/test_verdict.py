@@ -10,6 +10,7 @@ from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import verdict
+from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.results import ResultsFile
 
 NAMES = ["road", "car", "sky"]
@@ -32,18 +33,21 @@ def _record(folder, *confusions, steps=5, initial_run=None, name="run"):
     )
     known = dict.fromkeys(NAMES, 0.9)
     for index, confusion in enumerate(confusions):
-        report = {"fraction": 0.2, "accuracy": None, "thresholds": known} if index else None
+        report = LabelReport(
+            round=index, portion=0.2, fraction=0.2, accuracy=None, fractions=known,
+            accuracies=None, pixels=dict.fromkeys(NAMES, 2), thresholds=known, mode_usage=None,
+        ) if index else None  # fmt: skip
         results.record_stage(index, confusion, report, 1.0, steps=steps if index == 0 else 3)
     with open(results.path, encoding="utf-8") as file:
         content = json.load(file)
-    assert content["verdict"] == results.verdict
-    return run_dir, content["verdict"]
+    assert content["verdict"] == results.as_dict()["verdict"]
+    return run_dir, results.verdict
 
 
 def test_helped(tmp_path):
     run_dir, found = _record(tmp_path, _make_confusion(5, 5, 9), _make_confusion(8, 6, 8))
-    assert found["outcome"] == "helped" and found["round"] == 1
-    assert found["points"] == pytest.approx(10.0)
+    assert found.outcome == "helped" and found.round == 1
+    assert found.points == pytest.approx(10.0)
     line = verdict.format_verdict(found, run_dir)
     assert line == (
         "Adaptation helped: +10.0 points (source stage 63.3, last round 73.3); 2 classes up, 1 down"
@@ -54,7 +58,7 @@ def test_helped(tmp_path):
 def test_hurt_says_how_to_export_the_source_stage(tmp_path):
     stages = [_make_confusion(5, 5, 9), _make_confusion(9, 9, 9), _make_confusion(5, 4, 4)]
     run_dir, found = _record(tmp_path, *stages, name="it's mine")
-    assert found["outcome"] == "hurt" and found["round"] == 2
+    assert found.outcome == "hurt" and found.round == 2
     line = verdict.format_verdict(found, run_dir)
     assert line.startswith(
         "Adaptation HURT: -20.0 points (source stage 63.3, last round 43.3); 0 classes up, 2 down; "
@@ -68,13 +72,13 @@ def test_hurt_says_how_to_export_the_source_stage(tmp_path):
 
 def test_no_change_is_no_help(tmp_path):
     _, found = _record(tmp_path, _make_confusion(5, 6, 9), _make_confusion(6, 5, 9))
-    assert found["outcome"] == "unchanged"
-    assert (found["classes_up"], found["classes_down"]) == (1, 1)
+    assert found.outcome == "unchanged"
+    assert (found.classes_up, found.classes_down) == (1, 1)
 
 
 def test_without_labels_it_cannot_tell(tmp_path):
     run_dir, found = _record(tmp_path, None, None)
-    assert found == {"outcome": "unknown", "round": 1, "reason": "no_labels"}
+    assert found.as_json() == {"outcome": "unknown", "round": 1, "reason": "no_labels"}
     line = verdict.format_verdict(found, run_dir)
     assert "cannot be told" in line and "no labels" in line
     assert "drsl_tf.report" in line and "--checkpoint=source" in line
@@ -86,16 +90,16 @@ def test_a_class_that_is_absent_is_neither_up_nor_down(tmp_path):
     source[2] = 0
     stages = [ConfusionMatrix.from_matrix(matrix) for matrix in (source, last)]
     _, found = _record(tmp_path, *stages)
-    assert (found["classes_up"], found["classes_down"]) == (1, 0)
+    assert (found.classes_up, found.classes_down) == (1, 0)
 
 
 def test_an_untrained_source_stage_is_nothing_to_compare_with(tmp_path):
     stages = [_make_confusion(0, 1, 0), _make_confusion(8, 8, 8)]
     run_dir, found = _record(tmp_path, *stages, steps=0)
-    assert found["outcome"] == "unknown"
+    assert found.outcome == "unknown"
     assert "ROUNDS = 0" in verdict.format_verdict(found, run_dir)
     _, found = _record(tmp_path, *stages, steps=0, initial_run="runs/source", name="warm")
-    assert found["outcome"] == "helped"
+    assert found.outcome == "helped"
 
 
 def test_without_rounds_there_is_no_verdict(tmp_path):

@@ -21,11 +21,12 @@ from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.training import stages
 from drsl_tf.training import trainer
+from tests.support import training
 from tests.support.events import read_events
 
 _SIZE = (32, 64)
@@ -86,9 +87,8 @@ def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, build=DrslModel, *
             source_steps=_SOURCE_STEPS, rounds=1, steps_per_round=_ROUND_STEPS, checkpoint_every=2
         ),
     )
-    return trainer.run(
-        run_dir=str(run_dir),
-        experiment="test",
+    return training.train(
+        run_dir,
         data=AdaptationData(
             source=Gta5(root=roots[0]),
             target=Cityscapes(root=roots[1]),
@@ -123,7 +123,7 @@ def recovered(roots, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("recovered")
     with pytest.MonkeyPatch.context() as patch:
         said = []
-        patch.setattr(stages.logging, "warning", lambda text, *args: said.append(text % args))
+        patch.setattr(trainer.logging, "warning", lambda text, *args: said.append(text % args))
         results = _run(roots, run_dir, [_spoil_round_1()], pseudo_labeler=_LABELER)
     return run_dir, results, "\n".join(said)
 
@@ -253,7 +253,11 @@ def test_a_variable_alone_is_never_saved(roots, tmp_path, caplog):
 
 
 def _make_report(round_index, fraction, **pixels):
-    return {"round": round_index, "portion": 0.2, "fraction": fraction, "pixels": pixels}
+    return LabelReport(
+        round=round_index, portion=0.2, fraction=fraction, accuracy=None,
+        fractions=dict.fromkeys(pixels), accuracies=None, pixels=pixels,
+        thresholds=dict.fromkeys(pixels, 0.9), mode_usage=None,
+    )  # fmt: skip
 
 
 def test_warnings_of_a_first_round_compare_with_the_portion():

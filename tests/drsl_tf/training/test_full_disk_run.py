@@ -19,9 +19,9 @@ from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.training import trainer
 from tests.support import small_disk
 from tests.support import streets
+from tests.support import training
 
 # In the order in which a run meets them; a run that goes on must not pass one before its turn.
 _FILES = (
@@ -56,9 +56,8 @@ def _build_model(label_space):
 
 
 def _run(roots, run_dir):
-    return trainer.run(
-        run_dir=run_dir,
-        experiment="test",
+    return training.train(
+        run_dir,
         data=streets.make_data(roots),
         schedule=Schedule(source_steps=2, rounds=1, steps_per_round=2, checkpoint_every=1),
         build_model=_build_model,

@@ -119,7 +119,7 @@ def test_kills_at_random_moments_change_nothing(whole):
 
 def test_without_determinism_kills_change_next_to_nothing(tmp_path):
     """Threads that add in another order give other last bits; the promise is then 1e-5."""
-    params = ("trainer.run.deterministic = False", "SOURCE_STEPS = 12", "ROUNDS = 1")
+    params = ("drsl_tf.RunSettings.deterministic = False", "SOURCE_STEPS = 12", "ROUNDS = 1")
     params += ("STEPS_PER_ROUND = 8",)
     undisturbed = TrainingProcess(str(tmp_path), "whole").start(params=params)
     assert undisturbed.wait() == 0, undisturbed.read_errors()[-2000:]

@@ -14,8 +14,8 @@ from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.training import trainer
 from tests.support import streets
+from tests.support import training
 
 
 def _make_data(folder):
@@ -39,9 +39,8 @@ def test_a_run_without_pseudo_label_files(tmp_path):
         def on_train_batch_end(self, batch, logs=None):
             stream_labels.append(logs.get("ce_target"))
 
-    results = trainer.run(
-        run_dir=str(tmp_path / "run"),
-        experiment="online",
+    results = training.train(
+        tmp_path / "run",
         data=data,
         schedule=Schedule(source_steps=1, rounds=1, steps_per_round=2),
         build_model=_build_model,
@@ -58,9 +57,8 @@ def test_a_run_without_pseudo_label_files(tmp_path):
 def test_a_sampler_that_needs_pseudo_labels_is_refused_before_the_first_step(tmp_path):
     roots = streets.render_roots(tmp_path, num_source=4)
     with pytest.raises(UserError, match="target_sampler"):
-        trainer.run(
-            run_dir=str(tmp_path / "run"),
-            experiment="online",
+        training.train(
+            tmp_path / "run",
             data=streets.make_data(roots, target_sampler=RareClassSampler()),
             schedule=Schedule(source_steps=1, rounds=1, steps_per_round=2),
             build_model=_build_model,

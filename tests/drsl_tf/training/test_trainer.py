@@ -19,6 +19,7 @@ from data_pipelines.labels.label_spaces import cityscapes13
 from drsl_tf import compat
 from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
@@ -29,12 +30,13 @@ from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
-from drsl_tf.training import trainer
 from tests.support import streets
+from tests.support import training
 from tests.support.disk_log import DiskLog
 
 # Between the confidences of an untrained model, about 1 / 19, and the 1 of an absent class.
 _FLOOR = 0.5
+_STEP = "counters/step/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,28 @@ class _Stop(keras.callbacks.Callback):
         self._left -= 1
         if self._left < 0:
             raise KeyboardInterrupt
+
+
+class _Ask(keras.callbacks.Callback):
+    """Asks the run to end, and counts its beginnings and ends."""
+
+    def __init__(self, step=None, epoch=None):
+        super().__init__()
+        self._step, self._epoch = step, epoch
+        self.told = []
+
+    def on_train_begin(self, logs=None):
+        self.told.append("begin")
+
+    def on_train_end(self, logs=None):
+        self.told.append("end")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = self.model.stop_training or batch + 1 == self._step
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.told.append(epoch)
+        self.model.stop_training = epoch == self._epoch
 
 
 class _Keep(keras.callbacks.Callback):
@@ -76,9 +100,8 @@ def _build_model(label_space):
 
 def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
     keep = _Keep()
-    results = trainer.run(
-        run_dir=str(run_dir),
-        experiment="test",
+    results = training.train(
+        run_dir,
         data=streets.make_data(roots, scale=(0.8, 1.2)),
         schedule=Schedule(
             source_steps=5, rounds=rounds, steps_per_round=adaptation_steps, checkpoint_every=2
@@ -88,6 +111,8 @@ def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
         callbacks=[keep, *callbacks],
         **options,
     )
+    if not results.stages:
+        return results, keep.model
     _assert_kept(
         run_dir, "source", RunDirectory(str(run_dir)).source_checkpoint, keep.stages.get(0, [])
     )
@@ -165,7 +190,7 @@ def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, 
 
 def test_pseudo_labels_of_another_size_than_the_images(roots, tmp_path):
     size = (streets.SIZE[0] // 2, streets.SIZE[1] // 2)
-    results, _ = _run(roots, tmp_path / "run", rounds=1, inference_size=size)
+    results, _ = _run(roots, tmp_path / "run", rounds=1, inference=Inference(size))
     assert [stage["round"] for stage in results.stages] == [0, 1]
     pair = Cityscapes(root=roots[1]).list_pairs("train")[0]
     label = Image.open(tmp_path / "run" / "pseudo_labels" / "round_1" / f"{pair.name}.png")
@@ -226,6 +251,23 @@ def test_the_last_and_best_weights_have_the_targets_statistics(roots, tmp_path, 
     TargetStatistics().update(twin, strategy, target, target.list_pairs("train"))
     for array, other in zip(model.get_weights(), twin.get_weights()):
         np.testing.assert_array_equal(array, other)
+
+
+def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(finished, roots, tmp_path):
+    within = _Ask(step=3)
+    results, _ = _run(roots, tmp_path, [within])
+    assert within.told == ["begin", "end"] and results.stages == []
+    path, _ = checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).checkpoints)
+    assert tf.train.load_checkpoint(path).get_tensor(_STEP) == 3
+    after = _Ask(epoch=1)
+    results, _ = _run(roots, tmp_path, [after])
+    assert after.told == ["begin", 0, 1, "end"]
+    assert not os.path.exists(RunDirectory(str(tmp_path)).figure)
+    last = _Ask()
+    results, resumed = _run(roots, tmp_path, [last])
+    assert last.told == ["begin", 2, "end"] and len(results.stages) == 3
+    for array, other in zip(finished[2].get_weights(), resumed.get_weights()):
+        np.testing.assert_allclose(array, other, atol=1e-4)
 
 
 def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
@@ -330,10 +372,10 @@ def test_the_floor_bounds_every_threshold(roots, tmp_path):
             round_index=1,
             directory=str(tmp_path / str(floor)),
         )
-    free, floored = (list(reports[floor]["thresholds"].values()) for floor in (0.0, _FLOOR))
+    free, floored = (list(reports[floor].thresholds.values()) for floor in (0.0, _FLOOR))
     assert floored == [max(threshold, _FLOOR) for threshold in free]
     assert min(free) < _FLOOR < max(free)
-    assert reports[_FLOOR]["fraction"] < reports[0.0]["fraction"]
+    assert reports[_FLOOR].fraction < reports[0.0].fraction
 
 
 def test_a_source_checkpoint_that_is_absent_or_of_a_round_is_refused(finished, tmp_path):

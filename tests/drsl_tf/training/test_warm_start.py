@@ -17,9 +17,9 @@ from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.training import trainer
 from tests.support import streets
 from tests.support import toys
+from tests.support import training
 
 
 class _Watch(keras.callbacks.Callback):
@@ -54,9 +54,8 @@ def _build_model(label_space, with_modes=True, width=8):
 
 
 def _run(roots, run_dir, watch, *, source_steps=0, rounds=1, model=_build_model, **options):
-    return trainer.run(
-        run_dir=str(run_dir),
-        experiment="test",
+    return training.train(
+        run_dir,
         data=streets.make_data(roots),
         schedule=Schedule(
             source_steps=source_steps, rounds=rounds, steps_per_round=4, checkpoint_every=2

@@ -43,11 +43,15 @@ _TINY_RECIPE = [
     *_params(
         *_STEPS,
         "CROP = (32, 64)",
-        "trainer.run.inference_size = (32, 64)",
+        "drsl_tf.Inference.size = (32, 64)",
         "target/augment.Augmenter.resize = (32, 64)",
         "source/augment.Augmenter.resize = (32, 64)",
     ),
 ]
+_TINY_OWN_DATA = (
+    r"(inspect|--gin_file=) ?mine.gin",
+    _params(*_STEPS, "SIZE = (32, 64)", "CROP = (32, 64)", "WEIGHTS = None"),
+)
 _TINY_RENDERING = ("render_streets", ["--count=3", "--size=64x32"])
 _STAND_INS = [
     f"python -m data_pipelines.render_streets --layout={layout} --style={style} --out=data/{layout}"
@@ -73,15 +77,9 @@ _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png ph
 
 TABLE: dict[str, Shortening] = {
     "README.md": Shortening(
-        prepare=_STAND_INS[1:],
-        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
-        impossible={
-            "^make": "sets up an environment; .ci/run runs it",
-            "^python -m data_pipelines.render_streets": "its data set is there already",
-        },
-    ),
-    "docs/bad_input.md": Shortening(
-        impossible={"^DRSL_TF_MUTATIONS": "the suite runs it with fewer inputs"},
+        prepare=[_PHOTO_FOLDERS, "mv photos/drawn renders", "mv photos/real/images photos/images"],
+        extra=[_TINY_OWN_DATA, ("drsl_tf.train", _TINY_DEMO)],
+        impossible={"^pip": "the environment is there already"},
     ),
     "docs/domains.md": Shortening(
         prepare=[
@@ -89,28 +87,21 @@ TABLE: dict[str, Shortening] = {
             _FIXTURES,
             "python -m drsl_tf.train --gin_file=gta2cs.gin --run_dir=runs/gta2cs",
         ],
-        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
-    ),
-    "docs/memory.md": Shortening(
-        prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/memory.md" docs'],
-        extra=[("benchmarks.memory", ["--quick"])],
-    ),
-    "docs/monitoring.md": Shortening(
-        prepare=[
-            f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
-            for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
+        extra=[
+            ("drsl_tf.train", _TINY_RECIPE),
+            _TINY_RENDERING,
+            ("write_records", ["--shards=2"]),
         ],
-        extra=[("drsl_tf.train", _TINY_DEMO)],
-        impossible={"^tensorboard": "serves until it is stopped"},
+        # A folder that can be made here.
+        replace=[("/shared", "shared")],
     ),
     "docs/own_data.md": Shortening(
         prepare=[_PHOTO_FOLDERS],
-        extra=[
-            (
-                r"(inspect|--gin_file=) ?mine.gin",
-                _params(*_STEPS, "SIZE = (32, 64)", "CROP = (32, 64)", "WEIGHTS = None"),
-            ),
-        ],
+        extra=[_TINY_OWN_DATA],
+    ),
+    "docs/performance.md": Shortening(
+        prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/performance.md" docs'],
+        extra=[("benchmarks.memory", ["--quick"])],
     ),
     "docs/recipes.md": Shortening(
         prepare=_STAND_INS,
@@ -138,8 +129,22 @@ TABLE: dict[str, Shortening] = {
     "docs/reliability.md": Shortening(
         impossible={"^DRSL_TF_KILLS": "the suite runs it with fewer kills"},
     ),
+    "docs/results.md": Shortening(
+        impossible={"^python -m benchmarks.adaptation": ".ci/run runs one setup, reduced"},
+    ),
+    "docs/runs.md": Shortening(
+        prepare=[
+            f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
+            for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
+        ],
+        extra=[("drsl_tf.train", _TINY_DEMO)],
+        impossible={"^tensorboard": "serves until it is stopped"},
+    ),
     "docs/security.md": Shortening(
-        impossible={"^pip install": "needs a network"},
+        impossible={
+            "^pip install": "needs a network",
+            "^DRSL_TF_MUTATIONS": "the suite runs it with fewer inputs",
+        },
     ),
     "docs/serving.md": Shortening(
         prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
@@ -147,11 +152,7 @@ TABLE: dict[str, Shortening] = {
     ),
     "docs/several_machines.md": Shortening(
         prepare=_STAND_INS,
-        extra=[
-            ("drsl_tf.train", _TINY_RECIPE),
-            _TINY_RENDERING,
-            ("write_records", ["--shards=2"]),
-        ],
+        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
         # A folder that can be made here.
         replace=[("/shared", "shared")],
         impossible={"^DRSL_TF_WORKER_FAILURES": "the suite runs it with one failure"},

@@ -8,7 +8,6 @@ import os
 import numpy as np
 
 from data_pipelines import domains
-from data_pipelines import record_writer
 from data_pipelines.auditing import audit_stamp
 from data_pipelines.batches import class_statistics
 from data_pipelines.batches.adaptation import read_id_map
@@ -65,7 +64,7 @@ def read_records(folder: str) -> Reader:
     loose, written = os.path.join(folder, "loose"), os.path.join(folder, "records")
     data_sets.write_camvid(loose)
     camvid = domains.find_reader("camvid")(root=loose)
-    record_writer.write_split(camvid, "train", written, num_shards=2)
+    data_sets.write_records(camvid, "train", written, num_shards=2)
     reader = domains.find_reader("records")
 
     def read(_):

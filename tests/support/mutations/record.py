@@ -104,7 +104,10 @@ class MutationRecord:
         Args:
             path: the JSON file; may be absent. Readers that did not run now keep their counts.
         """
-        content = files.read_json(path) if os.path.exists(path) else {}
+        content = {}
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
         version = f"tensorflow {metadata.version('tensorflow')}"
         rows = content.get(version, {}).get("readers", {})
         for name, by_kind in self.counts.items():

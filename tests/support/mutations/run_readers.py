@@ -19,15 +19,17 @@ from drsl_tf.networks.weights import mit_weights
 from drsl_tf.networks.weights import weight_files
 from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
-from drsl_tf.runs import records
+from drsl_tf.runs import label_report
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import EvaluationDirectory
+from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.serving import input_files
 from drsl_tf.serving.predictor import Predictor
-from drsl_tf.training import trainer
+from drsl_tf.training.adapting import adapt
 from tests.drsl_tf.reporting import conftest
 from tests.support import run_dirs
 from tests.support.mutations import pictures
@@ -64,8 +66,8 @@ def read_gin_files(folder: str) -> Reader:
 
     def read(path):
         configuration = Configuration([path])
-        configuration.check_required(trainer.run, ["run_dir"])
-        configuration.apply(trainer.run)
+        configuration.check_required(adapt, ["run_dir"])
+        configuration.apply(adapt)
         return True
 
     return Reader([(path, text.encode()) for text in texts], read)
@@ -132,7 +134,7 @@ def read_exported_model(format_name: str, folder: str) -> Reader:
 def read_checkpoints(folder: str) -> Reader:
     """Checkpoints of a run."""
     run_dir, _ = run_dirs.make_run(folder)
-    model = Experiment([os.path.join(run_dir, "config.gin")]).build_model()
+    model = Experiment([RunDirectory(run_dir).config]).build_model()
     checkpoint = stored_weights.find_checkpoint(run_dir, "last")
     files = [path for path in list_files(os.path.dirname(checkpoint)) if "ckpt-" in path]
 
@@ -175,15 +177,16 @@ def read_evaluations(folder: str) -> Reader:
         "testing": {"name": "single scale"},
     }  # fmt: skip
     report = EvaluationReport(confusion, conftest.NAMES, header)
-    path = report.write(os.path.join(run_dir, "evaluation", "last"))[0]
-    return _read_by_report(run_dir, [path])
+    scores = EvaluationDirectory(RunDirectory(run_dir).locate_evaluation("last"))
+    report.write(scores.scores, scores.confusion, scores.picture)
+    return _read_by_report(run_dir, [scores.scores])
 
 
 def read_run_records(folder: str) -> Reader:
     """What the report reads of a run."""
     run_dir = conftest.make_run(folder, "run")
-    names = ("results.json", "panels/index.json", "confusion/round_0.csv")
-    return _read_by_report(run_dir, [os.path.join(run_dir, name) for name in names])
+    run = RunDirectory(run_dir)
+    return _read_by_report(run_dir, [run.results, run.panels, run.locate_confusion(0)])
 
 
 def _read_by_report(run_dir, paths):
@@ -195,7 +198,7 @@ def _read_by_report(run_dir, paths):
 
 def read_label_reports(folder: str) -> Reader:
     """The report beside a round's pseudo-labels."""
-    path = os.path.join(folder, "report.json")
+    path = PseudoLabelDirectory(folder).report
     known = {"road": 0.9, "sky": 0.5}
     report = {
         "round": 1, "portion": 0.2, "fraction": 0.19, "accuracy": 0.9, "fractions": known,
@@ -204,7 +207,7 @@ def read_label_reports(folder: str) -> Reader:
     }  # fmt: skip
 
     def read(path):
-        list_warnings(records.read_label_report(path))
+        list_warnings(label_report.read_label_report(path))
         return True
 
     return Reader([(path, json.dumps(report, indent=1).encode())], read)

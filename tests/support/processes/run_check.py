@@ -14,16 +14,20 @@ from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.streets import rendered
-from drsl_tf import files
+from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.runs.label_report import read_label_report
+from drsl_tf.runs.run_directory import PseudoLabelDirectory
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.training import trainer
+from drsl_tf.training import adapting
 from tests.support import replicas
 from tests.support import toys
+from tests.support import training
 
 _SIZE = (64, 128)
 _NUM_BINS = 512
@@ -53,22 +57,21 @@ def _run(strategy, folder, name):
         source_augmenter=augmenter,
         target_augmenter=augmenter,
     )
-    with mock.patch.object(trainer, "create_strategy", lambda: strategy):
-        results = trainer.run(
-            run_dir=run_dir,
-            experiment="test",
+    with mock.patch.object(adapting, "create_strategy", lambda: strategy):
+        results = training.train(
+            run_dir,
             data=data,
             schedule=Schedule(source_steps=6, rounds=1, steps_per_round=4),
             build_model=_build_model,
             optimizer=lambda: keras.optimizers.SGD(0.02, momentum=0.9),
             pseudo_labeler=PseudoLabeler(num_bins=_NUM_BINS),
-            inference_batch=3,
+            inference=Inference(batch_size=3),
             figure_images=0,
             tensorboard=False,
             callbacks=[keep],
         )
-    labels = os.path.join(run_dir, "pseudo_labels", "round_1")
-    report = files.read_json(os.path.join(labels, "report.json"))
+    labels = RunDirectory(run_dir).locate_pseudo_labels(1)
+    report = read_label_report(PseudoLabelDirectory(labels).report)
     pictures = [
         np.asarray(Image.open(path)) for path in sorted(pathlib.Path(labels).rglob("*.png"))
     ]

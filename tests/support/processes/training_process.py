@@ -19,19 +19,17 @@ CHECKPOINT_EVERY = 4
 _CONFIG = f"""
 from __gin__ import dynamic_registration
 from data_pipelines.batches import adaptation
-from drsl_tf.networks import backbones
-from drsl_tf.self_training import schedule
-from drsl_tf.training import trainer
+import drsl_tf
 from tests.support import step_log
 
 include "demo.gin"
 
-trainer.run.deterministic = True
-trainer.run.callbacks = [@step_log.StepLog()]
-trainer.run.inference_batch = 1
+drsl_tf.RunSettings.deterministic = True
+drsl_tf.Monitoring.callbacks = [@step_log.StepLog()]
+drsl_tf.Inference.batch_size = 1
 step_log.StepLog.path = %STEP_LOG
-schedule.Schedule.checkpoint_every = {CHECKPOINT_EVERY}
-backbones.small_cnn.width = 8
+drsl_tf.Schedule.checkpoint_every = {CHECKPOINT_EVERY}
+drsl_tf.backbones.small_cnn.width = 8
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
 SOURCE_STEPS = 40
@@ -128,12 +126,12 @@ class TrainingProcess:
 
     def is_writing_checkpoint(self):
         """Whether a checkpoint is half written."""
-        partial = os.path.join(self.run_dir, "checkpoints", ".partial")
+        partial = os.path.join(RunDirectory(self.run_dir).checkpoints, ".partial")
         return os.path.isdir(partial) and bool(os.listdir(partial))
 
     def read_results(self):
         """The results without what may differ between two equal runs."""
-        with open(os.path.join(self.run_dir, "results.json"), encoding="utf-8") as file:
+        with open(RunDirectory(self.run_dir).results, encoding="utf-8") as file:
             results = json.load(file)
         del results["versions"]
         for stage in results["stages"]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from drsl_tf.runs.run_directory import RunDirectory
 from tests.support import streets
 from tests.support.processes import local_jobs
 
@@ -18,22 +19,18 @@ _CONFIG = """
 from __gin__ import dynamic_registration
 import keras
 from data_pipelines.batches import adaptation
-from drsl_tf.models import builder
-from drsl_tf.models import model
-from drsl_tf.self_training import rounds
-from drsl_tf.self_training import schedule
-from drsl_tf.training import trainer
+import drsl_tf
 from tests.support import toys
 
 include "demo.gin"
 
-trainer.run.deterministic = True
-trainer.run.inference_batch = 1
+drsl_tf.RunSettings.deterministic = True
+drsl_tf.Inference.batch_size = 1
 keras.optimizers.Adam.epsilon = 1.0
-builder.build_model.base = @toys.make_frozen_base
-model.DrslModel.sma_weight = 0.0
-rounds.PseudoLabeler.confidence_floor = 0.0
-schedule.Schedule.checkpoint_every = 4
+drsl_tf.build_model.base = @toys.make_frozen_base
+drsl_tf.DrslModel.sma_weight = 0.0
+drsl_tf.PseudoLabeler.confidence_floor = 0.0
+drsl_tf.Schedule.checkpoint_every = 4
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
 SOURCE_STEPS = 40
@@ -100,18 +97,18 @@ class WorkerJob:
 
     def count_checkpoints(self):
         """The number of the newest checkpoint, 0 where there is none."""
-        folder = os.path.join(self.run_dir, "checkpoints")
+        folder = RunDirectory(self.run_dir).checkpoints
         names = os.listdir(folder) if os.path.isdir(folder) else []
         return max([int(n[5:-6]) for n in names if n.endswith(".index")], default=0)
 
     def read_results(self):
         """The run's results."""
-        with open(os.path.join(self.run_dir, "results.json"), encoding="utf-8") as file:
+        with open(RunDirectory(self.run_dir).results, encoding="utf-8") as file:
             return json.load(file)
 
     def read_variables(self):
         """All arrays of the last checkpoint by key, the clock apart."""
-        path = tf.train.latest_checkpoint(os.path.join(self.run_dir, "checkpoints"))
+        path = tf.train.latest_checkpoint(RunDirectory(self.run_dir).checkpoints)
         reader = tf.train.load_checkpoint(path)
         keys = [key for key in reader.get_variable_to_shape_map() if "/seconds/" not in key]
         return {key: reader.get_tensor(key) for key in keys if key.endswith("VARIABLE_VALUE")}

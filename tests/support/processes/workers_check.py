@@ -24,7 +24,9 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.training.loop import Stage
 from drsl_tf.training.loop import TrainingLoop
+from drsl_tf.training.preemption import Preemption
 from tests.support import toys
 
 
@@ -48,7 +50,7 @@ def label_and_score(strategy, camera, directory):
         target.list_pairs("val"),
         on_prediction=lambda pair, prediction: shown.append([pair.name, int(prediction.sum())]),
     )
-    return {"report": report, "confusion": confusion.matrix.tolist(), "shown": shown}
+    return {"report": report.as_json(), "confusion": confusion.matrix.tolist(), "shown": shown}
 
 
 def _catch(function):
@@ -116,14 +118,11 @@ def _keep(strategy, workers, folder):
     }
 
 
-class _Stop(Exception):  # noqa: N818
-    """Ends a stage."""
-
-
 class _Idle:
     """Takes steps that change nothing and count the images of the global batch."""
 
     metrics = ()
+    stop_training = False
     optimizer = None
 
     def train_step(self, data):
@@ -133,7 +132,7 @@ class _Idle:
 
 
 def _stop_together(strategy, workers):
-    """One process is asked to stop after its third step; gives what `after_step` is told."""
+    """One process is asked to stop after its third step; gives what the loop tells of each."""
     pairs = [Pair(str(index), "image", "label") for index in range(4)]
     stream = interleave.Stream(
         pairs=pairs,
@@ -143,24 +142,11 @@ def _stop_together(strategy, workers):
         batch_size=2,
     )
     told = []
-
-    def after_step(done, stop):
-        told.append([done, stop])
-        if stop:
-            raise _Stop
-
-    try:
-        TrainingLoop(_Idle(), strategy, [], seed=0).run_stage(
-            stream,
-            None,
-            round_index=0,
-            steps=9,
-            start_step=0,
-            wants_stop=lambda: workers.index == workers.count - 1 and len(told) >= 3,
-            after_step=after_step,
-        )
-    except _Stop:
-        pass
+    preemption = Preemption()
+    loop = TrainingLoop(_Idle(), strategy, [], preemption=preemption, seed=0)
+    for progress in loop.train(Stage(0, 9, stream, None), 0, every=1):
+        told.append([progress.step, progress.preempted])
+        preemption.requested = workers.index == workers.count - 1 and len(told) >= 2
     return told
 
 
@@ -168,7 +154,7 @@ def main(folder):
     """Writes what this process found; at last the chief alone is left."""
     strategy = create_strategy()
     workers = Workers(strategy)
-    with workers.noticing_loss():
+    with workers.raise_if_worker_lost():
         found = {
             **_agree(workers),
             "told": _stop_together(strategy, workers),
@@ -180,7 +166,7 @@ def main(folder):
         }
     with open(os.path.join(folder, f"{workers.index}.json"), "w", encoding="utf-8") as file:
         json.dump(found, file)
-    with workers.noticing_loss():
+    with workers.raise_if_worker_lost():
         workers.sum(np.zeros(1))
         if not workers.is_chief:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -6,9 +6,13 @@ import os
 import pytest
 
 from data_pipelines.errors import UserError
+from drsl_tf import files
 from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
-from drsl_tf.runs import records
+from drsl_tf.runs import label_report
+from drsl_tf.runs import panel_files
+from drsl_tf.runs import results_model
+from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from tests.drsl_tf.reporting import conftest as reports
 
@@ -47,15 +51,15 @@ def _change(path, *keys_and_value):
         ("stages", 1, "pseudo_label", ...), ("stages", 1, "pseudo_label", []),
         ("stages", 1, "pseudo_label", "fraction", None),
         ("stages", 1, "pseudo_label", "thresholds", "road", ...),
-        ("stages", 1, "pseudo_label", "mode_usage", "road", ["a"]),
+        ("stages", 1, "pseudo_label", "mode_usage", "road", ["a"]), ("stagse", []),
     ],
 )  # fmt: skip
 def test_entries_that_no_run_writes_are_named(run_dir, change):
     path = os.path.join(run_dir, "results.json")
-    records.read_results(path)
+    results_model.read_results(path)
     _change(path, *change)
     with pytest.raises(UserError, match=f"results.json .*{change[0]}"):
-        records.read_results(path)
+        results_model.read_results(path)
 
 
 def test_a_report_of_mixed_up_files_is_refused(run_dir):
@@ -71,7 +75,7 @@ def test_a_report_of_mixed_up_files_is_refused(run_dir):
         with open(index, "w", encoding="utf-8") as file:
             file.write(sound)
         _change(index, *change)
-        with pytest.raises(UserError, match="index.json is no list"):
+        with pytest.raises(UserError, match="index.json is invalid: .*(palette|frames|modes)"):
             RunRecord(run_dir)
 
 
@@ -94,3 +98,45 @@ def test_runs_of_other_classes_are_no_seeds_of_each_other(run_dir, tmp_path):
         file.write(text)
     with pytest.raises(UserError, match="of different classes"):
         page.format_report([RunRecord(run_dir), RunRecord(other)])
+
+
+def test_what_was_written_is_read_back(run_dir):
+    path = RunDirectory(run_dir).results
+    with open(path, encoding="utf-8") as file:
+        written = file.read()
+    assert json.dumps(results_model.read_results(path).as_json(), indent=1) + "\n" == written
+
+
+def _write_label_report(folder, **changes):
+    known = {"road": 0.1 + 0.2, "sky": 1 / 3}
+    report = label_report.LabelReportFile(
+        schema=1, round=1, portion=0.2, fraction=0.19, accuracy=None, fractions=known,
+        accuracies=None, pixels={"road": 7, "sky": 9}, thresholds=known, mode_usage=None,
+    )  # fmt: skip
+    path = PseudoLabelDirectory(str(folder)).report
+    files.write_json(path, {**report.as_json(), **changes})
+    return path, report
+
+
+def test_files_of_versions_that_wrote_no_schema_are_read(run_dir, tmp_path):
+    path, report = _write_label_report(tmp_path)
+    _change(path, "schema", ...)
+    found = label_report.read_label_report(path)
+    assert found.thresholds == report.thresholds and found.pixels == report.pixels
+    _change(RunDirectory(run_dir).panels, "schema", ...)
+    assert panel_files.read_index(run_dir).frames == ["a<b/one", "a<b/two"]
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"thresholds": {"road": 0.5}}, "of other classes than thresholds"),
+        ({"fraction": "much"}, "field 'fraction'.*'much'"),
+        ({"share": 0.5}, "field 'share'"),
+    ],
+)
+def test_label_reports_that_no_run_writes_are_named(tmp_path, changes, words):
+    path, _ = _write_label_report(tmp_path, **changes)
+    with pytest.raises(UserError, match=f"report.json .*{words}.*--fresh"):
+        label_report.read_label_report(path)

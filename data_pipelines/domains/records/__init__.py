@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
+from data_pipelines.domains.records import index as record_index
+from data_pipelines.domains.records.index import RecordIndex
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io import record_files
-from data_pipelines.io import record_index
 from data_pipelines.io.record_files import RecordPath
-from data_pipelines.io.record_index import RecordIndex
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
@@ -18,8 +18,8 @@ from data_pipelines.labels.label_spaces import LabelSpace
 class Records(Domain):
     """Reads `SPLIT.index.json` and the `SPLIT-NNNNN-of-NNNNN.tfrecord` that it names.
 
-    Pairs have the names they had as loose files, so outputs do too. Every record is read by itself
-    at its offset, in any order. In gin:
+    Pairs have the names they had as loose files, so outputs do too. Every image and label is read
+    by itself at its offset, in any order. In gin:
 
         records.Records.root = "gs://bucket/gta5"
 
@@ -65,17 +65,18 @@ class Records(Domain):
         index = self._indices[split]
         shards = [files.join_path(self.root, name) for name in index.shards]
 
-        def locate(entry, place):
-            return record_files.format_path(RecordPath(shards[entry.shard], *place))
+        def locate(entry, part):
+            shard = shards[entry.shard]
+            return record_files.format_path(RecordPath(shard=shard, **part.model_dump()))
 
-        return [
+        return sorted(
             Pair(
                 entry.name,
                 locate(entry, entry.image),
                 None if entry.label is None else locate(entry, entry.label),
             )
             for entry in index.entries
-        ]
+        )
 
     def list_orphans(self, split):
         """Returns no path: a label is written with its image."""

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
-from drsl_tf.optimization.optimizers import StageSchedule
+from drsl_tf.optimization.stage_schedule import StageSchedule
 
 
 def _compute_rate(step, *, power=0.9, per_round=None, warmup=0, drop_every=None, source_steps=100):

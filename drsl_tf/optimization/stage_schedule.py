@@ -1,6 +1,8 @@
-"""Learning rates over the stages of a run; optimizers themselves come from Keras or Addons."""
+"""A learning rate over the stages of a run."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -45,7 +47,7 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 raise UserError(f"StageSchedule.{name} is {rate}; it must be above 0.")
         if drop_every is not None and drop_every < 1:
             raise UserError(f"StageSchedule.drop_every is {drop_every}; it must be at least 1.")
-        self._config = {
+        self._config: dict[str, Any] = {
             "source_rate": source_rate,
             "source_steps": source_steps,
             "adaptation_rate": adaptation_rate,
@@ -56,7 +58,7 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "drop_factor": drop_factor,
         }
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         """Gives the rate of a step.
 
         Args:
@@ -87,6 +89,6 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         left = 1.0 - tf.clip_by_value(step / max(length, 1.0), 0.0, 1.0)
         return tf.pow(left, self._config["power"])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Gives the arguments."""
         return dict(self._config)

@@ -19,9 +19,9 @@ from data_pipelines.io import files
 from data_pipelines.labels import label_spaces
 from drsl_tf.distribution import strategy as strategies
 from drsl_tf.evaluation import multi_scale
-from drsl_tf.evaluation import scoring
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.evaluation.evaluator import score_split
 from drsl_tf.evaluation.multi_scale import SINGLE_SCALE
 from drsl_tf.evaluation.multi_scale import TestProtocol
 from drsl_tf.evaluation.reports import EvaluationReport
@@ -131,11 +131,11 @@ def evaluate_run(
         loaded = loaded_run.load_run(run_dir, checkpoint)
     model = loaded.model
     # Read first: gin holds one configuration, and the target's takes the place of the run's.
-    batch_size = batch_size or loaded.experiment.get("inference_batch")
+    batch_size = batch_size or loaded.experiment.get("inference").batch_size
     class_names = loaded.experiment.label_space.class_names
     config = os.path.abspath(RunDirectory(run_dir).config)
     experiment = Experiment(experiment_files or [config], experiment_params)
-    size = experiment.get("inference_size")
+    size = experiment.get("inference").size
     target = Target(experiment, split, RunDirectory(run_dir).audit)
     target.check_classes(class_names, run_dir)
     if protocol.is_plain:
@@ -147,7 +147,7 @@ def evaluate_run(
             input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)],
         )
         predict = make_predict(compute_logits, protocol, size)
-        confusion = scoring.score_split(
+        confusion = score_split(
             predict, len(class_names), target.domain, target.pairs, batch_size=batch_size
         )
     return _report(
@@ -182,7 +182,7 @@ def evaluate_model(
     """
     predictor = Predictor(model)
     experiment = Experiment(experiment_files, experiment_params)
-    batch_size = batch_size or experiment.get("inference_batch")
+    batch_size = batch_size or experiment.get("inference").batch_size
     class_names = predictor.label_space.class_names
     target = Target(experiment, split)
     target.check_classes(class_names, model)
@@ -195,7 +195,7 @@ def evaluate_model(
     predict: Callable = predict_as_served
     if not protocol.is_plain:
         predict = make_predict(predictor.compute_logits, protocol, size)
-    confusion = scoring.score_split(
+    confusion = score_split(
         predict, len(class_names), target.domain, target.pairs, batch_size=batch_size
     )
     return _report(confusion, class_names, model, target, protocol, size)
@@ -244,8 +244,10 @@ def evaluate_predictions(
     return _report(confusion, class_names, folder, target, None, None)
 
 
-def make_predict(compute_logits: Callable, protocol: TestProtocol, size) -> Callable:
-    """Makes what `scoring.score_split` calls.
+def make_predict(
+    compute_logits: Callable, protocol: TestProtocol, size: tuple[int, int] | None
+) -> Callable:
+    """Makes what `score_split` calls.
 
     Args:
         compute_logits: (B, h, w, 3) float32 -> (B, h, w, C) float32.

@@ -1,0 +1,69 @@
+"""The report of a round's pseudo-labels: the model of `report.json`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+
+from data_pipelines.io.json_models import VersionedModel
+from drsl_tf import files
+from drsl_tf.files import Number
+
+
+class LabelReport(files.Entry):
+    """How many pixels a round labels, by which thresholds, and how many of them right.
+
+    Attributes:
+        round: 1 for the first round.
+        portion: share of each class's pixels that the round asked for.
+        fraction: share of all pixels that have a label.
+        accuracy: share of the labels that are right, where the truth is known; None without truth.
+        fractions: share of the pixels predicted as a class that have its label, by class name; None
+            for a class that is never predicted.
+        accuracies: share of a class's labels that are right; None without truth.
+        pixels: labelled pixels, by class name.
+        thresholds: least confidence of a labelled pixel, by class name.
+        mode_usage: pixels predicted as a class by their nearest mode; None without a multi-modal
+            head.
+    """
+
+    round: int
+    portion: Number
+    fraction: Number
+    accuracy: Number | None
+    fractions: dict[str, Number | None]
+    accuracies: dict[str, Number | None] | None
+    pixels: dict[str, int]
+    thresholds: dict[str, Number]
+    mode_usage: dict[str, list[int]] | None
+
+    @pydantic.model_validator(mode="after")
+    def _check_classes(self) -> LabelReport:
+        for key in ("fractions", "accuracies", "pixels", "mode_usage"):
+            values = getattr(self, key)
+            if values is not None and list(values) != list(self.thresholds):
+                raise ValueError(f"{key} are of other classes than thresholds")
+        return self
+
+
+class LabelReportFile(LabelReport, VersionedModel):
+    """The content of `report.json`; versions that wrote no schema wrote the same fields."""
+
+    version: Literal[1] = pydantic.Field(default=1, alias="schema")
+
+
+def read_label_report(path: str) -> LabelReportFile:
+    """Reads the report of a round's pseudo-labels.
+
+    Args:
+        path: the file `report.json`.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: it cannot be read, or holds a value that no run writes.
+    """
+    fix = "Put a copy of it back, or start over with --fresh."
+    return files.read_model(path, LabelReportFile, fix)

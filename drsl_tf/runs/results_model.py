@@ -1,0 +1,125 @@
+"""The record of a run: the models of `results.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+from typing import Literal
+
+import pydantic
+
+from data_pipelines.io.json_models import VersionedModel
+from drsl_tf import files
+from drsl_tf.evaluation.protocols import ProtocolScores
+from drsl_tf.files import Number
+from drsl_tf.runs.label_report import LabelReport
+from drsl_tf.runs.verdict import Verdict
+
+_MOST_ROUNDS = 10_000
+
+
+class StageScores(files.Entry):
+    """What a stage scored on the target's evaluation split.
+
+    Attributes:
+        round: 0 for the source stage, then the round.
+        miou: mean IoU in percent; None where the target has no labels.
+        iou: IoU in percent by class name, None for a class neither present nor predicted; None
+            where the target has no labels.
+    """
+
+    round: Annotated[int, pydantic.Field(ge=0, lt=_MOST_ROUNDS)]
+    miou: Number | None
+    iou: dict[str, Number | None] | None
+
+
+class Stage(StageScores):
+    """All that is recorded of a stage.
+
+    Attributes:
+        num_classes_scored: classes that `miou` averages.
+        pseudo_label: report of the pseudo-labels it trained on; None in the source stage.
+        warnings: sentences on what a person should look at.
+        steps: training steps; None where an earlier version did not note them.
+        seconds: wall time, over all the processes that worked on it.
+        protocols: scores over subsets of Cityscapes' classes, by name.
+    """
+
+    num_classes_scored: int | None = None
+    pseudo_label: LabelReport | None
+    warnings: list[str] = []
+    steps: int | None = None
+    seconds: Number
+    protocols: dict[str, ProtocolScores] = {}
+
+    @pydantic.model_validator(mode="after")
+    def _check_classes(self) -> Stage:
+        if self.iou is not None and self.pseudo_label is not None:
+            if list(self.iou) != list(self.pseudo_label.thresholds):
+                raise ValueError("iou and pseudo_label are of different classes")
+        return self
+
+
+class RunResults(files.Entry, VersionedModel):
+    """The content of `results.json`.
+
+    Attributes:
+        version: of this format.
+        experiment: the experiment's name.
+        seed: the experiment's seed.
+        initial_run: directory of the run whose weights this one started from, if any.
+        versions: of Python and the packages that matter, by name.
+        stages: those that are finished, by round.
+        last: scores of the last stage.
+        best: scores of the stage of highest mIoU, which is chosen with target labels.
+        verdict: whether adaptation helped; None without rounds.
+        protocols: those of the last stage.
+    """
+
+    version: Literal[1] = pydantic.Field(alias="schema")
+    experiment: str
+    seed: int
+    initial_run: str | None = None
+    versions: dict[str, str]
+    stages: list[Stage]
+    last: StageScores | None = None
+    best: StageScores | None = None
+    verdict: Verdict | None = None
+    protocols: dict[str, ProtocolScores] = {}
+
+    @pydantic.field_validator("stages")
+    @classmethod
+    def _check_order(cls, stages: list[Stage]) -> list[Stage]:
+        rounds = [stage.round for stage in stages]
+        if rounds != sorted(set(rounds)):
+            raise ValueError(f"the rounds {rounds} are not in order")
+        return stages
+
+
+def read_results(path: str) -> RunResults:
+    """Reads the record of a run.
+
+    Args:
+        path: the file `results.json`.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: it cannot be read, is of another schema, or holds a value that no run writes.
+    """
+    fix = "Put a copy of it back, or use the version of drsl_tf that wrote it."
+    return files.read_model(path, RunResults, fix)
+
+
+def find_best_round(stages: Sequence[StageScores]) -> int | None:
+    """Finds the round of highest mIoU, which is chosen with target labels.
+
+    Args:
+        stages: those of a run.
+
+    Returns:
+        The first such round; None where none was scored.
+    """
+    scored = [(stage.miou, -stage.round) for stage in stages if stage.miou is not None]
+    return -max(scored)[1] if scored else None

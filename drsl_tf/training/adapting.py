@@ -1,0 +1,110 @@
+"""A whole run: audit, model, stages."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from data_pipelines.batches.adaptation import AdaptationData
+from drsl_tf.distribution.strategy import create_strategy
+from drsl_tf.distribution.workers import Workers
+from drsl_tf.models.inference import Inference
+from drsl_tf.monitoring.callbacks import Monitoring
+from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.self_training.schedule import Schedule
+from drsl_tf.training.settings import Learner
+from drsl_tf.training.settings import RunSettings
+from drsl_tf.training.settings import SelfTraining
+from drsl_tf.training.trainer import Trainer
+
+
+def adapt(
+    run_dir: str,
+    *,
+    data: AdaptationData,
+    learner: Learner,
+    schedule: Schedule,
+    settings: RunSettings,
+    self_training: SelfTraining = SelfTraining(),
+    inference: Inference = Inference(),
+    monitoring: Monitoring = Monitoring(),
+) -> ResultsFile:
+    """Trains on the source, adapts to the target, and scores every stage.
+
+    A run directory that holds a checkpoint is resumed. SIGTERM saves one and raises `Preempted`.
+    On several machines every process calls this with the same arguments, the run directory
+    included, and raises `WorkerLost` when another one is gone.
+
+    Args:
+        run_dir: where everything of this run is written.
+        data: both domains and what is drawn from them.
+        learner: the model and what updates it.
+        schedule: steps and rounds.
+        settings: what identifies the run, and how it computes.
+        self_training: how the rounds use the target.
+        inference: how whole target images pass the network.
+        monitoring: figure, panels, TensorBoard and further callbacks.
+
+    Returns:
+        The run's results, as written to `run_dir/results.json`.
+
+    Raises:
+        UserError: when data or configuration cannot be used, or a loss or gradient stays NaN or
+            infinite.
+    """
+    if settings.deterministic:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(settings.seed)
+    keras.mixed_precision.set_global_policy(settings.precision)
+    strategy = create_strategy()
+    workers = Workers(strategy)
+    gradient_update = learner.gradient_update or GradientUpdate()
+    data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
+    with workers.raise_if_worker_lost():
+        _audit(workers, data, RunDirectory(run_dir).audit)
+        _check_same_run(workers, data, schedule, settings)
+        with strategy.scope():
+            model = learner.build_model(data.label_space)
+            model.compile(
+                optimizer=learner.optimizer(), gradient_update=gradient_update, jit_compile=False
+            )
+    if model.labels_online and schedule.rounds:
+        data.make_unlabelled_target_stream()  # A sampler that it cannot have is refused now.
+    trainer = Trainer(
+        run_dir,
+        model,
+        strategy,
+        data=data,
+        schedule=schedule,
+        settings=settings,
+        self_training=self_training,
+        inference=inference,
+    )
+    return trainer.train(monitoring)
+
+
+def _audit(workers: Workers, data: AdaptationData, stamp_dir: str) -> None:
+    """Lets the chief open all files; the other processes of a job find its stamp."""
+    workers.ask_chief(lambda: data.audit(stamp_dir))
+    workers.run_together(lambda: None if workers.is_chief else data.audit(stamp_dir))
+
+
+def _check_same_run(
+    workers: Workers, data: AdaptationData, schedule: Schedule, settings: RunSettings
+) -> None:
+    """Checks that all processes of a job train the same run on the same images."""
+    rounds = range(schedule.rounds + 1)
+    count = (len(data.target_pairs), data.target_batch)
+    workers.check_equal({
+        "experiment": settings.experiment,
+        "seed": settings.seed,
+        "the source's images": [pair.name for pair in data.source_pairs],
+        "the target's images": [pair.name for pair in data.target_pairs],
+        "the images to score": [pair.name for pair in data.eval_pairs],
+        "the batch sizes": [data.source_batch, data.target_batch],
+        "the schedule": [schedule.count_steps(r, *count) for r in rounds],
+        "checkpoint_every": schedule.checkpoint_every,
+    })  # fmt: skip

@@ -1,0 +1,53 @@
+"""Pseudo-labels of a round: what stops them."""
+
+import os
+import types
+
+import pytest
+import tensorflow as tf
+
+from data_pipelines.domains.camvid import CamVid
+from data_pipelines.errors import UserError
+from drsl_tf.self_training import rounds
+from drsl_tf.self_training.rounds import PseudoLabeler
+from tests.support import data_sets
+
+
+@pytest.fixture
+def generate(tmp_path):
+    """Labels two images by a model that is never called, because `predict` is."""
+    data_sets.write_camvid(str(tmp_path / "camvid"))
+    domain = CamVid(root=str(tmp_path / "camvid"))
+    model = types.SimpleNamespace(num_classes=11, multimodal_head=None)
+
+    def generate(predict, monkeypatch):
+        monkeypatch.setattr(rounds, "ReplicatedFunction", lambda *_: predict)
+        PseudoLabeler().generate(
+            model,
+            tf.distribute.get_strategy(),
+            domain,
+            domain.list_pairs("train"),
+            round_index=1,
+            directory=str(tmp_path / "round_1"),
+        )
+
+    return generate
+
+
+def test_a_device_without_memory_is_not_taken_for_a_full_disk(generate, monkeypatch):
+    # Both raise errors of the same type.
+    memory = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    def predict(_):
+        raise memory
+
+    with pytest.raises(tf.errors.ResourceExhaustedError) as caught:
+        generate(predict, monkeypatch)
+    assert caught.value is memory
+
+
+def test_a_file_that_cannot_be_opened_is_named(generate, monkeypatch, tmp_path):
+    os.makedirs(tmp_path / "round_1.partial" / ".logits-0")
+    monkeypatch.setattr(rounds.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(UserError, match=r"\.logits-0 cannot be written: Is a directory"):
+        generate(None, monkeypatch)
