@@ -52,7 +52,7 @@ class TripletModel(DrslModel):
             class_balance=False,
             **settings,
         )
-        self._objective.mode_terms = _TripletTerms(mining, pixels, self._settings["margin"])
+        self.objective.mode_terms = _TripletTerms(mining, pixels, self.objective.mode_terms.margin)
 
 
 @dataclasses.dataclass(frozen=True)

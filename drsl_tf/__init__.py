@@ -78,10 +78,11 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'drsl_tf' has no attribute {name!r}")
+    # The names come from the tables above, never from a file.
     for serialisable in _SERIALISABLE:
-        importlib.import_module(serialisable)
+        importlib.import_module(serialisable)  # noqa: TID251
     home, colon, inner = _HOMES[name].partition(":")
-    module = importlib.import_module(home)
+    module = importlib.import_module(home)  # noqa: TID251
     value = module if colon and not inner else getattr(module, inner or name)
     globals()[name] = value
     return value

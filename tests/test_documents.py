@@ -53,64 +53,6 @@ def _write_files(document, folder):
         (folder / name).write_text(content)
 
 
-def test_commands_are_found_in_every_form():
-    text = """
-Run `python -m nothing` or
-
-    python -m one --flag \\
-        --other=2   # a remark
-
-- in a list:
-  ```
-  mkdir -p a
-  python -m two
-  ```
-
-```bash
-for seed in 0 1; do
-  for name in a b; do
-    python -m three --seed=$seed --name=${name}_x
-  done
-done
-python -c "print([i for i in 'ab'])"
-./script
-# a remark
-```
-
-```python
-python = "no command"
-```
-
-    {"python": "no command"}
-
-Write `a/b.gin`:
-
-```
-x = 1
-```
-"""
-    found = commands.list_commands(text)
-    assert [commands.split_calls(command) for command in found] == [
-        [["python", "-m", "one", "--flag", "--other=2"]],
-        [["mkdir", "-p", "a"]],
-        [["python", "-m", "two"]],
-        [
-            ["for", "seed", "in", "0", "1"],
-            ["for", "name", "in", "a", "b"],
-            ["python", "-m", "three", "--seed=$seed", "--name=${name}_x"],
-        ],
-        [["python", "-c", "print([i for i in 'ab'])"]],
-        [["./script"]],
-    ]
-    assert [words[3:] for words in commands.list_calls(found[3])] == [
-        ["--seed=0", "--name=a_x"],
-        ["--seed=0", "--name=b_x"],
-        ["--seed=1", "--name=a_x"],
-        ["--seed=1", "--name=b_x"],
-    ]
-    assert commands.list_written_files(text) == {"a/b.gin": "x = 1\n"}
-
-
 def test_the_table_names_documents_and_commands_that_are_there():
     documents = _list_documents()
     for document, shortening in TABLE.items():

@@ -10,7 +10,6 @@ the outcome is added under TensorFlow's version; a table goes beside it. The ful
 
 import os
 
-from tests.support.mutations import kinds
 from tests.support.mutations.readers import READERS
 from tests.support.mutations.record import LIMIT_SECONDS
 from tests.support.mutations.record import MutationRecord
@@ -33,13 +32,3 @@ def test_damaged_files_are_read_or_refused():
         # Damage is noticed: were it not, this test would look at nothing.
         assert outcomes["refused"] > _COUNT // 10, (name, outcomes)
         assert record.slowest[name] < LIMIT_SECONDS
-
-
-def test_every_kind_of_damage_changes_most_files_and_always_alike():
-    data = bytes(range(256)) * 3
-    assert len(kinds.KINDS) >= 6
-    for first in range(len(kinds.KINDS)):
-        indices = range(first, 40 * len(kinds.KINDS), len(kinds.KINDS))
-        damaged = {kinds.damage(data, index) for index in indices}
-        assert len(damaged - {data}) > 20, kinds.KINDS[first]
-        assert kinds.damage(data, first) == kinds.damage(data, first)

@@ -169,7 +169,8 @@ def render_set(
         with open(os.path.join(partial, STAMP), "w", encoding="utf-8") as stream:
             json.dump(stamp, stream, indent=2)
             stream.write("\n")
-        os.chmod(partial, 0o755)
+        # As any new folder: mkdtemp makes it readable for its owner alone.
+        os.chmod(partial, 0o755)  # noqa: S103
         whole_files.sync_tree(partial)
         whole_files.rename_whole(partial, root)
         partial = None

@@ -25,7 +25,7 @@ LOSSES = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.Cancelle
 """Errors of collectives when another process ended or cannot be reached."""
 
 
-class WorkerLost(SystemExit):  # noqa: N818
+class WorkerLost(SystemExit):
     """Another process of the job ended or cannot be reached; the same command resumes.
 
     If it is not caught, the process exits with `cli.EXIT_STOPPED_EARLY`.

@@ -27,7 +27,8 @@ def load_model(path: str) -> DrslModel:
             f"There is no file {os.path.abspath(path)}. Name what model.save wrote; a run "
             "directory is exported by drsl_tf.export, a SavedModel opened by drsl_tf.Predictor."
         )
-    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    # The only place that loads a model: safe mode refuses code.
+    model = keras.models.load_model(path, compile=False, safe_mode=True)  # noqa: TID251
     if not isinstance(model, DrslModel):
         raise UserError(f"{os.path.abspath(path)} holds a {type(model).__name__}, no DrslModel.")
     return model

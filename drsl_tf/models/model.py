@@ -149,6 +149,11 @@ class DrslModel(keras.Model):
         return list(self._loss_metrics.values())
 
     @property
+    def objective(self) -> Objective:
+        """The `Objective` that computes the terms of the loss and weighs them."""
+        return self._objective
+
+    @property
     def head_variables(self) -> list[tf.Variable]:
         """The trainable variables of both heads."""
         heads = [self.segmentation_head, self.multimodal_head]
@@ -317,7 +322,8 @@ class DrslModel(keras.Model):
         """Rebuilds a model from `get_config`'s dict."""
         config = copy.deepcopy(config)  # Keras 3 empties the dict that it rebuilds a network from.
         for part in ("base", "segmentation_head", "multimodal_head"):
-            config[part] = keras.saving.deserialize_keras_object(
+            # Called by Keras while it loads a model, under its safe mode.
+            config[part] = keras.saving.deserialize_keras_object(  # noqa: TID251
                 config[part], custom_objects=custom_objects
             )
         return cls(**config)

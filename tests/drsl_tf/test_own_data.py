@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 
 import gin
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments import inspection
 from drsl_tf.experiments.experiment import Experiment
+from tests.support import calls
 from tests.support import photo_folders
 from tests.support import repository
 
@@ -34,17 +33,7 @@ STEPS_PER_ROUND = 2
 
 
 def _call(*arguments, cwd):
-    environment = dict(os.environ, PYTHONPATH=os.getcwd())
-    result = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=400,
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
-    return result.stdout
+    return calls.read_output("-m", *arguments, cwd=cwd, timeout=400)
 
 
 def test_declared_classes_go_through_the_reader_too(tmp_path):

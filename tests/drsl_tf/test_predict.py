@@ -1,7 +1,6 @@
 """Prediction of folders: names, sizes, skipped files, tiles, and what Cityscapes' scripts read."""
 
 import os
-import subprocess
 import sys
 import types
 
@@ -22,6 +21,7 @@ from drsl_tf.serving import output_files
 from drsl_tf.serving import tiling
 from drsl_tf.serving import video
 from drsl_tf.serving.predictor import Predictor
+from tests.support import calls
 from tests.support import run_dirs
 
 _ORIENTATION = 0x0112
@@ -130,11 +130,7 @@ def test_unreadable_files_are_named_and_skipped(model, tmp_path):
     (photos / "cut.png").write_bytes((photos / "large.png").read_bytes()[:-500])
     (photos / "text.jpg").write_text("no picture")
     arguments = [f"--model={model}", f"--input={photos}", f"--output={tmp_path / 'out'}"]
-    result = subprocess.run(
-        [sys.executable, "-m", "drsl_tf.predict", *arguments, "--max_pixels=6000"],
-        capture_output=True,
-        text=True,
-    )
+    result = calls.call_python("-m", "drsl_tf.predict", *arguments, "--max_pixels=6000")
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stderr
     for name in ("empty.png", "cut.png", "text.jpg", "large.png"):
@@ -144,11 +140,8 @@ def test_unreadable_files_are_named_and_skipped(model, tmp_path):
 
 def test_bad_flags_end_with_one_line(model, tmp_path):
     arguments = [f"--model={model}", f"--input={tmp_path}", f"--output={tmp_path / 'out'}"]
-    result = subprocess.run(
-        [sys.executable, "-m", "drsl_tf.predict", *arguments], capture_output=True, text=True
-    )
-    assert result.returncode == 2
-    assert "leads to no image" in result.stderr and "Traceback" not in result.stderr
+    result = calls.call_python("-m", "drsl_tf.predict", *arguments)
+    calls.assert_refused(result, "leads to no image")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """The names that `drsl_tf` offers, and what using one of them registers."""
 
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -10,16 +8,9 @@ import pytest
 
 import drsl_tf
 from data_pipelines.errors import UserError
+from tests.support import calls
 from tests.support import repository
 from tests.support import toys
-
-
-def _call(code, *arguments):
-    result = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=240
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result.stdout
 
 
 def test_every_name_is_there_and_listed():
@@ -32,7 +23,7 @@ def test_every_name_is_there_and_listed():
 
 
 def test_the_import_alone_imports_nothing_large():
-    loaded = _call("import sys, drsl_tf; print(sorted(sys.modules))")
+    loaded = calls.read_output("-c", "import sys, drsl_tf; print(sorted(sys.modules))")
     for module in ("numpy", "tensorflow", "keras", "gin", "data_pipelines"):
         assert f"'{module}'" not in loaded
 
@@ -45,7 +36,7 @@ def test_functions_are_not_shadowed_by_the_commands_of_their_names(name):
         f"assert callable(function) and drsl_tf.{name} is function\n"
         f"assert sys.modules['drsl_tf.{name}'].main"
     )
-    _call(code)
+    calls.read_output("-c", code)
 
 
 def test_every_serialisable_class_is_registered():
@@ -76,7 +67,7 @@ def test_a_saved_model_loads_in_a_fresh_process(tmp_path, class_name):
         "for number, model in enumerate((own, by_keras)):\n"
         "    np.save(f'{sys.argv[1]}.{number}.npy', model(images)['logits'])\n"
     )
-    _call(code, path, images)
+    calls.read_output("-c", code, path, images)
     expected = np.array(model(np.load(images))["logits"])
     for number in range(2):
         np.testing.assert_allclose(np.load(f"{path}.{number}.npy"), expected, atol=1e-5)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -11,46 +9,16 @@ import pytest
 from PIL import Image
 
 from drsl_tf.experiments import run_evaluation
-
-_STREETS = [
-    "game/rendered.rendered_root.count = 4",
-    "game/rendered.rendered_root.size = (32, 64)",
-    "camera/rendered.rendered_root.count = 2",
-    "camera/rendered.rendered_root.val_count = 1",
-    "camera/rendered.rendered_root.size = (32, 64)",
-    "CROP = (32, 64)",
-    "SOURCE_STEPS = 1",
-    "ROUNDS = 1",
-    "STEPS_PER_ROUND = 1",
-]
+from tests.support import calls
+from tests.support import streets
 
 
 def _call(*arguments, cwd):
-    environment = dict(os.environ, PYTHONPATH=os.getcwd())
-    return subprocess.run(
-        [sys.executable, "-m", "drsl_tf.train", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=240,
-    )
+    return calls.call_python("-m", "drsl_tf.train", *arguments, cwd=cwd)
 
 
-def _make_params(folder):
-    roots = [
-        f"{style}/rendered.rendered_root.root = '{folder}/{style}'" for style in ("game", "camera")
-    ]
-    return [f"--gin_param={line}" for line in (*_STREETS, *roots)]
-
-
-def _assert_refused(result, *words):
-    assert result.returncode == 2, result.stderr[-2000:]
-    assert "Traceback" not in result.stderr
-    error = result.stderr[result.stderr.index("error: ") :]
-    assert "\n\n" not in error.strip(), "an error is one paragraph"
-    for word in words:
-        assert word in error
+def _make_params(folder, *lines):
+    return [f"--gin_param={line}" for line in (*streets.list_demo_bindings(folder), *lines)]
 
 
 def _assert_source_stage_is_kept(run_dir):
@@ -82,12 +50,13 @@ def test_help_is_quick_and_shows_examples(tmp_path):
     ],
 )
 def test_bad_flags_and_configurations_are_one_paragraph(tmp_path, arguments, words):
-    _assert_refused(_call(*arguments, cwd=tmp_path), *words)
+    streets_too = _make_params(tmp_path) if "--gin_file=demo.gin" in arguments else []
+    calls.assert_refused(_call(*arguments, *streets_too, cwd=tmp_path), *words)
     assert not (tmp_path / "runs").exists() or "source_steps" in words
 
 
 def test_the_run_directory_is_named_after_every_file(tmp_path):
-    params = ["--gin_param=SOURCE_STEPS = -1"]
+    params = _make_params(tmp_path, "SOURCE_STEPS = -1")
     _call("--gin_file=demo.gin", "--gin_file=runs/smoke.gin", *params, cwd=tmp_path)
     assert os.listdir(tmp_path / "runs") == ["demo-smoke"]
 
@@ -99,11 +68,12 @@ def test_debug_shows_the_traceback(tmp_path):
 
 def test_a_missing_data_set_says_how_to_get_it(tmp_path):
     result = _call("--gin_file=synthia2cs.gin", "--run_dir=run", cwd=tmp_path)
-    _assert_refused(result, "data/synthia", "render_streets")
+    calls.assert_refused(result, "data/synthia", "render_streets")
 
 
 def test_a_short_run_and_then_a_broken_data_set(tmp_path):
-    params = _make_params(tmp_path)
+    steps = ("SOURCE_STEPS = 1", "ROUNDS = 1", "STEPS_PER_ROUND = 1")
+    params = _make_params(tmp_path, *steps)
     result = _call("--gin_file=demo.gin", "--run_dir=run", *params, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "figure.png" in result.stdout
@@ -122,5 +92,5 @@ def test_a_short_run_and_then_a_broken_data_set(tmp_path):
     wrong.save(second)
     third.unlink()
     result = _call("--gin_file=demo.gin", "--run_dir=other", *params, cwd=tmp_path)
-    _assert_refused(result, first.name, second.name, third.name, "200", "skip")
+    calls.assert_refused(result, first.name, second.name, third.name, "200", "skip")
     assert not (tmp_path / "other" / "checkpoints").exists()

@@ -9,6 +9,21 @@ from data_pipelines.streets import rendered
 SIZE = (32, 64)
 
 
+def list_demo_bindings(folder, source=4, target=2, val=1):
+    """Lists the gin lines that let the demo render a few small scenes below a folder."""
+    return [
+        f"game/rendered.rendered_root.count = {source}",
+        f"camera/rendered.rendered_root.count = {target}",
+        f"camera/rendered.rendered_root.val_count = {val}",
+        f"CROP = {SIZE}",
+        *(
+            f"{style}/rendered.rendered_root.{name} = {value}"
+            for style in ("game", "camera")
+            for name, value in (("size", SIZE), ("root", repr(f"{folder}/{style}")))
+        ),
+    ]
+
+
 def render_roots(folder, num_source):
     """Renders a source of some scenes and a target of 4 + 2; gives their roots."""
     shared = {"size": SIZE, "seed": 5}
@@ -26,7 +41,7 @@ def render_roots(folder, num_source):
     return game, camera
 
 
-def make_data(roots, target_sampler=None, **augmentation):
+def make_data(roots, source_sampler=None, target_sampler=None, **augmentation):
     """Makes the data of an experiment, two images of each domain a batch."""
     game, camera = roots
     augmenter = Augmenter(size=SIZE, **augmentation)
@@ -37,5 +52,6 @@ def make_data(roots, target_sampler=None, **augmentation):
         target_augmenter=augmenter,
         source_batch=2,
         target_batch=2,
+        source_sampler=source_sampler,
         target_sampler=target_sampler,
     )

@@ -72,9 +72,9 @@ def make_batch(num_source=4, num_target=4, size=(32, 64), seed=0):
     return {"source": draw(num_source), "target": draw(num_target)}
 
 
-def make_uneven_batch():
+def make_uneven_batch(num_target=4):
     """Draws a batch whose last source image counts no pixel: means of parts' means are wrong."""
-    batch = make_batch()
+    batch = make_batch(num_target=num_target)
     label = batch["source"]["label"]
     batch["source"]["label"] = tf.concat([label[:3], tf.fill((1, *label.shape[1:]), 255)], axis=0)
     return batch

@@ -9,15 +9,11 @@ from PIL import Image
 
 from data_pipelines.batches import class_statistics
 from data_pipelines.batches import interleave
-from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.batches.adaptation import read_id_map
-from data_pipelines.batches.augment import Augmenter
 from data_pipelines.batches.rare_classes import RareClassSampler
-from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.domain import Pair
-from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
-from data_pipelines.streets import rendered
+from tests.support import streets
 
 _NAMES = ("road", "car", "train")
 
@@ -127,21 +123,8 @@ def test_settings_out_of_range_are_refused(setting):
 
 
 def test_both_streams_are_weighed_and_their_statistics_kept(tmp_path):
-    shared = {"size": (32, 64), "seed": 5, "count": 4}
-    game = rendered.rendered_root(
-        root=str(tmp_path / "game"), layout="gta5", style="game", **shared
-    )
-    camera = rendered.rendered_root(
-        root=str(tmp_path / "camera"), layout="cityscapes", style="camera", val_count=1, **shared
-    )
-    augmenter = Augmenter(size=(32, 64))
-    data = AdaptationData(
-        source=Gta5(root=game),
-        target=Cityscapes(root=camera),
-        source_augmenter=augmenter,
-        target_augmenter=augmenter,
-        source_batch=2,
-        target_batch=2,
+    data = streets.make_data(
+        streets.render_roots(tmp_path, num_source=4),
         source_sampler=RareClassSampler(),
         target_sampler=RareClassSampler(temperature=1.0),
     )

@@ -61,10 +61,6 @@ def drop_ignored(table):
     return {key: value for key, value in table.items() if value != 255}
 
 
-def test_ignore_id():
-    assert label_spaces.IGNORE_ID == 255
-
-
 def test_classes_of_the_declared_spaces():
     assert label_spaces.cityscapes19().class_names == TRAIN_NAMES
     assert label_spaces.synthia16().class_names == tuple(

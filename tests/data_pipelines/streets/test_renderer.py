@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import hashlib
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from data_pipelines.streets import renderer
 from data_pipelines.streets.plan import draws
 from data_pipelines.streets.plan import looks
 from data_pipelines.streets.plan import scene
+from tests.support import calls
 
 SIZE = (64, 128)
 
@@ -44,11 +44,7 @@ def test_same_arguments_same_pixels_in_another_process():
         "    image, label = renderer.render_scene(4, 9, (64, 128), style)\n"
         "    print(hashlib.sha256(image.tobytes() + label.tobytes()).hexdigest())"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    import hashlib
-
+    found = calls.read_output("-c", code).split()
     for style, digest in zip(renderer.STYLES, found):
         image, label = renderer.render_scene(4, 9, SIZE, style)
         assert hashlib.sha256(image.tobytes() + label.tobytes()).hexdigest() == digest

@@ -1,12 +1,9 @@
 """Any number of devices does the same."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from data_pipelines.errors import UserError
+from tests.support import calls
 from tests.support import streets
 
 
@@ -14,13 +11,10 @@ from tests.support import streets
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_devices_do_what_one_does(count):
     """Gradients, split batches, half precision, the teacher, and a run with labels and scores."""
-    code = f"from tests.drsl_tf import replica_check; replica_check.main({count})"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
-    )
-    print(result.stdout)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert f"done on {count} devices" in result.stdout
+    code = f"from tests.support.processes import replica_check; replica_check.main({count})"
+    shown = calls.read_output("-c", code, timeout=None)
+    print(shown)
+    assert f"done on {count} devices" in shown
 
 
 def test_batches_must_divide_over_the_devices(tmp_path):

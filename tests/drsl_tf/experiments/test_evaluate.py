@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -29,6 +27,7 @@ from drsl_tf.runs.results import ResultsFile
 from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving import folder_prediction
+from tests.support import calls
 from tests.support import run_dirs
 
 
@@ -257,18 +256,17 @@ def test_windows_cover_an_axis():
     assert sliding_window.place_windows(21, 10, 5) == [0, 5, 10, 11]
 
 
-@pytest.mark.parametrize("source", ["run", "model"])
-def test_every_protocol_scores_a_split(run, source):
+def test_a_run_and_its_model_score_alike_under_every_protocol(run):
     protocol = TestProtocol(scales=(0.9, 1.2), flip=True, window=(32, 32), stride=(32, 16))
-    if source == "run":
-        report = run_evaluation.evaluate_run(run[0], protocol=protocol, batch_size=3)
-    else:
-        report = run_evaluation.evaluate_model(run[2], _config(run), protocol=protocol)
-    content = report.as_dict()
-    assert content["testing"]["name"] == (
-        "multi-scale (0.9, 1.2) + flip, windows of 32x32 every 32x16"
-    )
-    assert 0 <= content["miou"] <= 100
+    contents = [
+        run_evaluation.evaluate_run(run[0], protocol=protocol, batch_size=3).as_dict(),
+        run_evaluation.evaluate_model(run[2], _config(run), protocol=protocol).as_dict(),
+    ]
+    for content in contents:
+        assert content["testing"]["name"] == (
+            "multi-scale (0.9, 1.2) + flip, windows of 32x32 every 32x16"
+        )
+    assert contents[0]["miou"] == pytest.approx(contents[1]["miou"], abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -325,22 +323,14 @@ def test_the_command_scores_a_run_alone(run, tmp_path):
     workers = ["127.0.0.1:1", "127.0.0.1:2"]
     job = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
     arguments = [f"--run_dir={run[0]}", f"--output={tmp_path / 'out'}"]
-    result = subprocess.run(
-        [sys.executable, "-m", "drsl_tf.evaluate", *arguments],
-        env=dict(os.environ, TF_CONFIG=json.dumps(job)),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
+    shown = calls.read_output("-m", "drsl_tf.evaluate", *arguments, TF_CONFIG=json.dumps(job))
     for words in ("19 classes: 19-way head\n", "16 classes: 19-way head averaged over 16\n"):
-        assert words in result.stdout
-    assert result.stdout.count("mIoU") == 3
+        assert words in shown
+    assert shown.count("mIoU") == 3
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert content["miou"] == pytest.approx(run_evaluation.evaluate_run(run[0]).as_dict()["miou"])
 
 
 def test_the_command_says_what_is_missing():
-    result = subprocess.run(
-        [sys.executable, "-m", "drsl_tf.evaluate"], capture_output=True, text=True
-    )
-    assert result.returncode == 2 and "--run_dir, --model and --predictions" in result.stderr
+    result = calls.call_python("-m", "drsl_tf.evaluate")
+    calls.assert_refused(result, "--run_dir, --model and --predictions")

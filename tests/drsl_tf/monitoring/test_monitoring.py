@@ -113,8 +113,6 @@ def test_losses_rates_and_speed_follow_the_steps_of_the_whole_run(events):
     for name, factor in (("base", 1.0), ("heads", 10.0)):
         for step, rate in scalars[f"learning_rate/{name}"]:
             assert rate == pytest.approx(factor * float(_RATES(step - 1))), step
-    assert all(value > 0 for _, value in scalars["speed/images_per_second"])
-    assert all(0 <= value <= 1 for _, value in scalars["speed/data_wait_share"])
 
 
 def test_scores_are_those_of_the_results(events, finished):
@@ -217,6 +215,9 @@ def test_event_files_can_be_switched_off(tmp_path):
 
 
 def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
+    # Names of event files count all writers of a process: two digits sort before one.
+    for _ in range(9):
+        tf.summary.create_file_writer(str(tmp_path / "other")).close()
     writer = TensorBoardWriter(
         str(tmp_path), str(tmp_path), ["road"], lambda _: 10, lambda _: 4, {"seed": 0}
     )
@@ -232,16 +233,20 @@ def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
         writer.on_epoch_begin(0)
         for step in steps:
             writer.on_train_batch_begin(step)
-            writer.on_train_batch_end(step, {"loss": loss, "data_wait_seconds": 0.0})
+            wait = 0.0 if step % 2 else 1e6
+            writer.on_train_batch_end(step, {"loss": loss, "data_wait_seconds": wait})
 
     train(range(8), 1.0)
     train(range(5, 10), 2.0)
     writer.on_epoch_end(0, {"miou": 50.0})
     writer.on_epoch_begin(1)
-    losses = read_events(tmp_path)["scalars"]["loss/total"]
+    scalars = read_events(tmp_path)["scalars"]
+    losses = scalars["loss/total"]
     assert [(step, float(v)) for step, v in losses] == [
         (step, 1.0 if step <= 5 else 2.0) for step in range(1, 11)
     ]
+    # A wait that is longer than the steps took counts as all of their time.
+    assert {float(share) for _, share in scalars["speed/data_wait_share"]} == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("kind", ["keras", "loss scale", "addons"])

@@ -12,15 +12,7 @@ from drsl_tf.networks.backbones.light import infer_output_stride
 from drsl_tf.networks.backbones.mix_transformer import _VARIANTS
 from drsl_tf.networks.backbones.mix_transformer import mit
 from drsl_tf.networks.weights.weight_files import save_weights
-
-_COUNTS = {
-    "b0": 3_319_392,
-    "b1": 13_151_424,
-    "b2": 24_196_288,
-    "b3": 44_072_128,
-    "b4": 60_842_688,
-    "b5": 81_443_008,
-}
+from tests.support.published_counts import MIT_COUNTS
 
 
 def _image(height, width, *, batch=1):
@@ -59,7 +51,7 @@ def test_turning_the_image_turns_the_features_of_symmetric_kernels(base):
 @pytest.mark.parametrize("variant", ["b0", "b1", pytest.param("b5", marks=pytest.mark.slow)])
 def test_parameter_counts_are_the_published_ones(variant):
     trunk = mit(variant=variant).get_layer(f"mit_{variant}_trunk")
-    assert trunk.count_params() == _COUNTS[variant]
+    assert trunk.count_params() == MIT_COUNTS[variant]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +66,7 @@ def test_deeper_variants_have_the_published_counts(variant, b2_trunk):
     depths = zip(_VARIANTS["b2"][1], _VARIANTS[variant][1])
     for stage, (shallow, deep) in enumerate(depths, start=1):
         count += (deep - shallow) * b2_trunk.get_layer(f"block{stage}_0").count_params()
-    assert _VARIANTS[variant][0] == _VARIANTS["b2"][0] and count == _COUNTS[variant]
+    assert _VARIANTS[variant][0] == _VARIANTS["b2"][0] and count == MIT_COUNTS[variant]
 
 
 def test_unknown_variant():

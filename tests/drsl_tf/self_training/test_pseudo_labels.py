@@ -66,9 +66,6 @@ def test_saturated_margins_keep_their_order():
     assert np.all(np.diff(confidence) >= 0)
     assert np.all(np.diff(confidence[margins < 33]) > 0)
     assert confidence[-1] < 1.0
-    # What float32 softmax makes of them.
-    softmax = tf.nn.softmax(logits).numpy().max(axis=-1).ravel()
-    assert np.count_nonzero(softmax == 1.0) > 190
 
 
 @pytest.mark.parametrize("extreme", [1e3, 1e30])

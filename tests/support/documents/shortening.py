@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tests.support import streets
+
 
 class Shortening(NamedTuple):
     """What is done to the commands of one document.
@@ -32,13 +34,7 @@ def _params(*lines: str) -> list[str]:
 
 _STEPS = ("SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 2")
 _TINY_DEMO = _params(
-    *_STEPS,
-    "CROP = (32, 64)",
-    "game/rendered.rendered_root.count = 4",
-    "game/rendered.rendered_root.size = (32, 64)",
-    "camera/rendered.rendered_root.count = 3",
-    "camera/rendered.rendered_root.val_count = 2",
-    "camera/rendered.rendered_root.size = (32, 64)",
+    *_STEPS, *streets.list_demo_bindings("data/streets", source=4, target=3, val=2)
 )
 # The recipes' files, data and stages with a small network at a small size; what they mean with
 # their own networks is tested in tests/drsl_tf/test_recipes.py.

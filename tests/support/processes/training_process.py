@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from drsl_tf.runs.run_directory import RunDirectory
+from tests.support import streets
 
 CHECKPOINT_EVERY = 4
 
@@ -31,15 +32,9 @@ drsl_tf.Schedule.checkpoint_every = {CHECKPOINT_EVERY}
 drsl_tf.backbones.small_cnn.width = 8
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
-CROP = (32, 64)
 SOURCE_STEPS = 40
 ROUNDS = 2
 STEPS_PER_ROUND = 30
-game/rendered.rendered_root.count = 6
-game/rendered.rendered_root.size = (32, 64)
-camera/rendered.rendered_root.count = 24
-camera/rendered.rendered_root.val_count = 24
-camera/rendered.rendered_root.size = (32, 64)
 """
 _TITLE = re.compile(r"(source stage: training|round \d+: \w+):")
 
@@ -65,16 +60,13 @@ class TrainingProcess:
         config = os.path.join(self._folder, "tiny.gin")
         with open(config, "w", encoding="utf-8") as file:
             file.write(_CONFIG)
-        roots = [
-            f"{style}/rendered.rendered_root.root = '{self._folder}/{style}'"
-            for style in ("game", "camera")
-        ]
+        scenes = streets.list_demo_bindings(self._folder, source=6, target=24, val=24)
         # Every run has the same path in its configuration, the link tells them apart.
         log = os.path.join(self._folder, "steps.txt")
         if os.path.lexists(log):
             os.remove(log)
         os.symlink(self._step_log, log)
-        params = [*roots, f"STEP_LOG = '{log}'", *params]
+        params = [*scenes, f"STEP_LOG = '{log}'", *params]
         command = [sys.executable, "-m", "drsl_tf.train", f"--gin_file={config}"]
         command += [f"--run_dir={self.run_dir}", *(f"--gin_param={param}" for param in params)]
         with open(self._errors, "w", encoding="utf-8") as errors:

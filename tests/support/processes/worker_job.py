@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from drsl_tf.runs.run_directory import RunDirectory
+from tests.support import streets
 from tests.support.processes import local_jobs
 
 # With a large epsilon Adam moves along the gradient, and does not blow up what is only noise.
@@ -32,17 +33,11 @@ drsl_tf.PseudoLabeler.confidence_floor = 0.0
 drsl_tf.Schedule.checkpoint_every = 4
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
-CROP = (32, 64)
 SOURCE_STEPS = 40
 ROUNDS = 1
 STEPS_PER_ROUND = 6
 SOURCE_RATE = 0.5
 ADAPTATION_RATE = 0.2
-game/rendered.rendered_root.count = 4
-game/rendered.rendered_root.size = (32, 64)
-camera/rendered.rendered_root.count = 5
-camera/rendered.rendered_root.val_count = 3
-camera/rendered.rendered_root.size = (32, 64)
 """
 
 
@@ -67,13 +62,10 @@ class WorkerJob:
         config = os.path.join(self._folder, "tiny.gin")
         with open(config, "w", encoding="utf-8") as file:
             file.write(_CONFIG)
-        roots = [
-            f"{style}/rendered.rendered_root.root = '{self._folder}/{style}'"
-            for style in ("game", "camera")
-        ]
+        scenes = streets.list_demo_bindings(self._folder, source=4, target=5, val=3)
         command = [sys.executable, "-m", "drsl_tf.train", f"--gin_file={config}", *flags]
         command += [f"--run_dir={self.run_dir}"]
-        command += [f"--gin_param={param}" for param in (*roots, *params)]
+        command += [f"--gin_param={param}" for param in (*scenes, *params)]
         self.processes = local_jobs.start_job(command, self._count, self._locate_log)
         return self
 
