@@ -1,4 +1,4 @@
-"""What differs between Keras 2.15 and Keras 3, and nothing else."""
+"""Compatibility between Keras 2.15 and Keras 3."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def apply_reduced_gradients(optimizer, gradients, variables):
         variables: the variables they belong to.
     """
     if KERAS_3:
-        # Keras 3 always sums over the replicas; equal shares add up to what was given.
+        # Keras 3 always sums over the replicas, so each one applies an equal share.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        # It undoes the loss scale itself, which `unscale_gradients` has done before.
+        # Keras 3 divides by the loss scale, which `unscale_gradients` has already done.
         scale = optimizer.scale_loss(1.0) if has_loss_scale(optimizer) else 1.0
         gradients = [gradient * (scale / replicas) for gradient in gradients]
         optimizer.apply_gradients(zip(gradients, variables))
@@ -31,11 +31,11 @@ def apply_reduced_gradients(optimizer, gradients, variables):
 
 
 def build_optimizer_slots(optimizer, variables):
-    """Creates the optimizer's slot variables, so that a checkpoint can name them all.
+    """Creates the optimizer's slot variables, so that a checkpoint can track them all.
 
     Args:
-        optimizer: as above, not used yet.
-        variables: the trainable variables that it will move.
+        optimizer: as in `apply_reduced_gradients`, not used yet.
+        variables: the trainable variables that it will update.
     """
     if not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
         _ = optimizer.iterations
@@ -48,7 +48,7 @@ def list_optimizer_variables(optimizer):
     """Lists every variable of an optimizer: its step, slots, loss scale and learning rate.
 
     Args:
-        optimizer: as above, built.
+        optimizer: as in `apply_reduced_gradients`, built.
 
     Returns:
         A list of variables in the order of their creation.
@@ -58,11 +58,11 @@ def list_optimizer_variables(optimizer):
     if KERAS_3:
         return variables
     if has_loss_scale(optimizer):
-        # Keras 2 lists the wrapped optimizer's variables alone.
+        # Keras 2 lists only the wrapped optimizer's variables.
         state = optimizer._loss_scale  # pylint: disable=protected-access
         variables += [state.current_loss_scale, state.counter]
         optimizer = optimizer.inner_optimizer
-    # Nor does it list a rate that is no schedule, and that a callback may change.
+    # Nor does it list a constant rate, which a callback may change.
     rate = (
         optimizer._hyper["learning_rate"]  # pylint: disable=protected-access
         if isinstance(optimizer, keras.optimizers.legacy.Optimizer)
@@ -72,7 +72,7 @@ def list_optimizer_variables(optimizer):
 
 
 def as_tf_variable(variable):
-    """Gives the TensorFlow variable behind a Keras variable.
+    """Returns the TensorFlow variable behind a Keras variable.
 
     Args:
         variable: a `tf.Variable`, or a `keras.Variable` of Keras 3.
@@ -84,7 +84,7 @@ def as_tf_variable(variable):
 
 
 def has_loss_scale(optimizer):
-    """Tells whether an optimizer guards float16 gradients by a loss scale of its own.
+    """Returns whether an optimizer has a loss scale for float16 gradients.
 
     Args:
         optimizer: any optimizer.
@@ -96,11 +96,11 @@ def has_loss_scale(optimizer):
 
 
 def copy_optimizer(optimizer, change_rate):
-    """Makes an optimizer with the settings of another, apart from its learning rate.
+    """Creates a copy of an optimizer with another learning rate.
 
     Args:
-        optimizer: the other; one with a dynamic loss scale gives one with a dynamic loss scale.
-        change_rate: called with the learning rate, a float or a schedule; gives the copy's.
+        optimizer: the optimizer to copy, with its dynamic loss scale if it has one.
+        change_rate: called with the learning rate, a float or a schedule; returns the copy's.
 
     Returns:
         The copy, without variables.
@@ -119,7 +119,7 @@ def copy_optimizer(optimizer, change_rate):
 
 
 def read_learning_rate(optimizer):
-    """Reads the learning rate that an optimizer's last step had.
+    """Returns the learning rate of an optimizer's last step.
 
     Args:
         optimizer: a Keras optimizer, with a loss scale or without, or one of TensorFlow Addons on
@@ -133,7 +133,7 @@ def read_learning_rate(optimizer):
     if not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
         rate = optimizer.learning_rate
     else:
-        # The property of Keras 3 gives the rate of the step to come.
+        # The property of Keras 3 is the rate of the next step.
         rate = optimizer._learning_rate  # pylint: disable=protected-access
     if callable(rate):
         rate = rate(tf.maximum(tf.convert_to_tensor(optimizer.iterations) - 1, 0))
@@ -141,7 +141,7 @@ def read_learning_rate(optimizer):
 
 
 def scale_loss(optimizer, loss):
-    """Scales a loss where the optimizer guards float16 gradients against underflow.
+    """Multiplies a loss by the optimizer's loss scale, if it has one.
 
     Args:
         optimizer: the model's optimizer, a `LossScaleOptimizer` under mixed_float16.

@@ -64,7 +64,7 @@ class Fcn8sHead(keras.layers.Layer):
         return total
 
     def compute_output_shape(self, input_shape):
-        """Gives (B, h, w, C) for the shapes of the base's outputs."""
+        """Returns (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape["level3"])[:3], self.num_classes)
 
     def get_config(self):

@@ -53,7 +53,7 @@ class LinearHead(keras.layers.Layer):
         return self._score(x)
 
     def compute_output_shape(self, input_shape):
-        """Gives (B, h, w, C) for the shapes of the base's outputs."""
+        """Returns (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape[FEATURES])[:3], self.num_classes)
 
     def get_config(self):
