@@ -1,4 +1,4 @@
-"""The arms' scores as a picture."""
+"""Draws the scores of the methods."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _BAR, _DOT, _INK, _GRID = (158, 196, 226), (20, 70, 120), (30, 30, 30), (222, 22
 
 
 def draw_scores(title: str, scores: dict[str, Sequence[float]]) -> Image.Image:
-    """Draws a bar for the mean of each arm and a dot for each seed.
+    """Draws a bar for the mean of each method and a dot for each seed.
 
     Args:
-        title: stands above.
-        scores: by arm, percent, one number a seed.
+        title: title of the image.
+        scores: by method, percent, one number per seed.
 
     Returns:
         An RGB image.

@@ -27,7 +27,7 @@ def render_roots(folder, num_source):
 
 
 def make_data(roots, target_sampler=None, **augmentation):
-    """Makes the data of an experiment, two images of each domain a batch."""
+    """Creates the data of an experiment, two images of each domain per batch."""
     game, camera = roots
     augmenter = Augmenter(size=SIZE, **augmentation)
     return AdaptationData(

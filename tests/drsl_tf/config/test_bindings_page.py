@@ -18,8 +18,8 @@ def _read_page():
 
 
 def test_the_page_is_not_stale():
-    mend = "python -m drsl_tf.describe_bindings > docs/configuration.md"
-    assert _read_page() == bindings_page.format_page(), f"run: {mend}"
+    command = "python -m drsl_tf.describe_bindings > docs/configuration.md"
+    assert _read_page() == bindings_page.format_page(), f"run: {command}"
 
 
 def test_every_name_that_configurations_bind_or_refer_to_is_on_the_page():

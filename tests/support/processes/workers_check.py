@@ -119,7 +119,7 @@ def _keep(strategy, workers, folder):
 
 
 class _Idle:
-    """Takes steps that change nothing and count the images of the global batch."""
+    """Runs steps that change nothing and count the images of the global batch."""
 
     metrics = ()
     stop_training = False
