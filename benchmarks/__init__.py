@@ -1,1 +1,1 @@
-"""What the method and the program are measured by: adaptation, and speed."""
+"""Benchmarks of adaptation, speed and memory."""

@@ -1,14 +1,13 @@
-"""Measures what adaptation gains, each arm a training command with seeds of its own.
+"""Measures the gain of adaptation: trains every method with several seeds.
 
   python -m benchmarks.adaptation --setup=streets --seeds=3
   python -m benchmarks.adaptation --setup=streets2camvid --seeds=3 --arms=cbst,drsl
   python -m benchmarks.adaptation --setup=streets --seeds=3 --report_only
 
-Run it where the setup's data paths lead to the data: in the root of the project. Every finished
-run becomes a line of adaptation_SETUP.jsonl at once; the same command, run again, does what is
-missing. A run counts for the configuration that it was made with: where that has changed since,
-it is made again. With other steps or bindings than the setup's own the files are called
-adaptation_SETUP_trial.*.
+Run it in the root of the project, to which the setups' data paths are relative. Every finished run
+is appended to adaptation_SETUP.jsonl; the same command, run again, does the missing runs. A run is
+repeated if its configuration has changed. With other steps or bindings than the setup's the files
+are named adaptation_SETUP_trial.*.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from data_pipelines.errors import UserError
 _SETUP = flags.DEFINE_string(
     "setup", None, "Source and target: streets, streets2camvid or simtown2kitti."
 )
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, from 0 on.")
-_ARMS = flags.DEFINE_list("arms", [], "Which arms to run; all by default.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, starting at 0.")
+_ARMS = flags.DEFINE_list("arms", [], "Methods to run; default: all.")
 _STEPS_SCALE = flags.DEFINE_float("steps_scale", 1.0, "Factor on the steps of every stage.")
-_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "One more binding, for every arm.")
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Where results are written.")
-_WORK = flags.DEFINE_string("work", "runs/benchmark", "Where run directories lie.")
-_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Only write tables of what is there.")
+_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Additional binding for every method.")
+_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder of the results.")
+_WORK = flags.DEFINE_string("work", "runs/benchmark", "Folder of the run directories.")
+_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Only write the tables of existing runs.")
 
 
 def main() -> int:
-    """Runs what is missing and writes the report after every run."""
+    """Does the missing runs and writes the report after each."""
     cli.require_flags("setup", "seeds")
     if _STEPS_SCALE.value <= 0:
         raise UserError(f"--steps_scale={_STEPS_SCALE.value} must be above 0.")
@@ -61,7 +60,7 @@ def main() -> int:
             gin_params=_GIN_PARAM.value,
             oracle_folder=os.path.join(_OUTPUT.value, "configs"),
         )
-        # The report holds every arm that was ever run; only a trial's bindings may not fit all.
+        # The report holds all methods ever run; a trial's bindings may not fit all of them.
         for name in (adaptation_arms.order_arms(_SETUP.value) if is_full else names)
     }
     records = RecordFile(f"{stem}.jsonl")
@@ -74,7 +73,7 @@ def main() -> int:
     failures = []
     for seed, name in [] if _REPORT_ONLY.value else order:
         if records.find(name, seed, plans[name].fingerprint):
-            print(f"{name}, seed {seed}: done before.")
+            print(f"{name}, seed {seed}: already done.")
             continue
         print(f"{name}, seed {seed}: running.", flush=True)
         try:

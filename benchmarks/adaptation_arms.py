@@ -1,4 +1,4 @@
-"""What the adaptation benchmark compares: setups, and the arms run on each of them."""
+"""Setups of the adaptation benchmark, and the methods compared on them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Setup:
     Attributes:
         drsl_file: the experiment that runs DRSL.
         cbst_file: the same without a multi-modal head.
-        source_names: what these files bind for the source's data alone: selectors and macros.
-        repeated_arms: arms that do here what another does, such as those with the target's batch
-            statistics where all arms have them.
+        source_names: selectors and macros that these files bind only for the source's data.
+        repeated_arms: methods that equal another one on this setup, such as those with the
+            target's batch statistics if all methods have them.
     """
 
     drsl_file: str
@@ -29,17 +29,18 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One way to train, as an overlay on a setup's experiment.
+    """A training method, as an overlay on a setup's experiment.
 
     Attributes:
-        title: what it is, in a table.
-        base: "drsl" or "cbst": which of the setup's experiments it starts from.
+        title: its name in tables.
+        base: "drsl" or "cbst": the setup's experiment that it is based on.
         gin_files: further configuration files.
         gin_params: further bindings.
-        adapts: whether there are rounds; without, all steps go into the source stage.
-        takes_statistics: without rounds, whether it takes the target's batch statistics at the end.
-        on_target: whether it trains on the target's labels in the source's place.
-        module: a package that it needs, or "".
+        adapts: whether there are rounds; otherwise all steps are in the source stage.
+        takes_statistics: without rounds, whether it computes the target's batch statistics at the
+            end.
+        on_target: whether it trains on the target's labels instead of the source.
+        module: a required package, or "".
     """
 
     title: str
@@ -78,10 +79,10 @@ SETUPS: dict[str, Setup] = {
 }
 
 CORE_ARMS = ("source_only", "cbst", "drsl", "oracle")
-"""The arms that run first: together they say whether adaptation pays."""
+"""The methods that run first; they show whether adaptation helps."""
 
 COMPARED_ARMS = ("cbst", "drsl")
-"""The two whose paired difference is the question."""
+"""The two methods whose paired difference is reported."""
 
 _ADDONS = "tensorflow_addons"
 _TRIPLET = "benchmarks/triplet.gin"
@@ -155,7 +156,7 @@ ARMS: dict[str, Arm] = {
 
 
 def find_setup(name: str) -> Setup:
-    """Finds a setup by its name.
+    """Returns a setup by its name.
 
     Args:
         name: such as "streets".
@@ -172,17 +173,17 @@ def find_setup(name: str) -> Setup:
 
 
 def order_arms(setup_name: str, names: Sequence[str] = ()) -> tuple[str, ...]:
-    """Puts the core arms before the others.
+    """Sorts methods, the core methods first.
 
     Args:
         setup_name: name of the setup.
-        names: names of arms; none means all that differ on this setup.
+        names: names of methods; none means all that differ on this setup.
 
     Returns:
         The names, in the order in which to run them.
 
     Raises:
-        UserError: an arm is not known on this setup.
+        UserError: a method is unknown on this setup.
     """
     known = [name for name in ARMS if name not in find_setup(setup_name).repeated_arms]
     unknown = [name for name in names if name not in known]
@@ -194,13 +195,13 @@ def order_arms(setup_name: str, names: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def is_available(name: str) -> bool:
-    """Tells whether the package that an arm needs is installed.
+    """Returns whether the package that a method requires is installed.
 
     Args:
-        name: name of the arm.
+        name: name of the method.
 
     Returns:
-        True where it needs none.
+        True if it is installed or none is required.
     """
     module = ARMS[name].module
     return not module or importlib.util.find_spec(module) is not None

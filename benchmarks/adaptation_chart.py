@@ -1,4 +1,4 @@
-"""The scores of all methods as a chart."""
+"""Draws the scores of the methods."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def draw_scores(title: str, scores: dict[str, Sequence[float]]) -> Figure:
     """Draws a bar for the mean of each method and a dot for each seed.
 
     Args:
-        title: stands above.
-        scores: by method, percent, one number a seed.
+        title: title of the image.
+        scores: by method, percent, one number per seed.
 
     Returns:
         The chart.

@@ -1,4 +1,4 @@
-"""From an arm and a seed to the commands that a user would type."""
+"""Creates the training commands of a method and a seed."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from drsl_tf.config.configuration import Configuration
 
 _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
 _SEED = "drsl_tf.RunSettings.seed"
-# What a source stage does not read: it has no target, no round and no pseudo-labels.
+# Not read by a source stage, which has no target, rounds or pseudo-labels.
 _AFTER_SOURCE = re.compile(
     r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|drsl_tf\.SelfTraining\..*"
     r"|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
     r"|.*\.freeze_statistics"
 )
-# Of these a source stage reads only whether they are 0: then the loss has one term less.
+# A source stage reads only whether these are 0, which removes a term of the loss.
 _WEIGHTS_AFTER_SOURCE = re.compile(r".*\.(sma_weight|target_weight)")
 
 
 class Plan:
-    """How one arm of a setup is trained.
+    """Training plan of one method on a setup.
 
     Args:
         setup_name: name of the setup.
-        arm_name: name of the arm.
+        arm_name: name of the method.
         steps_scale: factor on the steps of every stage.
-        gin_params: bindings for every arm, on top of the setup's files.
-        oracle_folder: where the configuration that trains on target labels is written.
+        gin_params: additional bindings for every method.
+        oracle_folder: folder for the configuration that trains on target labels.
 
     Raises:
-        UserError: the setup or arm is not known, or its configuration cannot be read.
+        UserError: the setup or method is unknown, or its configuration cannot be read.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Plan:
         if not arm.adapts:
             scaled["SOURCE_STEPS"] += macros["ROUNDS"] * scaled["STEPS_PER_ROUND"]
             scaled["ROUNDS"] = 0
-            if arm.takes_statistics:  # A round without a step.
+            if arm.takes_statistics:  # Add a round without steps.
                 scaled.update(ROUNDS=1, STEPS_PER_ROUND=0)
         self.gin_params += [
             f"{name} = {value}" for name, value in scaled.items() if value != macros[name]
@@ -78,12 +78,12 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Tells configurations apart, the seed left out."""
+        """Identifies the configuration without the seed."""
         return _hash({k: v for k, v in self._bindings.items() if k != "EXPERIMENT"})
 
     @property
     def source_fingerprint(self) -> str:
-        """Tells source stages apart: arms that differ in their rounds alone have the same."""
+        """Identifies the source stage; the same for methods that differ only in their rounds."""
         kept = {}
         for key, value in self._bindings.items():
             if _WEIGHTS_AFTER_SOURCE.fullmatch(key):
@@ -93,7 +93,7 @@ class Plan:
         return _hash(kept)
 
     def make_arguments(self, seed: int, run_dir: str, *, rounds: bool = True) -> list[str]:
-        """Makes the arguments of `python -m drsl_tf.train`.
+        """Creates the arguments of `python -m drsl_tf.train`.
 
         Args:
             seed: the run's seed.
@@ -120,13 +120,13 @@ def _read_macros(configuration):
     found = {}
     for name in (*_STEP_MACROS, "ROUNDS"):
         if name not in configuration.bindings:
-            raise UserError(f"The setup's configuration defines no {name}; it must, to be scaled.")
+            raise UserError(f"The setup's configuration must define {name} to scale the steps.")
         found[name] = ast.literal_eval(configuration.bindings[name])
     return found
 
 
 def _write_on_target(path, setup, configuration):
-    """Writes the configuration with the labelled target in the source's place."""
+    """Writes the configuration with the labelled target as the source."""
     source, target = (f"adaptation.AdaptationData.{role}" for role in ("source", "target"))
     bindings = configuration.bindings
     lines = []

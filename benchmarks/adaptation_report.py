@@ -1,4 +1,4 @@
-"""From the records of single runs to tables and the numbers that others read."""
+"""Creates tables and summary numbers from the records of runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _USED_SHARE = 0.01
 
 
 class AdaptationReport:
-    """The scores of all arms over the same seeds: those that CBST and DRSL have both done.
+    """The scores of all methods over the same seeds: those done by both CBST and DRSL.
 
-    Where either of the two has not run yet, they are the seeds that all core arms have done.
+    If either of the two has not run yet, they are the seeds done by all core methods.
 
     Args:
         setup_name: name of the setup.
-        records: by arm, a record for each seed done, of one configuration an arm.
+        records: by method, a record for each seed done, of one configuration per method.
     """
 
     def __init__(self, setup_name: str, records: dict[str, list[dict[str, Any]]]):
@@ -41,12 +41,12 @@ class AdaptationReport:
                 self._incomplete[arm] = sorted(by_seed[arm])
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives what the JSON file holds.
+        """Returns the content of the JSON file.
 
         Returns:
-            "setup", "seeds" and by arm "miou" (percent) and "pseudo_label_accuracy" (fraction of
-            1 at the portion scored; None for the arm that saw the labels), one number a seed.
-            Arms that lack one of the seeds are named under "incomplete".
+            "setup", "seeds" and by method "miou" (percent) and "pseudo_label_accuracy" (fraction
+            at the portion scored; None for the method that uses the labels), one number per seed.
+            Methods that lack one of the seeds are in "incomplete".
         """
         arms = {}
         for arm, records in self._arms.items():
@@ -62,7 +62,7 @@ class AdaptationReport:
         }
 
     def list_scores(self) -> dict[str, list[float]]:
-        """Lists the last round's mIoU in percent, by arm, one number a seed."""
+        """Returns the last round's mIoU in percent, by method, one number per seed."""
         return {arm: self._list_scores(arm) for arm in self._arms}
 
     def format_markdown(self) -> str:
@@ -118,10 +118,10 @@ class AdaptationReport:
 
     def _make_summary(self):
         header = [
-            "arm",
+            "method",
             "mIoU",
             "sd",
-            "minus CBST",
+            "difference to CBST",
             "gap closed",
             "pseudo-labels right",
             "fewer errors than CBST",
@@ -187,7 +187,7 @@ class AdaptationReport:
                             ),
                         ]
                     )
-        return ["arm", "round", "mIoU", "labelled", "right"], rows
+        return ["method", "round", "mIoU", "labelled", "right"], rows
 
     def _make_usage_table(self):
         rows = []
@@ -199,7 +199,7 @@ class AdaptationReport:
             described = [describe_usage(usage) for usage in usages]
             used, effective = np.mean(described, axis=0)
             rows.append([arm, f"{used:.1f} of {total}", f"{effective:.2f}"])
-        return ["arm", "modes used", "effective modes a class"], rows
+        return ["method", "modes used", "effective modes a class"], rows
 
     def _format_commands(self):
         lines = []
@@ -214,14 +214,14 @@ class AdaptationReport:
 
 
 def describe_usage(usage: dict[str, Sequence[int]]):
-    """Describes how evenly the modes of the classes are used.
+    """Computes how evenly the modes of the classes are used.
 
     Args:
-        usage: by class, the pixels of each mode.
+        usage: by class, the number of pixels of each mode.
 
     Returns:
         The number of modes used, over all classes, and the mean effective number of modes of the
-        classes that have any pixel (NaN without such a class).
+        classes with pixels (NaN if there is none).
     """
     used, effective = 0, []
     for counts in usage.values():
@@ -236,7 +236,7 @@ def describe_usage(usage: dict[str, Sequence[int]]):
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    """Writes a JSON file with its lists of numbers on one line each.
+    """Writes a JSON file with each list of numbers on one line.
 
     Args:
         path: the file.

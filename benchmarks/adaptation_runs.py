@@ -1,4 +1,4 @@
-"""Runs the arms, each as the training command, and keeps one record of each for good."""
+"""Runs the methods by the training command and records the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from drsl_tf.runs.run_directory import RunDirectory
 
 
 class RecordFile:
-    """One line of JSON for each finished run, only ever added to.
+    """Append-only file with one line of JSON per finished run.
 
     Args:
         path: the file; it may be absent.
@@ -33,7 +33,7 @@ class RecordFile:
         """Reads all records.
 
         Returns:
-            Dicts in the order of writing. A line that a kill cut off is left out.
+            Dicts in the order of writing, without a line that was cut off by a kill.
         """
         if not os.path.exists(self.path):
             return []
@@ -50,22 +50,22 @@ class RecordFile:
         """Finds the record of a run.
 
         Args:
-            arm: name of the arm.
+            arm: name of the method.
             seed: the run's seed.
-            fingerprint: of its configuration.
+            fingerprint: fingerprint of its configuration.
 
         Returns:
-            The newest one, or None.
+            The newest record, or None.
         """
         key = (arm, seed, fingerprint)
         found = [r for r in self.read() if (r["arm"], r["seed"], r["fingerprint"]) == key]
         return found[-1] if found else None
 
     def append(self, record: dict[str, Any]) -> None:
-        """Adds a record and waits until it is on the disk.
+        """Appends a record and flushes it to disk (fsync).
 
         Args:
-            record: what JSON can hold.
+            record: a dict that JSON can represent.
         """
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
         torn = False
@@ -74,7 +74,7 @@ class RecordFile:
                 file.seek(-1, os.SEEK_END)
                 torn = file.read() != b"\n"
         with open(self.path, "a", encoding="utf-8") as file:
-            # What a kill left of a line must not swallow this one.
+            # Do not append to a line that was cut off by a kill.
             file.write("\n" if torn else "")
             file.write(json.dumps(record, allow_nan=False) + "\n")
             file.flush()
@@ -82,11 +82,11 @@ class RecordFile:
 
 
 class ArmRunner:
-    """Trains one arm after the other in processes of their own.
+    """Trains methods one after the other, each in its own process.
 
     Args:
         setup_name: name of the setup.
-        work_dir: where run directories lie; kept, so that a run stopped half-way goes on.
+        work_dir: folder of run directories, kept so that interrupted runs resume.
     """
 
     def __init__(self, setup_name: str, work_dir: str):
@@ -94,15 +94,14 @@ class ArmRunner:
         self._folder = os.path.join(work_dir, setup_name)
 
     def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> dict[str, Any]:
-        """Trains and scores one arm with one seed.
+        """Trains and scores one method with one seed.
 
-        The source stage of arms that differ only in their rounds is trained once: its run
-        directory, checkpoint included, is copied, and each arm's command goes on from there, as
-        it would have gone on by itself.
+        Methods that differ only in their rounds share one source stage: its run directory,
+        including the checkpoint, is copied, and each method's command resumes from it.
 
         Args:
-            arm_name: name of the arm.
-            plan: what to run.
+            arm_name: name of the method.
+            plan: the training plan.
             seed: the seed.
             portion: share of pixels at which pseudo-labels are scored.
 
@@ -162,7 +161,7 @@ class ArmRunner:
             return
         config = RunDirectory(source_dir).config
         if os.path.exists(config):
-            # Another arm may have begun this stage; what differs between them it does not read.
+            # Another method may have begun this stage, which does not read what differs.
             os.remove(config)
         _call(command, f"{source_dir}.log")
         with open(done, "w", encoding="utf-8"):
@@ -174,7 +173,7 @@ def _make_command(module, *arguments):
 
 
 def _copy_source(source_dir, run_dir):
-    """Copies a run directory, without its configuration: the arm's own comes in its place."""
+    """Copies a run directory without its configuration."""
     if os.path.exists(run_dir):
         return
     partial = f"{run_dir}.partial"
@@ -194,7 +193,7 @@ def _call(command, log_path):
             code = process.wait()
         finally:
             if process.poll() is None:
-                # Training saves a checkpoint first, and the next call goes on from it.
+                # Training saves a checkpoint first, and the next call resumes from it.
                 process.terminate()
                 process.wait()
     if code == cli.EXIT_STOPPED_EARLY:
@@ -210,7 +209,7 @@ def _call(command, log_path):
 
 
 def _summarise(run_dir, quality_path):
-    """Collects what a run and its pseudo-labels scored."""
+    """Collects the scores of a run and its pseudo-labels."""
     results = read_results(RunDirectory(run_dir).results)
     quality = read_label_report(quality_path)
     stages = results.stages
@@ -238,7 +237,7 @@ def _summarise(run_dir, quality_path):
 
 
 def _describe_code():
-    """Names the commit, and says whether files were changed since."""
+    """Returns the commit, and whether files differ from it."""
     try:
         return subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

@@ -1,10 +1,10 @@
-"""Measures what looking for numbers that are not finite costs in a training step.
+"""Measures the cost of the check for non-finite values in a training step.
 
   python -m benchmarks.guard_cost --steps=20 --repetitions=7
 
-Two compiled steps of one model take turns: one gives every loss term and the gradient's norm to the
-guard, which looks at them every ten steps as in training; the other gives the loss alone, so that
-TensorFlow leaves the norm out of its graph, and reads it every ten steps. The output is JSON.
+Two compiled steps of one model are timed in turn. One passes all loss terms and the gradient's norm
+to the guard, which checks them every ten steps as in training. The other returns only the loss, so
+that TensorFlow prunes the norm from the graph, and reads it every ten steps. The output is JSON.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from absl import flags
 
 from data_pipelines import cli
 
-_STEPS = flags.DEFINE_integer("steps", 20, "Steps of a repetition; a multiple of 10.")
-_REPETITIONS = flags.DEFINE_integer("repetitions", 7, "Repetitions of either step.")
+_STEPS = flags.DEFINE_integer("steps", 20, "Steps per repetition; a multiple of 10.")
+_REPETITIONS = flags.DEFINE_integer("repetitions", 7, "Repetitions of each step.")
 _NETWORK = flags.DEFINE_enum(
     "network", "efficientnet_lite0", ["efficientnet_lite0", "small_cnn"], "Which."
 )
@@ -30,7 +30,7 @@ _LOOK_EVERY = 10
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the result."""
     import keras
     import tensorflow as tf
 
@@ -82,7 +82,7 @@ def main() -> None:
         measure(run)
     pairs = []
     for repetition in range(_REPETITIONS.value):
-        # They take turns in going first.
+        # Alternate which one is first.
         order = (run_guarded, run_plain) if repetition % 2 else (run_plain, run_guarded)
         seconds = {run: measure(run) for run in order}
         pairs.append((seconds[run_guarded], seconds[run_plain]))

@@ -1,10 +1,10 @@
-"""Times pseudo-labelling in a process of its own and prints a JSON object.
+"""Times pseudo-labelling in a separate process and prints a JSON object.
 
   python -m benchmarks.label_worker --images=100 --root=data/streets/speed --repetitions=5
 
-"label_seconds" and "bare_seconds" hold a number a repetition, measured in turn; bare inference
-reads the same images and gives each pixel's confidence and class. "peak_bytes" is the process's.
-`--repetitions=0` labels once and measures memory alone.
+"label_seconds" and "bare_seconds" hold one number per repetition, measured in turn; bare
+inference reads the same images and computes each pixel's confidence and class. "peak_bytes" is the
+process's. `--repetitions=0` labels once and measures only memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from absl import flags
 from data_pipelines import cli
 
 _IMAGES = flags.DEFINE_integer("images", 100, "Images to label.")
-_ROOT = flags.DEFINE_string("root", None, "Where street scenes are, or are rendered to.")
+_ROOT = flags.DEFINE_string("root", None, "Folder of street scenes, rendered if absent.")
 _HEIGHT = flags.DEFINE_integer("height", 128, "Height of the images.")
 _WIDTH = flags.DEFINE_integer("width", 256, "Width of the images.")
 _REPETITIONS = flags.DEFINE_integer("repetitions", 0, "Repetitions of each measurement.")
@@ -32,9 +32,9 @@ _BATCH = 4
 
 
 def main() -> None:
-    """Labels and prints."""
+    """Measures and prints the result."""
     cli.require_flags("root")
-    # Libraries greet on standard output; the JSON object alone belongs there.
+    # Libraries print to standard output, which must hold only the JSON object.
     output, sys.stdout = sys.stdout, sys.stderr
     import keras
 
@@ -58,7 +58,7 @@ def main() -> None:
     )
     domain = cityscapes.Cityscapes(root=root)
     scenes = itertools.cycle(domain.list_pairs("train"))
-    # Distinct names, few files: what is labelled does not matter here.
+    # Distinct names of few files: the content does not matter.
     pairs = [Pair(f"{index:06d}", next(scenes).image_path, None) for index in range(_IMAGES.value)]
     strategy = create_strategy()
     with strategy.scope():

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""Describes the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 def describe_machine() -> dict[str, Any]:
-    """Names the machine of this process.
+    """Describes the machine of this process.
 
     Returns:
-        "processor", "cores" (those that this process may use), "python", "tensorflow" and
+        "processor", "cores" (available to this process), "python", "tensorflow" and
         "finished" (now, UTC).
     """
     return {

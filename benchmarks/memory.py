@@ -1,13 +1,13 @@
-"""Measures peak memory and seconds of full-size steps, each in a process of its own.
+"""Measures peak memory and seconds of full-size steps, each in a separate process.
 
   python -m benchmarks.memory
   python -m benchmarks.memory --network=deeplab_v2_resnet101 --size=512x1024
   python -m benchmarks.memory --quick
 
-Training steps have every loss of DRSL on and move all weights by Adam; evaluation steps are the
+Training steps use all losses of DRSL and update all weights by Adam; evaluation steps are the
 evaluator's: network, upsampling, argmax and counting. Networks have random weights, images are
-noise. What the record holds already is not measured again. A step that needs more than
-`--limit_gigabytes` is ended and recorded as such. `--quick` sees that everything runs.
+noise. Recorded measurements are not repeated. A step that needs more than `--limit_gigabytes` is
+stopped and recorded as such. `--quick` only checks that everything runs.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from benchmarks import networks
 from data_pipelines import cli
 
 _QUICK = flags.DEFINE_bool("quick", False, "One network at a tiny size.")
-_NETWORK = flags.DEFINE_enum("network", None, networks.NAMES, "Measure this one alone.")
-_SIZE = flags.DEFINE_string("size", "all", "HEIGHTxWIDTH, to measure at this size alone.")
-_LIMIT = flags.DEFINE_float("limit_gigabytes", 16.0, "What a step may take.", lower_bound=0.1)
+_NETWORK = flags.DEFINE_enum("network", None, networks.NAMES, "Measure only this network.")
+_SIZE = flags.DEFINE_string("size", "all", "Measure only this size, HEIGHTxWIDTH.")
+_LIMIT = flags.DEFINE_float("limit_gigabytes", 16.0, "Memory limit of a step.", lower_bound=0.1)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder of memory.json; benchmarks/results, or runs/benchmark with --quick."
+    "output",
+    None,
+    "Folder of memory.json; default: benchmarks/results, or runs/benchmark with --quick.",
 )
-_DOCUMENT = flags.DEFINE_string("document", None, "Markdown file to put the tables into.")
+_DOCUMENT = flags.DEFINE_string("document", None, "Markdown file to write the tables into.")
 
 _MODES = 3
 _MOST_STEPS = 3
-# A step that takes longer is measured once: on a busy machine minutes add up.
+# Slower steps are measured once.
 _SECONDS = 30.0
 
 
 def main() -> int:
-    """Measures what is missing and prints the tables."""
+    """Does the missing measurements and prints the tables."""
     from benchmarks import memory_plan
     from benchmarks import memory_record
     from drsl_tf.config import sizes
@@ -62,7 +64,7 @@ def main() -> int:
 
 
 def _measure(measurement):
-    """Runs the steps of a measurement; gives what the record keeps of it."""
+    """Runs the steps of a measurement; returns the content of its record."""
     from benchmarks import machine
     from benchmarks import step_server
 

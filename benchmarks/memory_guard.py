@@ -1,4 +1,4 @@
-"""Ends a process that takes too much memory, before the machine ends another one."""
+"""Stops a process that uses too much memory, before the kernel kills another one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import signal
 import threading
 
-# A step takes a gigabyte in about a second: this often is soon enough.
+# A step allocates about a gigabyte per second.
 _INTERVAL_SECONDS = 0.1
 _RESERVE_BYTES = 2**30
 
 
 class MemoryGuard:
-    """Watches a child process from a thread of its own, Linux alone.
+    """Watches a child process's memory in a thread; Linux only.
 
-    Resident memory is watched: a limit on the address space would count what TensorFlow reserves
-    and never touches.
+    It limits resident memory: a limit on the address space would count memory that TensorFlow
+    reserves but never uses.
 
     Args:
         pid: the child.
-        limit_bytes: the most resident memory that it may have.
+        limit_bytes: maximum resident memory.
     """
 
     def __init__(self, pid: int, limit_bytes: int):
@@ -27,14 +27,14 @@ class MemoryGuard:
         self._limit_bytes = limit_bytes
         self._stop = threading.Event()
         self.reason: str | None = None
-        """Why the child was ended: "limit", "machine" (others left too little), or None."""
+        """Why the child was stopped: "limit", "machine" (too little memory left), or None."""
         with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("1000")  # Should the guard be late, the kernel takes this one.
+            file.write("1000")  # If the guard is late, the kernel kills this process first.
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the watch; to be called before the child is waited for."""
+        """Ends the watch; call it before waiting for the child."""
         self._stop.set()
         self._thread.join()
 
@@ -54,7 +54,7 @@ class MemoryGuard:
 
 
 def read_resident_bytes(pid: int) -> int:
-    """Reads how much memory a process has in use now.
+    """Reads the resident memory of a process.
 
     Args:
         pid: the process.
@@ -67,7 +67,7 @@ def read_resident_bytes(pid: int) -> int:
 
 
 def read_available_bytes() -> int:
-    """Reads how much memory the machine can still give out without swapping.
+    """Reads the memory available without swapping.
 
     Returns:
         Bytes.

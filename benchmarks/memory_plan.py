@@ -1,4 +1,4 @@
-"""Which steps are measured for the table of memory."""
+"""The steps measured by the memory benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TITLES = {
     **{f"segformer_b{number}": f"SegFormer, MiT-B{number}" for number in range(6)},
     "small_cnn": "small CNN",
 }
-"""Names for a person, in the order of the table."""
+"""Names of the networks in the table, in its order."""
 
 _NETWORKS = (
     "deeplab_v2_resnet101",
@@ -28,11 +28,11 @@ class Measurement(NamedTuple):
     Attributes:
         network: name of the network, one of `networks.NAMES`.
         step: "train" or "evaluate".
-        height: of the images.
-        width: of the images.
-        images: images of each of the two domains in training, of one domain in evaluation.
+        height: height of the images.
+        width: width of the images.
+        images: images of each domain in training, of one domain in evaluation.
         policy: Keras's precision policy.
-        micro_batches: parts that a training batch passes in.
+        micro_batches: parts into which a training batch is split.
     """
 
     network: str
@@ -47,16 +47,16 @@ class Measurement(NamedTuple):
 def list_measurements(
     *, quick: bool = False, network: str | None = None, size: tuple[int, int] | None = None
 ) -> list[Measurement]:
-    """Lists what to measure, the small sizes first.
+    """Lists the measurements, small sizes first.
 
     Args:
-        quick: one network at a tiny size, to see that everything runs.
-        network: this one alone, also one that the table does not hold.
-        size: this (height, width) alone.
+        quick: one network at a tiny size, to check that everything runs.
+        network: only this network, even if it is not in the table.
+        size: only this (height, width).
 
     Returns:
-        Measurements of training and evaluation steps; without `network` and `size` also of what
-        `micro_batches` and mixed precision save.
+        Measurements of training and evaluation steps; without `network` and `size` also with
+        `micro_batches` and mixed precision.
     """
     default_networks, default_sizes = _NETWORKS, _SIZES
     if quick:

@@ -1,4 +1,4 @@
-"""The record of the memory benchmark: one JSON file, and the tables that a person reads."""
+"""The record of the memory benchmark: a JSON file, and its tables."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _GIGABYTE = 2**30
 
 
 class MemoryRecord:
-    """Keeps what was measured; rows are added and never changed.
+    """The recorded measurements; rows are added and never changed.
 
     Args:
-        path: the JSON file, which need not exist.
+        path: the JSON file; it may be absent.
     """
 
     def __init__(self, path: str):
@@ -49,7 +49,7 @@ class MemoryRecord:
 
         Args:
             measurement: what was measured.
-            found: "peak_bytes" (None where the step did not fit), "limit_bytes", "seconds" (one a
+            found: "peak_bytes" (None if the step did not fit), "limit_bytes", "seconds" (one per
                 step), "parameters" (trainable ones) and "machine".
         """
         from drsl_tf import files
@@ -59,7 +59,7 @@ class MemoryRecord:
         files.write_json(self.path, {"rows": self.rows})
 
     def format_markdown(self) -> str:
-        """Formats a table of the plain steps and one of what lowers their memory.
+        """Formats a table of the plain steps and one of steps with less memory.
 
         Returns:
             Markdown.
@@ -91,14 +91,14 @@ class MemoryRecord:
 
 
 def replace_tables(path: str, tables: str) -> None:
-    """Puts tables into a document, between the two comments that mark their place.
+    """Replaces the tables of a document, between the two comments that mark them.
 
     Args:
         path: Markdown file.
-        tables: what `MemoryRecord.format_markdown` gave.
+        tables: text from `MemoryRecord.format_markdown`.
 
     Raises:
-        UserError: the document is missing or has no such comments.
+        UserError: the document is missing or lacks the comments.
     """
     from drsl_tf import files
 
@@ -128,7 +128,7 @@ def _sort_key(row):
 
 
 def _format_cells(row):
-    """Formats peak and seconds as two cells."""
+    """Formats peak memory and seconds as two cells."""
     if row["peak_bytes"] is None:
         return f"did not fit in {row['limit_bytes'] / _GIGABYTE:.0f} | -"
     return f"{row['peak_bytes'] / _GIGABYTE:.2f} | {statistics.median(row['seconds']):.1f}"

@@ -1,4 +1,4 @@
-"""The networks that are measured, made by the functions that configurations bind."""
+"""The networks to measure, built by the functions that configurations bind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = (
     "deeplab_v3plus_resnet101",
     *_SEGFORMERS,
 )
-"""Names of networks; "resnet101" is DeepLab-v2 whose batch norm is trained, as PyTorch's is."""
+"""Names of networks; "resnet101" is DeepLab-v2 with trained batch norm, as in `torch_step`."""
 
 
 def build_parts(name: str, num_classes: int):

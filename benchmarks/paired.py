@@ -1,4 +1,4 @@
-"""Means, spreads and paired differences of a few repetitions."""
+"""Means, standard deviations and paired differences of a few repetitions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def compute_sd(values: Sequence[float]) -> float | None:
         values: numbers.
 
     Returns:
-        The deviation, None for a single number.
+        The deviation; None for a single number.
     """
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
@@ -64,11 +64,11 @@ def compare_pairs(values: Sequence[float], others: Sequence[float]) -> Differenc
     """Computes the mean of `values - others` and its 95 % t-interval.
 
     The interval is mean +- t(n - 1) sd / sqrt(n); from 21 degrees of freedom on the normal
-    quantile stands in, which is 6 % too narrow at most.
+    quantile is used, which is at most 6 % too small.
 
     Args:
         values: numbers.
-        others: numbers, as many, in the same order of seeds.
+        others: as many numbers, in the same order of seeds.
 
     Returns:
         The difference.
@@ -77,7 +77,7 @@ def compare_pairs(values: Sequence[float], others: Sequence[float]) -> Differenc
         ValueError: the lengths differ or are 0.
     """
     if len(values) != len(others) or not values:
-        raise ValueError(f"{len(values)} and {len(others)} values do not pair.")
+        raise ValueError(f"{len(values)} and {len(others)} values cannot be paired.")
     differences = np.subtract(values, others)
     mean = float(np.mean(differences))
     freedom = len(differences) - 1

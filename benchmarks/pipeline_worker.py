@@ -1,10 +1,10 @@
-"""Times the input pipeline in a process of its own and prints a JSON object.
+"""Times the input pipeline in a separate process and prints a JSON object.
 
   python -m benchmarks.pipeline_worker --root=data/streets/speed --repetitions=5
 
-"pipeline_rates" and "decode_rates" are images a second, a number a repetition, measured in turn:
-training batches with every augmentation on, and reading the same images and labels with a thread
-a core. "wait_share" is the share of a training run that its loop waits for data.
+"pipeline_rates" and "decode_rates" are images per second, one number per repetition, measured in
+turn: training batches with all augmentations, and reading the same images and labels with one
+thread per core. "wait_share" is the fraction of a training run in which the loop waits for data.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from absl import flags
 
 from data_pipelines import cli
 
-_ROOT = flags.DEFINE_string("root", None, "Where street scenes are, or are rendered to.")
+_ROOT = flags.DEFINE_string("root", None, "Folder of street scenes, rendered if absent.")
 _HEIGHT = flags.DEFINE_integer("height", 128, "Height of the images.")
 _WIDTH = flags.DEFINE_integer("width", 256, "Width of the images.")
 _SCENES = flags.DEFINE_integer("scenes", 64, "Number of scenes.")
 _REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Repetitions of each measurement.")
-_STEPS = flags.DEFINE_integer("steps", 30, "Training steps in which waiting is measured.")
+_STEPS = flags.DEFINE_integer("steps", 30, "Training steps over which waiting is measured.")
 _NETWORK = flags.DEFINE_string("network", "small_cnn", "Name of a function of `backbones`.")
 _BATCH = 4
 _WARM_STEPS = 3
-# Passes over the images a repetition, so that the pipeline's start weighs little.
+# Passes over the images per repetition, so that the pipeline's start has little weight.
 _PASSES = 10
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the result."""
     cli.require_flags("root")
     output, sys.stdout = sys.stdout, sys.stderr
     from data_pipelines.batches import interleave
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def _measure_waiting(stream):
-    """Runs the training loop and compares the time it waits with the whole."""
+    """Runs the training loop and returns the fraction of time that it waits."""
     import keras
 
     from drsl_tf.distribution.strategy import create_strategy
@@ -113,14 +113,14 @@ def _measure_waiting(stream):
     from drsl_tf.training.preemption import Preemption
 
     class Recorder(keras.callbacks.Callback):
-        """Keeps what the loop says of its waiting."""
+        """Records the loop's waiting time."""
 
         def __init__(self):
             super().__init__()
             self.waits, self.ends = [], []
 
         def on_train_batch_end(self, batch, logs=None):
-            """Notes a step."""
+            """Records a step."""
             self.waits.append(logs["data_wait_seconds"])
             self.ends.append(time.perf_counter())
 

@@ -1,10 +1,10 @@
-"""Scores the pseudo-labels that a finished run would make next, at a given selected share.
+"""Scores the pseudo-labels of a finished run's last model at a fixed portion.
 
   python -m benchmarks.pseudo_label_quality --run_dir=runs/demo --output=quality.json
 
-Runs label as many pixels as their own thresholds let through, so their accuracies do not compare.
-Here every model labels the same share of each class that it predicts, without a floor, and each
-label is its most probable class. The target's labels serve to score, nothing else.
+Runs with different thresholds label different portions, so their accuracies are not comparable.
+Here every model labels the same portion of each predicted class, without a confidence floor, by the
+most probable class. The target's labels are only used for scoring.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from absl import flags
 from data_pipelines import cli
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run.")
-_OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.")
-_PORTION = flags.DEFINE_float("portion", 0.5, "Share of each predicted class to label.")
+_OUTPUT = flags.DEFINE_string("output", None, "Output JSON file.")
+_PORTION = flags.DEFINE_float("portion", 0.5, "Portion of each predicted class to label.")
 
 
 def main() -> None:
     """Labels the target's training images and writes the report."""
     cli.require_flags("run_dir", "output")
-    from drsl_tf import files  # TensorFlow takes seconds, --help must not.
+    from drsl_tf import files  # Imported late to keep --help fast.
     from drsl_tf.distribution.strategy import create_strategy
     from drsl_tf.experiments import loaded_run
     from drsl_tf.self_training.rounds import PseudoLabeler

@@ -1,4 +1,4 @@
-"""Ratios of interleaved repetitions, with their spread."""
+"""Ratios of interleaved repetitions, with their range."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from data_pipelines import progress
 
 
 def summarise(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, Any]:
-    """Divides repetitions that were measured in turn.
+    """Computes the ratios of repetitions that were measured in turn.
 
-    Each repetition gives a ratio of its own, so that a machine that slows down for a while slows
-    both sides of a ratio.
+    Each repetition has its own ratio, so that a temporary slowdown of the machine affects both
+    sides.
 
     Args:
-        numerators: a number a repetition.
+        numerators: one number per repetition.
         denominators: as many.
 
     Returns:
-        {"value": median ratio, "low": smallest, "high": largest, "repetitions": how many}.
+        {"value": median ratio, "low": smallest, "high": largest, "repetitions": their number}.
 
     Raises:
         ValueError: the lengths differ or are 0.
     """
     if len(numerators) != len(denominators) or not numerators:
-        raise ValueError(f"{len(numerators)} and {len(denominators)} repetitions do not pair.")
+        raise ValueError(f"{len(numerators)} and {len(denominators)} repetitions cannot be paired.")
     ratios = [above / below for above, below in zip(numerators, denominators)]
     return {
         "value": round(statistics.median(ratios), 4),
@@ -40,12 +40,12 @@ def measure_in_turn(measures, repetitions: int, title: str) -> dict[str, list[fl
     """Measures several things in turn, in alternating order.
 
     Args:
-        measures: by name, a callable without arguments that gives a number.
-        repetitions: how often each is measured.
-        title: stands before the progress bar.
+        measures: by name, a callable without arguments that returns a number.
+        repetitions: number of measurements of each.
+        title: title of the progress bar.
 
     Returns:
-        By name, a number a repetition.
+        By name, one number per repetition.
     """
     found: dict[str, list[float]] = {name: [] for name in measures}
     with progress.make_progress_bar(repetitions, title, "repetition") as bar:

@@ -1,13 +1,13 @@
-"""Measures speed and memory as ratios, both sides of each in one run and in turn.
+"""Measures speed and memory as ratios, both sides of each in turn within one run.
 
   python -m benchmarks.speed
   python -m benchmarks.speed --quick
   python -m benchmarks.speed --only=steps,scoring
 
-Parts: steps (DRSL against cross-entropy alone), torch (our step against PyTorch's), labels,
-pipeline, scoring, commands. A part that is not run keeps what the results file says of it. PyTorch
-lives in an environment of its own, which is made on first use; `--quick` only takes one that is
-there. `--quick` sees that everything runs: its numbers are not for comparison.
+Parts: steps (DRSL against cross-entropy only), torch (our step against PyTorch's), labels,
+pipeline, scoring, commands. Parts that are not run keep their earlier results. PyTorch has a
+separate environment, which is created on first use; `--quick` only uses an existing one. `--quick`
+only checks that everything runs: its numbers are not for comparison.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 
 _PARTS = ("steps", "torch", "labels", "pipeline", "scoring", "commands")
-_QUICK = flags.DEFINE_bool("quick", False, "Small and few.")
+_QUICK = flags.DEFINE_bool("quick", False, "Reduced sizes.")
 _ONLY = flags.DEFINE_list("only", [], f"Parts to run, of {', '.join(_PARTS)}.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder of speed.json; benchmarks/results, or runs/benchmark with --quick."
+    "output",
+    None,
+    "Folder of speed.json; default: benchmarks/results, or runs/benchmark with --quick.",
 )
-_WORK = flags.DEFINE_string("work", "runs/benchmark", "Where scenes and PyTorch are put.")
-_TORCH_PYTHON = flags.DEFINE_string("torch_python", None, "A Python that has torch already.")
+_WORK = flags.DEFINE_string("work", "runs/benchmark", "Folder of scenes and PyTorch.")
+_TORCH_PYTHON = flags.DEFINE_string("torch_python", None, "A Python with torch installed.")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Measures pseudo-labelling and the input pipeline, each in worker processes."""
+"""Measures pseudo-labelling and the input pipeline in worker processes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def measure_labelling(quick: bool, folder: str) -> dict[str, Any]:
     """Measures pseudo-labelling against bare inference, and its memory over images.
 
     Args:
-        quick: small and few.
-        folder: where street scenes are rendered.
+        quick: whether to use reduced sizes.
+        folder: folder for rendered street scenes.
 
     Returns:
-        {"ratios": by name, "sizes": what was run, "checks": thresholds against exact sorting}.
+        {"ratios": by name, "sizes": sizes used, "checks": thresholds against exact sorting}.
     """
     size = (64, 128) if quick else (128, 256)
     repetitions = 3 if quick else 7
@@ -71,11 +71,11 @@ def measure_pipeline(quick: bool, folder: str) -> dict[str, Any]:
     """Measures training batches against decoding, and waiting in a training run.
 
     Args:
-        quick: small and few.
-        folder: where street scenes are rendered.
+        quick: whether to use reduced sizes.
+        folder: folder for rendered street scenes.
 
     Returns:
-        {"ratios": by name, "sizes": what was run}.
+        {"ratios": by name, "sizes": sizes used}.
     """
     size = (128, 256) if quick else (512, 1024)
     network = "small_cnn" if quick else "efficientnet_lite0"
@@ -114,8 +114,8 @@ def compare_thresholds(pixels: int = 200_000, portion: float = 0.2) -> int:
     """Compares the histogram's thresholds with those of exact sorting.
 
     Args:
-        pixels: how many to draw, of confidences from uncertain to saturated.
-        portion: the share that the thresholds select.
+        pixels: number of random confidences, from uncertain to saturated.
+        portion: the portion that the thresholds select.
 
     Returns:
         The largest difference over the classes, in bins.
@@ -123,7 +123,7 @@ def compare_thresholds(pixels: int = 200_000, portion: float = 0.2) -> int:
     from drsl_tf.self_training.thresholds import ConfidenceHistogram
 
     generator = np.random.default_rng(0)
-    # Certainties -log(1 - p) from 0 to beyond what float64 tells from 1.
+    # Certainties -log(1 - p) from 0 to where p rounds to 1 in float64.
     confidence = -np.expm1(-generator.gamma(2.0, 6.0, pixels))
     prediction = generator.integers(0, _NUM_CLASSES, pixels)
     histogram = ConfidenceHistogram(_NUM_CLASSES)
@@ -147,6 +147,6 @@ def _run_worker(module, *arguments):
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        lines = done.stderr.strip().splitlines() or ["no output"]
         raise UserError(f"{' '.join(command)} ended with {done.returncode}: {lines[-1]}")
     return json.loads(done.stdout.strip().splitlines()[-1])

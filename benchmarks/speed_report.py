@@ -1,4 +1,4 @@
-"""The record of the speed benchmark: one JSON file, and the table that a person reads."""
+"""The record of the speed benchmark: a JSON file, and its table."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ LIMITS = {
     "data_wait_over_step": "< 0.02",
     "scoring_rate_over_cityscapesscripts": ">= 10",
 }
-"""What is aimed at, by ratio."""
+"""Target values of the ratios."""
 
 
 class SpeedReport:
-    """Keeps the parts of the results file that are not measured again.
+    """Updates the results file, keeping the parts that are not measured again.
 
     Args:
-        path: the JSON file; a Markdown file stands beside it.
-        quick: whether the numbers are of the reduced size; a file of the other kind is not
-            carried on.
+        path: the JSON file; a Markdown file is written next to it.
+        quick: whether the sizes are reduced; a file of the other kind is replaced.
     """
 
     def __init__(self, path: str, quick: bool):
@@ -46,7 +45,7 @@ class SpeedReport:
                 self._parts = content["parts"]
 
     def add(self, part: str, found: dict[str, Any]) -> None:
-        """Puts a part in the place of an earlier measurement and writes the files.
+        """Replaces a part and writes the files.
 
         Args:
             part: its name.
@@ -60,7 +59,7 @@ class SpeedReport:
         files.write_text(os.path.splitext(self.path)[0] + ".md", self.format_markdown())
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives what the JSON file holds: "ratios" of all parts, and the parts themselves."""
+        """Returns the content of the JSON file: "ratios" of all parts, and the parts themselves."""
         ratios: dict[str, Any] = {}
         for part in self._parts.values():
             ratios.update(part.get("ratios", {}))

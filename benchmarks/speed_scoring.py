@@ -1,4 +1,4 @@
-"""Measures scoring against cityscapesscripts, and how long commands take to say what they do."""
+"""Measures scoring against cityscapesscripts, and the time of imports and --help."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _COMMANDS = (
 
 
 def measure_scoring(quick: bool) -> dict[str, Any]:
-    """Measures the rate of scored pixels, both sides on arrays in memory.
+    """Measures scored pixels per second, both sides on arrays in memory.
 
     Args:
-        quick: small and few.
+        quick: whether to use reduced sizes.
 
     Returns:
-        {"ratios": by name, "sizes": what was run, "checks": the largest difference of an IoU};
-        no ratio where cityscapesscripts is not installed.
+        {"ratios": by name, "sizes": sizes used, "checks": the largest difference of an IoU};
+        no ratio if cityscapesscripts is not installed.
     """
     from drsl_tf.evaluation.confusion import ConfusionMatrix
 
@@ -97,10 +97,10 @@ def measure_scoring(quick: bool) -> dict[str, Any]:
 
 
 def measure_commands(quick: bool) -> dict[str, Any]:
-    """Measures how long an import and the help of every command take.
+    """Measures the time of an import and of every command's --help.
 
     Args:
-        quick: fewer repetitions.
+        quick: whether to use fewer repetitions.
 
     Returns:
         {"seconds": medians by name}.
@@ -127,7 +127,7 @@ def measure_commands(quick: bool) -> dict[str, Any]:
 
 
 def _draw_maps(size):
-    """Draws ids in blocks, as street scenes have them, and a prediction right in most places."""
+    """Draws labels in blocks, similar to street scenes, and a mostly correct prediction."""
     generator = np.random.default_rng(0)
     truth, noise = (
         generator.choice(_LABEL_IDS, (size[0] // 16, size[1] // 16))

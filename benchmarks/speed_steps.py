@@ -1,4 +1,4 @@
-"""Measures training steps: DRSL against cross-entropy alone, and ours against PyTorch's."""
+"""Measures training steps: DRSL against cross-entropy only, and ours against PyTorch's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TORCH = "torch==2.13.0"
 
 
 def measure_drsl(quick: bool) -> dict[str, Any]:
-    """Measures what DRSL's head and losses add to a step (C = 19, d = 64, stride 8).
+    """Measures the cost of DRSL's head and losses in a step (C = 19, d = 64, stride 8).
 
     Args:
-        quick: small and few, to see that everything runs.
+        quick: whether to use reduced sizes, to check that everything runs.
 
     Returns:
-        {"ratios": by name, "sizes": what was run}.
+        {"ratios": by name, "sizes": sizes used}.
     """
     if quick:
         networks = {"small_cnn": ((64, 128), 1)}
@@ -63,15 +63,15 @@ def measure_drsl(quick: bool) -> dict[str, Any]:
 
 
 def measure_torch(quick: bool, python: str) -> dict[str, Any]:
-    """Measures this project's step against PyTorch's, both with the cross-entropy alone.
+    """Measures this project's step against PyTorch's, both with only the cross-entropy.
 
     Args:
-        quick: small and few.
-        python: a Python that has torch.
+        quick: whether to use reduced sizes.
+        python: a Python with torch installed.
 
     Returns:
-        {"ratios": by name, "sizes": what was run}. PyTorch's plain layout is the one compared
-        with; its channels-last layout stands beside it.
+        {"ratios": by name, "sizes": sizes used}. The ratio is to PyTorch's default layout; the
+        channels-last layout is reported too.
     """
     networks = {"efficientnet_lite0": ((64, 128), 1) if quick else ((176, 240), 4)}
     if not quick:
@@ -88,7 +88,7 @@ def measure_torch(quick: bool, python: str) -> dict[str, Any]:
         }
         seconds, _, parameters = _run_in_turn(commands, repetitions, steps, f"torch, {network}")
         if len(set(parameters.values())) != 1:
-            raise UserError(f"The networks compared are not the same: {parameters} parameters.")
+            raise UserError(f"The compared networks differ: {parameters} parameters.")
         suffix = "" if network == "efficientnet_lite0" else f"_{network}"
         name = f"step_time_ours_over_torch{suffix}"
         found["ratios"][name] = ratios.summarise(seconds["ours"], seconds["torch"])
@@ -105,17 +105,17 @@ def measure_torch(quick: bool, python: str) -> dict[str, Any]:
 
 
 def find_torch(folder: str, install: bool) -> str | None:
-    """Finds or makes the environment that holds PyTorch.
+    """Finds or creates the environment with PyTorch.
 
     Args:
-        folder: of the virtual environment.
-        install: whether to make it where it is absent.
+        folder: folder of the virtual environment.
+        install: whether to create it if it is absent.
 
     Returns:
-        Its Python; None where it is absent and not to be made.
+        Its Python; None if it is absent and not created.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     python = os.path.join(folder, "bin", "python")
     done = os.path.join(folder, "installed")
@@ -128,8 +128,8 @@ def find_torch(folder: str, install: bool) -> str | None:
         subprocess.run([python, "-m", "pip", "install", "--quiet", TORCH], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"The environment for PyTorch in {folder} cannot be made ({error}). Name a Python "
-            "that has torch by --torch_python, or leave the part out by --only."
+            f"The environment for PyTorch in {folder} cannot be created ({error}). Give a Python "
+            "with torch by --torch_python, or omit the part by --only."
         ) from error
     with open(done, "w", encoding="utf-8"):
         pass
@@ -137,7 +137,7 @@ def find_torch(folder: str, install: bool) -> str | None:
 
 
 def _run_in_turn(commands, repetitions, steps, title):
-    """Gives seconds a repetition, peak memory and parameters, each by name."""
+    """Returns seconds per repetition, peak memory and parameters, each by name."""
     servers: dict[str, StepServer] = {}
     try:
         for name, command in commands.items():

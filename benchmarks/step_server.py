@@ -1,4 +1,4 @@
-"""Processes that run steps on demand, so that their time and memory are their own."""
+"""Runs steps in separate processes to measure their time and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data_pipelines.errors import UserError
 
 
 class MemoryLimitError(UserError):
-    """A process needed more memory than it may have."""
+    """A process needed more memory than its limit."""
 
 
 class StepServer:
@@ -20,16 +20,16 @@ class StepServer:
 
     Args:
         command: see `step_worker`.
-        limit_bytes: the most memory that the process may have; None does not watch it.
+        limit_bytes: maximum memory of the process; None sets no limit.
 
     Raises:
-        MemoryLimitError: it needed more than that; also from the methods.
+        MemoryLimitError: it exceeded the limit; also from the methods.
         UserError: it ended early for another reason; also from the methods.
     """
 
     def __init__(self, command: Sequence[str], limit_bytes: int | None = None):
         self._command = command
-        # A file, not a pipe: nobody reads it while the process works, and a full pipe blocks.
+        # A file, because a pipe that is not read blocks when it is full.
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
@@ -45,10 +45,10 @@ class StepServer:
         """Runs steps.
 
         Args:
-            count: how many.
+            count: number of steps.
 
         Returns:
-            Seconds a step.
+            Seconds per step.
         """
         try:
             self._process.stdin.write(f"{count}\n")
@@ -70,7 +70,7 @@ class StepServer:
         return peak
 
     def kill(self) -> None:
-        """Ends the process at once, where it still runs."""
+        """Kills the process if it still runs."""
         self._end_guard()
         if self._process.poll() is None:
             self._process.kill()
@@ -89,7 +89,7 @@ class StepServer:
             try:
                 float(line)
             except ValueError:
-                continue  # A library greets on standard output.
+                continue  # Skip output of libraries.
             return line
 
     def _explain_end(self):
@@ -97,19 +97,19 @@ class StepServer:
         self._end_guard()
         reason = None if self._guard is None else self._guard.reason
         if reason == "limit":
-            raise MemoryLimitError(f"{command} needed more memory than it may have.")
+            raise MemoryLimitError(f"{command} needed more memory than its limit.")
         if reason == "machine":
             raise UserError(
-                f"{command} was ended: other programs left the machine too little memory. Run "
+                f"{command} was stopped: other programs left too little memory. Run "
                 "the same command again when they are done."
             )
         self._errors.seek(0)
-        lines = self._errors.read().strip().splitlines() or ["it said nothing"]
+        lines = self._errors.read().strip().splitlines() or ["no output"]
         raise UserError(f"{command} ended early: {lines[-1]}")
 
 
 def make_step_command(network: str, size: Sequence[int], images: int, **options) -> list[str]:
-    """Makes the command of a `StepServer` of this project.
+    """Creates the command of a `StepServer` of this project.
 
     Args:
         network: name of the network.

@@ -1,10 +1,10 @@
-"""Times steps in a process of its own: reads a count a line, answers seconds a step.
+"""Times steps in a separate process: reads counts of steps, prints seconds per step.
 
   echo 5 | python -m benchmarks.step_worker --network=efficientnet_lite0 --modes=3
 
-The first line says how many trainable numbers there are; the last one, after the end of input,
-the process's peak memory in bytes. `--modes=0` trains by cross-entropy alone. `--step=evaluate`
-times `Evaluator` in the place of training: the network, upsampling, argmax and counting.
+The first line is the number of trainable parameters; the last one, after the end of input, the
+process's peak memory in bytes. `--modes=0` trains by cross-entropy only. `--step=evaluate` times
+`Evaluator` instead of training: the network, upsampling, argmax and counting.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from benchmarks import networks
 from data_pipelines import cli
 
 _NETWORK = flags.DEFINE_enum("network", "efficientnet_lite0", networks.NAMES, "Which.")
-_STEP = flags.DEFINE_enum("step", "train", ["train", "evaluate"], "What a step is.")
-_MODES = flags.DEFINE_integer("modes", 0, "Modes a class; 0 is self-training by cross-entropy.")
+_STEP = flags.DEFINE_enum("step", "train", ["train", "evaluate"], "Kind of step.")
+_MODES = flags.DEFINE_integer("modes", 0, "Modes per class; 0 is self-training by cross-entropy.")
 _HEIGHT = flags.DEFINE_integer("height", 176, "Height of the images.")
 _WIDTH = flags.DEFINE_integer("width", 240, "Width of the images.")
 _IMAGES = flags.DEFINE_integer(
     "images", 4, "Images of each domain in a training batch, of one domain in an evaluated one."
 )
 _POLICY = flags.DEFINE_string("policy", "float32", "Keras's precision policy.")
-_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Parts that a training batch passes in.")
-_WARM_STEPS = flags.DEFINE_integer("warm_steps", 2, "Steps before the first one that is timed.")
+_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Parts of a training batch.")
+_WARM_STEPS = flags.DEFINE_integer("warm_steps", 2, "Warm-up steps that are not timed.")
 _NUM_CLASSES = 19
 
 
 def main() -> None:
-    """Builds the model and serves until the end of input."""
+    """Builds the model and runs steps until the end of input."""
     import keras
 
     from drsl_tf import compat
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _make_training(model, strategy):
-    """Makes a function that trains so many steps."""
+    """Returns a function that trains a number of steps."""
     import tensorflow as tf
 
     def to_tensors(image, label):
@@ -94,13 +94,13 @@ def _make_training(model, strategy):
             loss = train()
         loss = float(strategy.experimental_local_results(loss)[0])
         if not math.isfinite(loss):
-            raise ArithmeticError(f"The loss is {loss}: what was timed is no training.")
+            raise ArithmeticError(f"The loss is {loss}: the timed steps are invalid.")
 
     return run
 
 
 def _make_evaluation(model, strategy):
-    """Makes a function that evaluates so many batches."""
+    """Returns a function that evaluates a number of batches."""
     from data_pipelines.domains.domain import Pair
     from drsl_tf.evaluation.evaluator import Evaluator
 
@@ -119,7 +119,7 @@ def _make_evaluation(model, strategy):
 
 
 def _draw(seed, ignored):
-    """Draws noise (n, H, W, 3) float32 and labels in blocks (n, H, W), so many without a class."""
+    """Draws noise (n, H, W, 3) float32 and labels in blocks (n, H, W), partly ignored."""
     import numpy as np
 
     generator = np.random.default_rng(seed)

@@ -1,11 +1,11 @@
 """The same networks and training step as `step_worker`, in plain PyTorch.
 
-Run by a Python that has torch and need not have anything else; speaks as `step_worker` does:
+Needs a Python with torch and nothing else. Input and output are those of `step_worker`:
 
   echo 5 | TORCH_PYTHON benchmarks/torch_step.py efficientnet_lite0 176 240 4 [channels_last]
 
-The networks are written anew here after the layers of the Keras ones; the count of trainable
-numbers in the first line shows that none is missing.
+The networks have the same layers as the Keras ones; the number of trainable parameters in the first
+line checks it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STAGES = (
 
 
 def make_conv(inputs, outputs, kernel=1, stride=1, groups=1, dilation=1, bias=False):
-    """Makes a convolution padded to keep the size at stride 1."""
+    """Creates a convolution padded to keep the size at stride 1."""
     return nn.Conv2d(
         inputs,
         outputs,
@@ -70,7 +70,7 @@ class InvertedResidual(nn.Module):
 
 
 class Lite0Segmenter(nn.Module):
-    """EfficientNet-Lite0, three levels fused at stride 8, linear class scores."""
+    """EfficientNet-Lite0 with three levels fused at stride 8 and linear class scores."""
 
     def __init__(self, dim=128):
         super().__init__()
@@ -106,7 +106,7 @@ class Lite0Segmenter(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def forward(self, x):
-        """Gives logits at stride 8."""
+        """Computes logits at stride 8."""
         x = self.stem((x / 255 - self.mean) / self.std)
         levels = []
         for index, stage in enumerate(self.stages):
@@ -123,7 +123,7 @@ class Lite0Segmenter(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A block of ResNet, its stride in the first convolution, its convolutions with a bias."""
+    """A block of ResNet with the stride in the first convolution and biases."""
 
     def __init__(self, inputs, width, stride, dilation, projects):
         super().__init__()
@@ -179,13 +179,13 @@ class ResNetDeepLab(nn.Module):
         self.register_buffer("mean", mean)
 
     def forward(self, x):
-        """Gives logits at stride 8."""
+        """Computes logits at stride 8."""
         x = self.layers(x.flip(1) - self.mean)
         return sum(branch(x) for branch in self.branches)
 
 
 def make_batch(height, width, images):
-    """Makes noise with labels in blocks, source images first; half of the target has none."""
+    """Creates noise with labels in blocks, source images first; half of the target is ignored."""
     generator = torch.Generator().manual_seed(0)
     halves = []
     for ignored in (0.1, 0.5):
@@ -200,7 +200,7 @@ def make_batch(height, width, images):
 
 
 def main():
-    """Builds the network and serves until the end of input."""
+    """Builds the network and runs steps until the end of input."""
     network, height, width, images = sys.argv[1], *map(int, sys.argv[2:5])
     model = {"efficientnet_lite0": Lite0Segmenter, "resnet101": ResNetDeepLab}[network]()
     image, label = make_batch(height, width, images)

@@ -1,4 +1,4 @@
-"""A control: TensorFlow Addons' triplet losses in the place of the distances to modes."""
+"""Baseline: TensorFlow Addons' triplet losses instead of distances to modes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from drsl_tf.models.model import DrslModel
 
 
 class TripletModel(DrslModel):
-    """A `DrslModel` whose embedding learns by triplets of pixels, without modes.
+    """A `DrslModel` whose embedding is trained by triplets of pixels, without modes.
 
-    In each domain up to `pixels` valid pixels are drawn uniformly and compared pair by pair. The
-    loss takes L_dml's place, its weight, and its count of valid pixels; there is no alignment.
+    In each domain up to `pixels` valid pixels are drawn uniformly and compared pairwise. The loss
+    replaces L_dml, with its weight and its count of valid pixels; there is no alignment.
 
     Args:
         base: see `DrslModel`.
@@ -23,12 +23,12 @@ class TripletModel(DrslModel):
         multimodal_head: see `DrslModel`; its embedding is used, its modes are not.
         mining: "semihard" (F. Schroff et al., FaceNet, CVPR 2015) or "hard" (A. Hermans et al.,
             2017): which of TensorFlow Addons' two losses.
-        pixels: pixels drawn in a domain, a step and a replica.
+        pixels: pixels drawn per domain, step and replica.
         **settings: further arguments of `DrslModel`; `sma_weight` and
             `posterior_weight` are 0, and means are over pixels.
 
     Raises:
-        UserError: `mining` is neither.
+        UserError: `mining` is unknown.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class _TripletTerms:
     margin: float
 
     def compute(self, pixels, modes, seed):
-        """Computes what `ModeTerms` does, without the modes."""
+        """Computes the terms of `ModeTerms` without modes."""
         del modes
-        import tensorflow_addons as tfa  # On the older dependency line alone.
+        import tensorflow_addons as tfa  # Only on the older dependency line.
 
         losses = {
             "semihard": tfa.losses.triplet_semihard_loss,
@@ -83,7 +83,7 @@ class _TripletTerms:
                 ),
                 lambda: tf.constant(0.0),
             )
-            # Addons divide by the number of triplets, which may be 0.
+            # TensorFlow Addons divides by the number of triplets, which may be 0.
             loss = tf.where(tf.math.is_finite(loss), loss, 0.0)
             total = tf.cast(count, tf.float32)
             terms[f"dml_{domain}"] = (loss * total, total)

@@ -1,6 +1,6 @@
 """DRSL: adapting semantic segmentation models from a labelled source to an unlabelled target.
 
-The names of `__all__` are imported when they are first used, so that `import drsl_tf` is quick.
+The names of `__all__` are imported on first use, so that `import drsl_tf` is fast.
 Using any of them registers all classes that Keras serialises, for `keras.models.load_model`.
 
     import drsl_tf
@@ -19,7 +19,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Public name -> its module; after a colon its name there where it differs, or nothing for the
+# Public name -> its module; after a colon its name there if it differs, or nothing for the
 # module itself.
 _HOMES = {
     "DeepLabV2Head": "drsl_tf.networks.heads.deeplab_v2_head",
@@ -52,7 +52,7 @@ _HOMES = {
     "train": "drsl_tf.experiments.launcher:launch",
 }
 
-# Modules with a class that Keras serialises; importing them registers it.
+# Modules with classes that Keras serialises; importing them registers the classes.
 _SERIALISABLE = (
     "drsl_tf.models.model",
     "drsl_tf.networks.backbones.preprocessing",
@@ -93,7 +93,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(types.ModuleType):
-    """This package; `train` and `export` stay functions where the commands are imported too."""
+    """This package; importing the commands does not replace the functions `train` and `export`."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         is_command = name in ("train", "export") and isinstance(value, types.ModuleType)

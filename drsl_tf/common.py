@@ -1,4 +1,4 @@
-"""Keys of the dictionaries that travel through the program, each written once."""
+"""Keys of the dictionaries of batches and outputs."""
 
 from __future__ import annotations
 

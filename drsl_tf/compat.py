@@ -1,4 +1,4 @@
-"""The differences between Keras 2.15 and Keras 3, and nothing else."""
+"""Compatibility between Keras 2.15 and Keras 3."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def apply_reduced_gradients(
         variables: the variables they belong to.
     """
     if KERAS_3:
-        # Keras 3 always sums over the replicas; equal shares add up to the given gradients.
+        # Keras 3 always sums over the replicas, so each one applies an equal share.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        # It also removes the loss scale, which `unscale_gradients` has already removed.
+        # Keras 3 divides by the loss scale, which `unscale_gradients` has already done.
         scale = optimizer.scale_loss(1.0) if has_loss_scale(optimizer) else 1.0
         gradients = [gradient * (scale / replicas) for gradient in gradients]
         optimizer.apply_gradients(zip(gradients, variables))
@@ -41,10 +41,10 @@ def apply_reduced_gradients(
 def build_optimizer_slots(
     optimizer: keras.optimizers.Optimizer, variables: Sequence[tf.Variable]
 ) -> None:
-    """Creates the optimizer's slot variables, so that a checkpoint can name them all.
+    """Creates the optimizer's slot variables, so that a checkpoint can track them all.
 
     Args:
-        optimizer: as above, not used yet.
+        optimizer: as in `apply_reduced_gradients`, not used yet.
         variables: the trainable variables that it will update.
     """
     if not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
@@ -58,7 +58,7 @@ def list_optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[tf.V
     """Returns every variable of an optimizer: its step, slots, loss scale and learning rate.
 
     Args:
-        optimizer: as above, built.
+        optimizer: as in `apply_reduced_gradients`, built.
 
     Returns:
         The variables in the order of their creation.
@@ -72,7 +72,7 @@ def list_optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[tf.V
         state = optimizer._loss_scale  # pylint: disable=protected-access
         variables += [state.current_loss_scale, state.counter]
         optimizer = optimizer.inner_optimizer
-    # It does not list a learning rate that is no schedule, which a callback may change.
+    # Nor does it list a constant rate, which a callback may change.
     rate = (
         optimizer._hyper["learning_rate"]  # pylint: disable=protected-access
         if isinstance(optimizer, keras.optimizers.legacy.Optimizer)
@@ -82,7 +82,7 @@ def list_optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[tf.V
 
 
 def as_tf_variable(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    """Returns the TensorFlow variable of a Keras variable.
+    """Returns the TensorFlow variable behind a Keras variable.
 
     Args:
         variable: a `tf.Variable`, or a `keras.Variable` of Keras 3.
@@ -94,7 +94,7 @@ def as_tf_variable(variable: tf.Variable | keras.Variable) -> tf.Variable:
 
 
 def has_loss_scale(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Returns whether an optimizer applies a loss scale for float16 gradients.
+    """Returns whether an optimizer has a loss scale for float16 gradients.
 
     Args:
         optimizer: any optimizer.
@@ -108,11 +108,11 @@ def has_loss_scale(optimizer: keras.optimizers.Optimizer) -> bool:
 def copy_optimizer(
     optimizer: keras.optimizers.Optimizer, change_rate: Callable[[Any], Any]
 ) -> keras.optimizers.Optimizer:
-    """Creates an optimizer with the settings of another, except for the learning rate.
+    """Creates a copy of an optimizer with another learning rate.
 
     Args:
-        optimizer: the other; the copy has a dynamic loss scale if it has one.
-        change_rate: learning rate, a float or a schedule -> learning rate of the copy.
+        optimizer: the optimizer to copy, with its dynamic loss scale if it has one.
+        change_rate: called with the learning rate, a float or a schedule; returns the copy's.
 
     Returns:
         The copy, without variables.
@@ -153,7 +153,7 @@ def read_learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
 
 
 def scale_loss(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
-    """Scales a loss where the optimizer has a loss scale for float16 gradients.
+    """Multiplies a loss by the optimizer's loss scale, if it has one.
 
     Args:
         optimizer: the model's optimizer, a `LossScaleOptimizer` under mixed_float16.

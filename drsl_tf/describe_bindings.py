@@ -1,4 +1,4 @@
-"""Prints docs/configuration.md: everything that a configuration can bind, read off the code.
+"""Prints docs/configuration.md: everything that a configuration can bind, from the code.
 
 python -m drsl_tf.describe_bindings > docs/configuration.md
 """
@@ -10,7 +10,7 @@ from data_pipelines import cli
 
 def main() -> None:
     """Prints the page."""
-    from drsl_tf.config import bindings_page  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.config import bindings_page  # Imported late to keep --help fast.
 
     print(bindings_page.format_page(), end="")
 

@@ -7,8 +7,8 @@ r"""Scores a run, an exported model, or label maps on disk, on a labelled split.
   python -m drsl_tf.evaluate --model=models/demo --gin_file=demo.gin --output=scores
   python -m drsl_tf.evaluate --predictions=labelled/ids --gin_file=demo.gin --output=scores
 
-The target and its split are those of the run's config.gin, or of --gin_file. Written are
-evaluation.json, confusion.csv and confusion.png.
+The target and its split are those of the run's config.gin, or of --gin_file. The
+outputs are evaluation.json, confusion.csv and confusion.png.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ flags.DEFINE_string("run_dir", None, "The run to score.")
 flags.DEFINE_string("model", None, "The SavedModel or .tflite file to score.")
 flags.DEFINE_string("predictions", None, "The folder of label maps to score.")
 _GIN_FILE = flags.DEFINE_multi_string(
-    "gin_file", [], "Configuration whose target is scored on; a run's own by default."
+    "gin_file", [], "Configuration of the target to score on; default: the run's."
 )
-_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "One more binding of it.")
-_SPLIT = flags.DEFINE_string("split", None, "The target's split; its eval_split by default.")
+_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Additional binding of that configuration.")
+_SPLIT = flags.DEFINE_string("split", None, "The target's split; default: its eval_split.")
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "The folder to write to; by default one below RUN_DIR/evaluation, named after all other flags.",
+    "Output folder; default: one in RUN_DIR/evaluation, named after the other flags.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -43,14 +43,14 @@ _CHECKPOINT = flags.DEFINE_string(
     "'last'; 'source', before adaptation; 'best', which was chosen with target labels; or a name "
     "such as ckpt-12.",
 )
-_SCALES = flags.DEFINE_list("scales", ["1.0"], "Factors of the image's size.")
+_SCALES = flags.DEFINE_list("scales", ["1.0"], "Scale factors of multi-scale testing.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image.")
-_WINDOW = flags.DEFINE_string("window", "none", "HEIGHTxWIDTH of sliding windows, or 'none'.")
+_WINDOW = flags.DEFINE_string("window", "none", "Size of sliding windows, HEIGHTxWIDTH, or 'none'.")
 _STRIDE = flags.DEFINE_string(
-    "stride", "none", "DOWNxRIGHT between windows; by default two thirds of a window."
+    "stride", "none", "Stride of sliding windows, DOWNxRIGHT; 'none' is two thirds of a window."
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "Images at once; the experiment's inference_batch by default."
+    "batch_size", None, "Images per batch; default: the experiment's inference batch size."
 )
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     """Evaluates and writes the report."""
     given = [name for name in ("run_dir", "model", "predictions") if flags.FLAGS[name].value]
     if len(given) != 1:
-        raise UserError("Give one of --run_dir, --model and --predictions: what is to be scored.")
+        raise UserError("Give one of --run_dir, --model and --predictions to score.")
     (kind,) = given
     (path,) = cli.require_flags(kind)
     if kind != "run_dir":
@@ -67,7 +67,7 @@ def main() -> None:
         raise UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1.")
     from drsl_tf.config.sizes import parse_size
     from drsl_tf.evaluation.multi_scale import TestProtocol
-    from drsl_tf.experiments import run_evaluation  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.experiments import run_evaluation  # Imported late to keep --help fast.
 
     try:
         scales = tuple(float(scale) for scale in _SCALES.value)
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def _name_output(run_dir, protocol):
-    """Names a folder of the run, another for each kind of test."""
+    """Returns a folder of the run, named after the options of the test."""
     targets = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
     parts = [_CHECKPOINT.value, *targets, _SPLIT.value or "", protocol.name]
     name = re.sub(r"[^\w.+-]+", "_", " ".join(filter(None, parts))).strip("_")

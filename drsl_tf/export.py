@@ -1,9 +1,9 @@
-"""Turns a run into a model to serve.
+"""Exports a run's model for serving.
 
   python -m drsl_tf.export --run_dir=runs/demo --output=models/demo
   python -m drsl_tf.export --run_dir=runs/demo --output=demo.tflite --format=tflite_dynamic
 
-A SavedModel takes images of any size and number, normalises them itself, and loads with plain
+A SavedModel accepts images of any size and number, includes their normalisation, and needs only
 TensorFlow. docs/serving.md shows how to use it.
 """
 
@@ -14,12 +14,12 @@ from absl import flags
 from data_pipelines import cli
 
 flags.DEFINE_string("run_dir", None, "The run to export.")
-flags.DEFINE_string("output", None, "The directory, or .tflite file, to write.")
+flags.DEFINE_string("output", None, "Output directory or .tflite file.")
 _FORMAT = flags.DEFINE_enum(
     "format",
     "saved_model",
     ["saved_model", "tflite", "tflite_dynamic"],
-    "What to write; tflite_dynamic stores weights in 8 bits.",
+    "Output format; tflite_dynamic stores weights in 8 bits.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -30,21 +30,21 @@ _CHECKPOINT = flags.DEFINE_string(
 _SIZE = flags.DEFINE_string(
     "size",
     "run",
-    "HEIGHTxWIDTH at which the network sees every image; 'native' is each image's own, 'run' what "
-    "the run was scored with.",
+    "Input size of the network, HEIGHTxWIDTH; 'native' is each image's own size, 'run' the size "
+    "at which the run was scored.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
     None,
     ["float32", "mixed_float16", "mixed_bfloat16"],
-    "Arithmetic of the exported network; by default the run's, and float32 for TFLite.",
+    "Precision of the exported network; default: the run's, and float32 for TFLite.",
 )
 
 
 def main() -> None:
     """Exports the run."""
     run_dir, output = cli.require_flags("run_dir", "output")
-    from drsl_tf.experiments import exporting  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.experiments import exporting  # Imported late to keep --help fast.
 
     exporting.export_run(
         run_dir,

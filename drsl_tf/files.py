@@ -1,4 +1,4 @@
-"""JSON, text and pictures, written whole or not at all, and read back."""
+"""Reads JSON files, and writes JSON, text and images atomically."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Entry(pydantic.BaseModel):
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    """Writes a JSON file whole or not at all.
+    """Writes a JSON file atomically.
 
     Args:
-        path: the file; its folder is made where it is missing.
-        content: what to write; NaN is refused, JSON has none.
+        path: the file; its folder is created if it is missing.
+        content: what to write; NaN is an error, as JSON has none.
 
     Raises:
         UserError: it cannot be written.
@@ -56,10 +56,10 @@ def write_json(path: str, content: dict[str, Any]) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a text file whole or not at all.
+    """Writes a text file atomically.
 
     Args:
-        path: the file; its folder is made where it is missing.
+        path: the file; its folder is created if it is missing.
         text: its content.
 
     Raises:
@@ -69,12 +69,12 @@ def write_text(path: str, text: str) -> None:
 
 
 def write_png(path: str, image: Image.Image, optimize: bool = False) -> None:
-    """Writes a PNG whole or not at all.
+    """Writes a PNG file atomically.
 
     Args:
-        path: the file; its folder is made where it is missing.
+        path: the file; its folder is created if it is missing.
         image: its content.
-        optimize: takes longer for a smaller file.
+        optimize: a smaller file, but slower.
 
     Raises:
         UserError: it cannot be written.

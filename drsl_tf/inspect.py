@@ -1,11 +1,11 @@
-"""Shows what a model will see of an experiment's data, before anything is trained.
+"""Shows an experiment's data as the model receives it, before training.
 
   python -m drsl_tf.inspect demo.gin
   python -m drsl_tf.inspect mine.gin --gin_param="CROP = (256, 256)" --output=mine.png
 
 Opens every file, prints images, sizes and pixels by class of source and target, and draws a contact
-sheet: the first augmented images of both, labels in the palette's colours, and a legend. The run to
-come finds the files audited and the classes counted.
+sheet: the first augmented images of both, labels in the palette's colours, and a legend. The later
+run reuses the audit and the class counts.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from data_pipelines.errors import UserError
 from drsl_tf.runs.run_directory import RunDirectory
 
 _GIN_PARAM = flags.DEFINE_multi_string(
-    "gin_param", [], 'One more binding, such as "CROP = (256, 256)"; wins over every file.'
+    "gin_param", [], 'Additional binding, such as "CROP = (256, 256)"; overrides every file.'
 )
 _RUN_DIR = flags.DEFINE_string(
-    "run_dir", None, "The --run_dir of the training to come, by default what it takes by default."
+    "run_dir", None, "The --run_dir of the later training; default: its default."
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "The PNG to write; by default inspection.png in the run directory."
+    "output", None, "Output PNG; default: inspection.png in the run directory."
 )
 _COUNT = flags.DEFINE_integer("count", 4, "Images of each domain to show.", lower_bound=1)
 
@@ -34,7 +34,7 @@ def main(gin_files: list[str]) -> None:
         raise UserError("Name a configuration: python -m drsl_tf.inspect GIN_FILE ...")
     run_dir = _RUN_DIR.value or cli.name_run_dir(gin_files)
     path = _OUTPUT.value or RunDirectory(run_dir).inspection
-    from drsl_tf.experiments import inspection  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.experiments import inspection  # Imported late to keep --help fast.
 
     print(
         inspection.inspect_experiment(

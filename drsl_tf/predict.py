@@ -1,12 +1,12 @@
-"""Labels images by an exported model.
+"""Labels images with an exported model.
 
   python -m drsl_tf.predict --model=models/demo --input=photos --output=labelled
   python -m drsl_tf.predict --model=models/demo --input='photos/**/*.jpg' --output=labelled \
       --what=ids,color,overlay,confidence
 
 The input is a file, a folder with its sub-folders, or a glob; outputs are OUTPUT/KIND/NAME.png
-under the names of the inputs. Files that cannot be read are named and skipped, and the exit code
-is then 3.
+under the names of the inputs. Files that cannot be read are named and skipped; the exit code is
+then 3.
 """
 
 from __future__ import annotations
@@ -19,29 +19,27 @@ from data_pipelines import cli
 
 flags.DEFINE_string("model", None, "The SavedModel or .tflite file of drsl_tf.export.")
 flags.DEFINE_string("input", None, "Image or video file, folder, or glob.")
-flags.DEFINE_string("output", None, "The folder to write to.")
-_WHAT = flags.DEFINE_list(
-    "what", ["ids"], "What to write: some of ids, color, overlay, confidence."
-)
+flags.DEFINE_string("output", None, "Output folder.")
+_WHAT = flags.DEFINE_list("what", ["ids"], "Outputs: any of ids, color, overlay, confidence.")
 _FORMAT = flags.DEFINE_enum(
     "format",
     "png",
     ["png", "cityscapes"],
     "'cityscapes' writes ids as the labelIds that its evaluation server takes.",
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Most images at once, of one size.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Maximum number of images per batch.")
 _TILE = flags.DEFINE_string(
     "tile", "1024x2048", "HEIGHTxWIDTH above which an image is predicted in tiles; or 'none'."
 )
-_OVERLAP = flags.DEFINE_integer("overlap", 128, "Pixels that neighbouring tiles share.")
+_OVERLAP = flags.DEFINE_integer("overlap", 128, "Overlap of neighbouring tiles in pixels.")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", 64_000_000, "Larger images are skipped.")
 
 
 def main() -> int:
-    """Predicts the inputs; gives the exit code."""
+    """Predicts the inputs; returns the exit code."""
     model, source, output = cli.require_flags("model", "input", "output")
     from drsl_tf.config import sizes
-    from drsl_tf.serving import folder_prediction  # TensorFlow takes seconds, --help must not.
+    from drsl_tf.serving import folder_prediction  # Imported late to keep --help fast.
 
     skipped = folder_prediction.predict_files(
         model,

@@ -1,9 +1,9 @@
-"""Writes one HTML page about finished runs: curves, classes, confusion, pictures, seeds.
+"""Writes an HTML report of finished runs: curves, classes, confusion, images, seeds.
 
   python -m drsl_tf.report runs/demo
   python -m drsl_tf.report runs/demo runs/demo_cbst --output=comparison.html
 
-Runs of the same experiment are taken as its seeds. The page needs no network.
+Runs of the same experiment are its seeds. The page needs no network connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(run_dirs: list[str]) -> None:
     if not run_dirs:
         raise UserError("Name one run directory or several: python -m drsl_tf.report RUN_DIR ...")
     cli.require_flags("output")
-    from drsl_tf.reporting import page  # matplotlib waits, --help must not.
+    from drsl_tf.reporting import page  # Imported late to keep --help fast.
 
     page.write_report(run_dirs, _OUTPUT.value)
     print(f"Report: {os.path.abspath(_OUTPUT.value)}")

@@ -5,8 +5,8 @@
   python -m drsl_tf.train --gin_file=demo.gin --gin_param="SOURCE_STEPS = 20"
   python -m drsl_tf.train --gin_file=gta2cs.gin --gin_file=runs/memory_24gb.gin
 
-The run directory receives config.gin, results.json, pseudo_labels/, checkpoints/ and figure.png.
-The same command, run again, goes on where it stopped; --fresh starts over instead.
+The run directory contains config.gin, results.json, pseudo_labels/, checkpoints/ and figure.png.
+The same command, run again, resumes the run; --fresh starts over instead.
 """
 
 from __future__ import annotations
@@ -19,26 +19,24 @@ from drsl_tf.training.preemption import Preemption
 flags.DEFINE_multi_string(
     "gin_file",
     None,
-    "Configuration: a path, or the name of a file in gin_configs/; of several, later ones win.",
+    "Configuration: a path, or the name of a file in gin_configs/; later ones override.",
 )
 _GIN_PARAM = flags.DEFINE_multi_string(
-    "gin_param", [], 'One more binding, such as "SOURCE_STEPS = 20"; wins over every file.'
+    "gin_param", [], 'Additional binding, such as "SOURCE_STEPS = 20"; overrides every file.'
 )
 _RUN_DIR = flags.DEFINE_string(
     "run_dir",
     None,
-    "Where the run is written; by default runs/NAME for NAME.gin, runs/NAME-OTHER for two files.",
+    "Directory of the run; default: runs/NAME for NAME.gin, runs/NAME-OTHER for two files.",
 )
-_FRESH = flags.DEFINE_bool(
-    "fresh", False, "Start over: what is in the run directory is moved to RUN_DIR.old-N."
-)
+_FRESH = flags.DEFINE_bool("fresh", False, "Start over: an existing run is moved to RUN_DIR.old-N.")
 
 
 def main() -> None:
     """Reads the configuration and runs the experiment."""
     (gin_files,) = cli.require_flags("gin_file")
     with Preemption():
-        from drsl_tf.experiments import launcher  # TensorFlow takes seconds, --help must not.
+        from drsl_tf.experiments import launcher  # Imported late to keep --help fast.
 
         launcher.launch(gin_files, _GIN_PARAM.value, _RUN_DIR.value, fresh=_FRESH.value)
 

@@ -1,1 +1,1 @@
-"""Gin configuration: read, checked and recorded whole."""
+"""Gin configurations: parsing, checks and records."""

@@ -1,4 +1,4 @@
-"""Errors of configured code as errors of the configuration."""
+"""Reports errors of configured code as errors of the configuration."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from data_pipelines.errors import UserError
 
 @contextlib.contextmanager
 def explain_bad_values(entry: Callable, parts: Iterable[Callable]) -> Iterator[None]:
-    """Turns the error of a part that cannot take a value into one that names the part.
+    """Converts the error of a part with an invalid value to a `UserError` that names the part.
 
     Args:
-        entry: what the configuration is for, such as `drsl_tf.adapt`; its own errors are defects.
-        parts: what the configuration reaches from there, as `Configuration.list_parts` lists it.
+        entry: entry point such as `drsl_tf.adapt`; its own errors are not converted.
+        parts: callables that the configuration refers to, from `Configuration.list_parts`.
 
     Raises:
-        UserError: names the part. Errors that did not pass through one stay as they are.
+        UserError: names the part. Errors raised outside the parts are not converted.
     """
     try:
         yield
@@ -32,10 +32,10 @@ def explain_bad_values(entry: Callable, parts: Iterable[Callable]) -> Iterator[N
         known = {_find_code(part): part for part in (entry, *parts)}
         frames = traceback.walk_tb(error.__traceback__)
         passed = [known[frame.f_code] for frame, _ in frames if frame.f_code in known]
-        # What comes from the run itself, rather than from a part, is a defect of ours.
+        # An error of the run itself, rather than of a part, is a bug.
         if passed and passed[-1] is entry:
             raise
-        # Where no part was entered, gin could not even call it: the error names it.
+        # If no part was entered, gin could not call it; its error names it.
         name = passed[-1].__name__ if passed else "a part"
         reason = str(error).strip().splitlines()[0]
         raise UserError(
@@ -45,6 +45,6 @@ def explain_bad_values(entry: Callable, parts: Iterable[Callable]) -> Iterator[N
 
 
 def _find_code(part: Callable) -> CodeType | None:
-    """Finds the code that runs when a part is called; built-in ones have none."""
+    """Returns the code object that runs when a part is called, None for built-in ones."""
     function = part.__init__ if inspect.isclass(part) else part
     return getattr(inspect.unwrap(function), "__code__", None)

@@ -1,4 +1,4 @@
-"""The page of all bindings: signatures and docstrings of what configurations bind, and macros."""
+"""Generates the page of all bindings from signatures, docstrings and macros."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Pseudo-labels", ("drsl_tf.PseudoLabeler", "drsl_tf.TargetStatistics")),
     ("Optimization", ("drsl_tf.StageSchedule", "drsl_tf.KernelAdamW", "drsl_tf.GradientUpdate")),
 )
-"""Every callable of this project that configurations bind, by its dotted path in a gin file."""
+"""The callables of this project that configurations bind, by dotted path in gin files."""
 
 _GIVEN = {"drsl_tf.adapt": ("run_dir",)}
 _HEAD = """# Bindings
@@ -78,13 +78,12 @@ _HEAD = """# Bindings
 <!-- Written by: python -m drsl_tf.describe_bindings > docs/configuration.md -->
 
 A configuration binds arguments of the functions and classes below, as `name.argument = value`
-after an import of the module. On the command line `--gin_param="name.argument = value"` wins over
+after an import of the module. On the command line `--gin_param="name.argument = value"` overrides
 every file, and `--gin_param="MACRO = value"` sets a macro. A binding, macro or argument that does
 not exist, or that nothing uses, is an error with a suggestion. `RUN_DIR/config.gin` records all
-that was in force, defaults too. Optimizers and callbacks come from `keras` itself and bind in the
-same way.
+values in force, including defaults. Optimizers and callbacks of `keras` are bound in the same way.
 
-A gin file imports and calls what it names: read a stranger's file as you would read their code.
+A gin file imports and calls what it names: review an untrusted file as you would review code.
 """
 
 
@@ -92,7 +91,7 @@ def format_page() -> str:
     """Formats the page.
 
     Returns:
-        Markdown, the same on every line of TensorFlow.
+        Markdown, the same on both dependency lines.
     """
     parts = [_HEAD]
     for title, paths in SECTIONS:
@@ -103,7 +102,7 @@ def format_page() -> str:
 
 
 def find_callable(path: str) -> Callable:
-    """Finds what a dotted path names."""
+    """Returns the callable that a dotted path names."""
     if path.startswith("drsl_tf."):
         return operator.attrgetter(path.removeprefix("drsl_tf."))(drsl_tf)
     module, _, name = path.rpartition(".")
@@ -112,7 +111,7 @@ def find_callable(path: str) -> Callable:
 
 
 def list_config_files() -> list[str]:
-    """Lists the gin files of the package, by the names under which they are found."""
+    """Lists the names of the package's gin files, relative to its root."""
     root = os.path.abspath(gin_configs.__path__[0])
     found = []
     for folder, _, names in os.walk(root):
@@ -133,7 +132,7 @@ def _format_callable(path: str) -> str:
             rows.append(f"| `...` | | {_find_description(target, '**' + parameter.name)} |")
             continue
         required = parameter.default is parameter.empty
-        # The program itself passes what has no default and is no keyword.
+        # The program passes positional parameters without defaults.
         passed = required and parameter.kind is not parameter.KEYWORD_ONLY
         if not passed and parameter.name not in _GIVEN.get(path, ()):
             default = "required" if required else f"`{_format_value(parameter.default)}`"
@@ -149,7 +148,7 @@ def _format_value(value: Any) -> str:
 
 
 def _find_description(target: Callable, name: str) -> str:
-    """Reads an argument's meaning in the docstring of a callable, or of the class it comes from."""
+    """Reads an argument's description in the docstring of a callable or of its base classes."""
     owners = inspect.getmro(target) if inspect.isclass(target) else (target,)
     for owner in owners:
         text = _read_arguments(inspect.getdoc(owner) or "").get(name)
@@ -190,7 +189,7 @@ def _format_macros() -> str:
 
 
 def _iterate_lines(file: str) -> Iterator[tuple[str, str]]:
-    """Yields the bindings of a file that stand in it rather than in what it includes."""
+    """Yields the bindings of a file itself, without those of included files."""
     path = os.path.join(gin_configs.__path__[0], file)
     for binding in Configuration([file]).list_bindings():
         if os.path.samefile(binding.origin, path):

@@ -1,10 +1,10 @@
-"""Gin configuration: read whole, checked whole, recorded whole.
+"""Reads, checks and records gin configurations.
 
-All files and parameters become one text before gin sees any of it: gin alone would refuse a
-parameter on a name that only a file imports, and would pass over bindings that nothing uses.
+All files and parameters are merged before gin parses them: gin itself would reject a parameter on a
+name that only a file imports, and ignore unused bindings.
 
-A file may put another part in the place of one that an earlier file chose, such as another
-network. What the earlier files bound for the part that left goes with it.
+A file may replace a part that an earlier file chose, such as the network. The earlier bindings of
+the replaced part are then dropped.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Configuration:
     """The bindings of an experiment.
 
     Args:
-        gin_files: paths, or names of files in the package `gin_configs`; later ones win.
-        gin_params: single bindings, which win over all files.
+        gin_files: paths, or names of files in the package `gin_configs`; later ones override.
+        gin_params: single bindings, which override all files.
 
     Raises:
-        UserError: when a file is missing, a line cannot be read or a name is unknown.
+        UserError: a file is missing, a line cannot be parsed or a name is unknown.
     """
 
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
@@ -56,15 +56,15 @@ class Configuration:
 
     @property
     def bindings(self) -> dict[str, str]:
-        """Every binding by its key, values as text."""
+        """All bindings by key, values as text."""
         return {key: repr(binding.value) for key, binding in self._bindings.items()}
 
     def list_bindings(self) -> list[Binding]:
-        """Lists every binding, with the file or parameter that it comes from."""
+        """Lists all bindings, with the file or parameter that each comes from."""
         return list(self._bindings.values())
 
     def format_text(self) -> str:
-        """Formats the configuration as one gin file that gives the same run."""
+        """Formats the configuration as one gin file."""
         lines = [_HEADER]
         lines += sorted(line for line in self._imports if line != _HEADER)
         lines.append("")
@@ -72,13 +72,13 @@ class Configuration:
         return "\n".join(lines) + "\n"
 
     def format_record(self, root: Callable) -> str:
-        """Formats the configuration with the defaults that it leaves in force.
+        """Formats the configuration, including defaults in force.
 
         Args:
             root: the callable that the experiment starts from.
 
         Returns:
-            A gin file; the defaults stand in it as comments.
+            A gin file with the defaults as comments.
         """
         lines = [self.format_text(), "# Defaults in force:"]
         bound = {
@@ -94,7 +94,7 @@ class Configuration:
         return "\n".join(lines) + "\n"
 
     def list_parts(self, root: Callable) -> list[Callable]:
-        """Lists the callables that references reach.
+        """Lists the callables that are reachable by references.
 
         Args:
             root: the callable that the experiment starts from; it is the first one.
@@ -105,19 +105,19 @@ class Configuration:
         return list(self._walk(root)[0])
 
     def apply(self, root: Callable) -> Callable:
-        """Checks the configuration and hands it to gin.
+        """Checks the configuration and passes it to gin.
 
         Bindings of parts that a later file replaced are dropped.
 
         Args:
-            root: the callable that the experiment starts from; all that is bound must be
+            root: the callable that the experiment starts from; all bindings must be
                 reachable from it.
 
         Returns:
             `root` with its bindings applied.
 
         Raises:
-            UserError: when a binding or macro is unknown, unused or missing.
+            UserError: a binding or macro is unknown, unused or missing.
         """
         self._drop_replaced(root)
         self._check(root)
@@ -150,7 +150,7 @@ class Configuration:
                 self._bindings[binding.key] = binding
 
     def _resolve(self, selector: str, origin: str) -> Any:
-        """Finds the Python object that a selector names."""
+        """Returns the Python object that a selector names."""
         first, *rest = selector.split(".")
         for statement in self._imports.values():
             if statement.module.startswith("__gin__") or statement.bound_name() != first:
@@ -171,13 +171,13 @@ class Configuration:
         names = sorted({s.bound_name() for s in self._imports.values()} - {"dynamic_registration"})
         raise UserError(
             f"{origin} names {selector!r}, but nothing called {first!r} is imported"
-            f"{_suggest(first, names)}. Add an import line, or mend the name."
+            f"{_suggest(first, names)}. Add an import line, or correct the name."
         )
 
     def _walk(self, root, overridden: Sequence[Binding] = ()) -> tuple[dict[Any, str], set, set]:
-        """Follows references from the root: reached objects, scopes and macros.
+        """Follows references from the root; returns the reached objects, scopes and macros.
 
-        `overridden` are bindings to follow beside those in force.
+        `overridden` are bindings to follow in addition to those in force.
         """
         by_object: dict[Any, list[Binding]] = {}
         macros: dict[str, list[Binding]] = {}
@@ -211,17 +211,17 @@ class Configuration:
         return reached, scopes, used_macros
 
     def _is_used(self, binding, reached, scopes, used_macros) -> bool:
-        """Tells whether a walk, whose three findings are given, came by a binding."""
+        """Returns whether a binding was reached by a walk with the given results."""
         if not binding.argument:
             return binding.key in used_macros
         target = self._resolve(binding.selector, binding.origin)
         return target in reached and set(binding.scope.split("/")) - {""} <= scopes
 
     def _drop_replaced(self, root):
-        """Drops what was bound for parts before other parts took their place.
+        """Drops bindings of parts that were replaced later.
 
-        Whatever is bound afterwards, by a parameter above all, means what is in force and stays,
-        to be refused if nothing uses it.
+        Bindings after the replacement, such as parameters, refer to the parts in force and are
+        kept; they are rejected if unused.
         """
         replaced = [
             self._bindings[binding.key].position
@@ -249,7 +249,7 @@ class Configuration:
                 if not is_used:
                     raise UserError(
                         f"{binding.origin} defines {binding.key}, which nothing uses"
-                        f"{_suggest(binding.key, used_macros)}. Mend the name or drop the line."
+                        f"{_suggest(binding.key, used_macros)}. Correct or remove it."
                     )
                 continue
             target = self._resolve(binding.selector, binding.origin)
@@ -263,7 +263,7 @@ class Configuration:
             if not is_used:
                 raise UserError(
                     f"{binding.origin} binds {binding.key}, but nothing that the experiment uses "
-                    f"refers to it. Reach it by @ from {reached[root]}, or drop the line."
+                    f"refers to it. Refer to it by @ from {reached[root]}, or remove the line."
                 )
 
     def check_required(self, root: Callable, given: Sequence[str]) -> None:
@@ -271,7 +271,7 @@ class Configuration:
 
         Args:
             root: the callable that the experiment starts from.
-            given: parameters that the program passes itself.
+            given: parameters that the program passes.
 
         Raises:
             UserError: names the missing parameter.

@@ -18,13 +18,13 @@ def find_gin_file(gin_file: str, folder: str, including: Sequence[str] = ()) -> 
     Args:
         gin_file: a path relative to `folder`, or the name of a file in `gin_configs`.
         folder: the working directory, or the folder of the file that includes this one.
-        including: the files that lead here by including one another.
+        including: the chain of including files.
 
     Returns:
         The absolute path.
 
     Raises:
-        UserError: there is no such file; says where it was looked for and what is known.
+        UserError: there is no such file; lists the paths tried and the known names.
     """
     spec = importlib.util.find_spec(_CONFIG_PACKAGE)
     roots = [] if spec is None else list(spec.submodule_search_locations or ())
@@ -51,7 +51,7 @@ def read_gin_file(path: str) -> str:
         Its text.
 
     Raises:
-        UserError: it cannot be read as text, or is longer than any gin file is.
+        UserError: it cannot be read as text, or is too long.
     """
     try:
         with open(path, encoding="utf-8") as file:

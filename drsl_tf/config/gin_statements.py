@@ -1,4 +1,4 @@
-"""Gin text as statements, before gin itself sees any of it."""
+"""Parses gin text to statements without evaluating it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Binding(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What stands left of the equals sign."""
+        """The text to the left of the equals sign."""
         scope = f"{self.scope}/" if self.scope else ""
         return f"{scope}{self.selector}" + (f".{self.argument}" if self.argument else "")
 
@@ -72,15 +72,15 @@ def parse_statements(text: str, origin: str) -> list[Any]:
     try:
         return list(config_parser.ConfigParser(text, _Delegate()))
     except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
-        # Python's parser reports an expression nested too deep as a lack of memory.
+        # Python's parser raises MemoryError for an expression nested too deeply.
         raise UserError(f"{origin} is not valid gin: {join_lines(error)}") from error
 
 
 def iterate_references(value: Any) -> Iterator[Any]:
-    """Goes over the references and macros in a bound value.
+    """Iterates over the references and macros in a bound value.
 
     Args:
-        value: what a binding holds; they may lie in tuples, lists and dicts in it.
+        value: a bound value, which may nest them in tuples, lists and dicts.
 
     Yields:
         Each `Reference` and `Macro`.
@@ -97,5 +97,5 @@ def iterate_references(value: Any) -> Iterator[Any]:
 
 
 def join_lines(error: BaseException) -> str:
-    """Gives an error's text as one line."""
+    """Returns an error's text as one line."""
     return " ".join(str(error).split())

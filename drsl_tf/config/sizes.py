@@ -1,4 +1,4 @@
-"""Sizes as users write them."""
+"""Parses image sizes of flags."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from data_pipelines.errors import UserError
 
 
 def parse_size(text: str, otherwise: str = "native") -> tuple[int, int] | None:
-    """Reads a size that a flag gives.
+    """Parses the size of a flag.
 
     Args:
         text: "HEIGHTxWIDTH" in pixels, or `otherwise`.
-        otherwise: the word that stands for no size.
+        otherwise: the word for no size.
 
     Returns:
         (height, width); None for `otherwise`.

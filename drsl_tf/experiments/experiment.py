@@ -1,4 +1,4 @@
-"""What a configuration says of an experiment, read without running it."""
+"""Reads an experiment's configuration without running it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ _NO_ROOT = "."
 class Experiment:
     """An experiment's target, classes and model, as its configuration binds them.
 
-    The configuration becomes gin's, of which there is one a process: a later experiment takes the
-    place of this one.
+    gin has one configuration per process: a later experiment replaces this one.
 
     Args:
         gin_files: configuration files.
-        gin_params: bindings that win over them.
+        gin_params: bindings that override them.
 
     Raises:
-        UserError: the configuration cannot be used.
+        UserError: the configuration is invalid.
     """
 
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
@@ -42,7 +41,7 @@ class Experiment:
         self._run = _bind(adapt, gin.get_bindings(adapt, resolve_references=False))
 
     def get(self, parameter: str) -> Any:
-        """Gives the value of a parameter of `drsl_tf.adapt`, references followed.
+        """Returns the value of a parameter of `drsl_tf.adapt`, with references resolved.
 
         Args:
             parameter: its name, such as "inference".
@@ -59,17 +58,16 @@ class Experiment:
 
     @property
     def bad_files(self) -> str:
-        """What the experiment does with files that the audit refuses: "error" or "skip"."""
+        """How the experiment handles files that the audit rejects: "error" or "skip"."""
         return self._follow(self._data["bad_files"])
 
     @property
     def label_space(self) -> LabelSpace:
-        """The classes of the experiment; no file is needed to know them."""
+        """The classes of the experiment, without access to data files."""
         target = self._data["target"]
         if not _is_reference(target) or "root" not in _list_names(target.configurable.wrapped):
             return self._follow(target).label_space
-        # The classes do not depend on where the files lie, and a root may be a reference that
-        # renders a whole data set.
+        # The classes do not depend on the root, which may be a reference that renders a data set.
         key = f"{target.scoped_selector}.root"
         roots = gin.get_bindings(_make_key(target), resolve_references=False)
         gin.bind_parameter(key, _NO_ROOT)
@@ -79,15 +77,15 @@ class Experiment:
             gin.bind_parameter(key, roots.get("root", _NO_ROOT))
 
     def make_target(self) -> Domain:
-        """Makes the reader of the target.
+        """Creates the target domain.
 
         Returns:
-            The domain; where its root is a rendered one, that is rendered if it is absent.
+            The domain; a rendered root is rendered if it is absent.
         """
         return self._follow(self._data["target"])
 
     def build_model(self):
-        """Builds the experiment's model, with weights as before training.
+        """Builds the experiment's model with its initial weights.
 
         Returns:
             A `DrslModel`.
@@ -96,7 +94,7 @@ class Experiment:
             return self.get("learner").build_model(self.label_space)
 
     def _follow(self, value: Any) -> Any:
-        """Returns what a bound value stands for; gin calls references when they are copied."""
+        """Resolves a bound value; gin calls references when they are copied."""
         with explain_bad_values(adapt, self._parts):
             return copy.deepcopy(value)
 
@@ -106,20 +104,20 @@ class Experiment:
         if not _is_reference(data):
             raise UserError(
                 f"{self.name} binds drsl_tf.adapt.data to {data!r}; bind it to a reference such as "
-                "@adaptation.AdaptationData() itself."
+                "@adaptation.AdaptationData()."
             )
         bindings = gin.get_bindings(_make_key(data), resolve_references=False)
         return _bind(data.configurable.wrapped, bindings)
 
 
 def _is_reference(value):
-    """Whether a value is a reference to a class or function, rather than to a macro."""
+    """Returns whether a value refers to a class or function, rather than to a macro."""
     configurable = getattr(value, "configurable", None)
     return configurable is not None and not configurable.selector.startswith("gin.")
 
 
 def _make_key(reference):
-    """The name under which gin finds a reference's own bindings, those of its scope included."""
+    """Returns the name of a reference's bindings in gin, including its scopes."""
     return "/".join([*reference.scopes, reference.configurable.selector])
 
 
@@ -128,6 +126,6 @@ def _list_names(target):
 
 
 def _bind(target, bindings):
-    """Joins a callable's defaults and its bindings."""
+    """Merges a callable's defaults and its bindings."""
     parameters = inspect.signature(target).parameters.items()
     return {name: bindings.get(name, parameter.default) for name, parameter in parameters}

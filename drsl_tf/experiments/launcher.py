@@ -1,4 +1,4 @@
-"""From flags to a run: configuration on disk first, then everything else."""
+"""Launches a run from its configuration files."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def launch(
 
     Args:
         gin_files: configuration files: paths, or names of files in `gin_configs`.
-        gin_params: bindings that win over them, such as "SOURCE_STEPS = 20".
-        run_dir: where the run is written; a run that is there goes on. None is runs/NAME for
+        gin_params: bindings that override them, such as "SOURCE_STEPS = 20".
+        run_dir: directory of the run; an existing run is resumed. None is runs/NAME for
             NAME.gin.
-        fresh: moves a run that is there aside and starts over.
+        fresh: moves an existing run aside and starts over.
 
     Returns:
         The run's results, as in `run_dir/results.json`.
 
     Raises:
-        UserError: when configuration or data cannot be used, or the directory holds a run of
+        UserError: configuration or data are invalid, or the directory holds a run with
             another configuration.
     """
     run_dir = run_dir or cli.name_run_dir(gin_files)
@@ -66,24 +66,24 @@ def launch(
 
 
 def _is_worth_showing(record) -> bool:
-    """Leaves out TensorFlow's own notes, such as one for every checkpoint; warnings stay."""
+    """Returns False for TensorFlow's messages below warnings, such as one per checkpoint."""
     return record.levelno >= std_logging.WARNING or "/tensorflow/" not in record.pathname
 
 
 def _check_same_run(run_dir: str, bindings: dict[str, str]) -> None:
-    """Refuses to go on with the run of another configuration.
+    """Refuses to resume a run with another configuration.
 
-    A directory in which nothing was trained yet is free: its configuration may have been mended.
+    A run without a checkpoint may change its configuration.
     """
     path = RunDirectory(run_dir).config
     checkpoints = checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints)
     if not checkpoints or not os.path.isfile(path):
         return
-    mend = "Choose another --run_dir, or start over with --fresh, which keeps the old run."
+    hint = "Choose another --run_dir, or start over with --fresh, which keeps the old run."
     try:
         old = Configuration([os.path.abspath(path)]).bindings
     except (UserError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error} {mend}") from error
+        raise UserError(f"{path} cannot be read: {error} {hint}") from error
     differing = [
         f"{key} was {old.get(key, 'not bound')} and is {bindings.get(key, 'not bound')}"
         for key in sorted({*old, *bindings})
@@ -91,7 +91,7 @@ def _check_same_run(run_dir: str, bindings: dict[str, str]) -> None:
     ]
     if differing:
         raise UserError(
-            f"{run_dir} holds a run of another configuration: {'; '.join(differing)}. {mend}"
+            f"{run_dir} holds a run of another configuration: {'; '.join(differing)}. {hint}"
         )
 
 
@@ -103,7 +103,7 @@ def _move_aside(run_dir: str) -> None:
     while os.path.lexists(f"{base}.old-{number}"):
         number += 1
     whole_files.rename_whole(base, f"{base}.old-{number}")
-    logging.info("The run before is kept as %s.old-%d.", base, number)
+    logging.info("The previous run is kept as %s.old-%d.", base, number)
 
 
 def _print_summary(results, run_dir):

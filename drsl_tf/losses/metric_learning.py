@@ -1,8 +1,8 @@
 """Distance metric learning between pixels and the modes of the classes (METHOD: DML, MMDL).
 
-Every function takes what the multi-modal head gives, already L2-normalised: N pixel embeddings of
-d dimensions, and K modes for each of C classes. Formulas of the distances, the posterior and the
-margin follow RepMet (Karlinsky et al., CVPR 2019), applied here to each pixel.
+The inputs are outputs of the multi-modal head, already L2-normalised: N pixel embeddings of d
+dimensions, and K modes for each of C classes. Distances, posterior and margin follow RepMet
+(Karlinsky et al., CVPR 2019), applied to each pixel.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from drsl_tf.common import IGNORE_ID
 def squared_distances(embedding: tf.Tensor, modes: tf.Tensor) -> tf.Tensor:
     """Computes the squared Euclidean distance of every pixel to every mode.
 
-    D2[p, c, k] = |E_p - R_ck|^2 = 2 - 2 E_p . R_ck for unit vectors, by one matrix product; no
-    (N, C, K, d) tensor is made. Rounding can leave the result just below 0 where E_p = R_ck, so it
-    is clipped at 0. The clip passes the gradient on at exactly 0 and above; it drops the gradient
-    at the rounding errors below 0 alone, where the gradient along the sphere vanishes anyway.
+    D2[p, c, k] = |E_p - R_ck|^2 = 2 - 2 E_p . R_ck for unit vectors, by one matrix product,
+    without a (N, C, K, d) tensor. Rounding can make the result slightly negative where E_p = R_ck,
+    so it is clipped at 0. The clip drops the gradient only of negative values, where the gradient
+    along the sphere vanishes anyway.
 
     Args:
-        embedding: (N, d) float tensor of unit vectors; (..., d) is flattened to it. Lower precision
-            is computed in float32.
+        embedding: (N, d) float tensor of unit vectors; (..., d) is flattened to it. Computed in
+            float32.
         modes: (C, K, d) float tensor of unit vectors.
 
     Returns:
-        (N, C, K) float32 tensor of values in [0, 4], up to rounding above.
+        (N, C, K) float32 tensor of values in [0, 4], up to rounding.
     """
     embedding = tf.cast(embedding, tf.float32)
     modes = tf.cast(modes, tf.float32)
@@ -52,16 +52,16 @@ def mode_margin_loss(
     """Sums the hinge between a pixel's own class and the nearest other class (L_dml).
 
     L[p] = max(0, min_k D2[p, y_p, k] - min_{c != y_p, k} D2[p, c, k] + margin). The margin is in
-    units of squared distance. The sum is 0 exactly where every valid pixel is nearer to a mode of
-    its own class than to every mode of the other classes by the margin; with a single class there
-    is no other, and the loss is 0.
+    units of squared distance. The sum is 0 if and only if every valid pixel is nearer to a mode of
+    its own class than to all modes of other classes by the margin. With a single class the loss
+    is 0.
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
         labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
         margin: the hinge's margin alpha in squared distance; RepMet uses 0.5.
         ignore_id: the label of pixels that count neither in the loss nor in the gradient.
-        by_class: whether to sum and count the pixels of each class apart.
+        by_class: whether to sum and count the pixels of each class separately.
 
     Returns:
         The sum over the valid pixels and their number: two float32 scalars, or two (C,) float32
@@ -71,8 +71,8 @@ def mode_margin_loss(
     valid, labels = _split_labels(labels, ignore_id)
     class_distances = tf.reduce_min(distances, axis=2)
     is_own = _own_class_mask(class_distances, labels)
-    # Selects with a finite stand-in for infinity, so that gradients stay finite. A label that is
-    # no class at all makes `own` huge, and so the loss: it never counts in silence.
+    # A finite stand-in for infinity keeps gradients finite. A label outside the classes makes
+    # `own`, and so the loss, huge: it is never ignored silently.
     largest = distances.dtype.max
     own = tf.reduce_min(tf.where(is_own, class_distances, largest), axis=1)
     others = tf.reduce_min(tf.where(is_own, largest, class_distances), axis=1)
@@ -98,14 +98,14 @@ def mode_posterior_loss(
         labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
         sigma: the standard deviation of a mode; RepMet uses 0.5.
         ignore_id: the label of pixels that count neither in the loss nor in the gradient.
-        by_class: whether to sum and count the pixels of each class apart.
+        by_class: whether to sum and count the pixels of each class separately.
 
     Returns:
         The sum over the valid pixels and their number: two float32 scalars, or two (C,) float32
         tensors by class.
     """
     valid, labels = _split_labels(labels, ignore_id)
-    # q is the softmax over the classes of log sum_k p, so the fused kernel serves.
+    # q is the softmax over the classes of log sum_k p, so the fused kernel applies.
     scores = _class_log_sums(distances, sigma)
     pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=scores)
     return _sum_pixels(pixel_loss, valid, _own_class_mask(scores, labels) if by_class else None)
@@ -114,8 +114,8 @@ def mode_posterior_loss(
 def class_scores(distances: tf.Tensor, sigma: float = 0.5, reduce: str = "max") -> tf.Tensor:
     """Scores the classes of every pixel by the distances to their modes.
 
-    With p[p, c, k] = exp(-D2[p, c, k] / (2 sigma^2)), "max" gives max_k p[p, c, k], and "sum" gives
-    sum_k p[p, c, k] normalised over all (c, k), which sums to 1 over the classes.
+    With p[p, c, k] = exp(-D2[p, c, k] / (2 sigma^2)), "max" returns max_k p[p, c, k], and "sum"
+    returns sum_k p[p, c, k] normalised over all (c, k), which sums to 1 over the classes.
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
@@ -139,7 +139,7 @@ def class_scores(distances: tf.Tensor, sigma: float = 0.5, reduce: str = "max") 
 def nearest_modes(distances: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNORE_ID) -> tf.Tensor:
     """Finds the mode of each pixel: the nearest one of its own (pseudo-)class.
 
-    m(p) = argmin_k D2[p, y_p, k]. No gradient runs through the choice.
+    m(p) = argmin_k D2[p, y_p, k]. No gradient flows through the choice.
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
@@ -156,14 +156,14 @@ def nearest_modes(distances: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNO
 
 
 def _split_labels(labels, ignore_id):
-    """Flattens labels; returns where they are valid, and labels with 0 in the other places."""
+    """Flattens labels; returns a mask of the valid ones, and labels with 0 where invalid."""
     labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
     valid = tf.not_equal(labels, ignore_id)
     return valid, tf.where(valid, labels, 0)
 
 
 def _sum_pixels(pixel_loss, valid, is_own):
-    """Sums and counts the valid pixels: altogether, or by class where `is_own` (N, C) says which.
+    """Sums and counts the valid pixels, by class if the mask `is_own` (N, C) is given.
 
     Counts in integers, as float32 sums of ones stall at 2**24.
     """
@@ -171,7 +171,7 @@ def _sum_pixels(pixel_loss, valid, is_own):
     if is_own is None:
         return tf.reduce_sum(pixel_loss), tf.cast(tf.math.count_nonzero(valid), tf.float32)
     sums = tf.linalg.matvec(tf.cast(is_own, tf.float32), pixel_loss, transpose_a=True)
-    # A label that is no class at all belongs to no sum: its loss goes to every class, loudly.
+    # The loss of a label outside the classes goes to every class, so that it is noticed.
     has_class = tf.reduce_any(is_own, axis=1)
     sums += tf.reduce_sum(tf.where(has_class, 0.0, pixel_loss))
     counts = tf.math.count_nonzero(tf.logical_and(is_own, valid[:, tf.newaxis]), axis=0)
@@ -179,15 +179,15 @@ def _sum_pixels(pixel_loss, valid, is_own):
 
 
 def _own_class_mask(class_values, labels):
-    """(N, C) bool: whether a column is the pixel's own class."""
+    """Returns (N, C) bool: whether a column is the pixel's own class."""
     classes = tf.range(tf.shape(class_values)[1])
     return tf.equal(labels[:, tf.newaxis], classes[tf.newaxis, :])
 
 
 def _class_log_sums(distances, sigma):
-    """(N, C) float32: log sum_k exp(-D2 / (2 sigma^2))."""
+    """Computes (N, C) float32: log sum_k exp(-D2 / (2 sigma^2))."""
     exponents = tf.cast(distances, tf.float32) * _exponent_scale(sigma)
-    # D2 in [0, 4] bounds the exponents, yet a small sigma needs the stable form.
+    # D2 in [0, 4] bounds the exponents, but a small sigma needs the stable form.
     return tf.reduce_logsumexp(exponents, axis=2)
 
 

@@ -28,10 +28,10 @@ def stochastic_mode_alignment_loss(
     A pixel belongs to the nearest mode of its own (pseudo-)class. For each mode (c, k) that holds
     pixels of both domains, n_ck = min(samples_per_mode, |S_ck|, |T_ck|) pixels are drawn from each
     domain, uniformly and without replacement, and paired at random; the mode adds the mean of
-    |E_s - E_t|^2 over its pairs. The gradient reaches both embeddings, and not the modes.
+    |E_s - E_t|^2 over its pairs. The gradient flows to both embeddings, not to the modes.
 
-    The loss is not additive over parts of a batch: a mode may be shared by the whole and by no
-    part.
+    The loss is not additive over parts of a batch: a mode may be shared by the whole batch but by
+    no part.
 
     Args:
         source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
@@ -40,8 +40,8 @@ def stochastic_mode_alignment_loss(
         target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
         modes: (C, K, d) float tensor of unit vectors.
         samples_per_mode: the largest number of pairs that a mode contributes.
-        seed: (2,) integer tensor; the same seed and inputs give the same pairs on every device.
-        ignore_id: the label of pixels that take no part.
+        seed: (2,) integer tensor; the same seed and inputs produce the same pairs on every device.
+        ignore_id: the label of pixels to ignore.
 
     Returns:
         Two float32 scalars: the sum over the shared modes, and their number. Both are 0 where no
@@ -61,7 +61,7 @@ def stochastic_mode_alignment_loss(
     target_counts = _count_members(target_ids, num_modes)
 
     pairs = tf.minimum(tf.minimum(source_counts, target_counts), samples_per_mode)
-    # Rows (mode, place) of the pairs alone: a domain without a pixel has none.
+    # Rows (mode, place) of the pairs; none if a domain has no pixels.
     drawn = tf.where(tf.range(samples_per_mode)[tf.newaxis, :] < pairs[:, tf.newaxis])
     drawn = tf.cast(drawn, tf.int32)
     seeds = tf.random.experimental.stateless_split(seed, 2)
@@ -87,8 +87,8 @@ def closed_form_mode_alignment_loss(
     """Sums over the shared modes the expected squared distance of a random pair.
 
     For unit vectors and independent draws E|E_s - E_t|^2 = 2 - 2 mu_s . mu_t, where mu is the mean
-    of the domain's embeddings in the mode: what `stochastic_mode_alignment_loss` estimates, without
-    its noise, and its ablation.
+    of the domain's embeddings in the mode: the expectation of `stochastic_mode_alignment_loss`,
+    without sampling noise, for ablations.
 
     Args:
         source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
@@ -96,7 +96,7 @@ def closed_form_mode_alignment_loss(
         target_embedding: (N_t, d) float tensor of unit vectors.
         target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
         modes: (C, K, d) float tensor of unit vectors.
-        ignore_id: the label of pixels that take no part.
+        ignore_id: the label of pixels to ignore.
 
     Returns:
         Two float32 scalars: the sum over the shared modes, and their number.
@@ -116,13 +116,13 @@ def closed_form_mode_alignment_loss(
 
 
 def _flatten_embedding(embedding):
-    """(..., d) of any float dtype to (N, d) float32."""
+    """Reshapes (..., d) of any float dtype to (N, d) float32."""
     embedding = tf.cast(embedding, tf.float32)
     return tf.reshape(embedding, [-1, tf.shape(embedding)[-1]])
 
 
 def _mode_ids(embedding, labels, modes, ignore_id):
-    """(N,) int32: c * K + k of each pixel's mode, and C * K where it is ignored."""
+    """Returns (N,) int32: c * K + k of each pixel's mode, and C * K where it is ignored."""
     distances = metric_learning.squared_distances(
         tf.stop_gradient(embedding), tf.stop_gradient(modes)
     )
@@ -133,15 +133,15 @@ def _mode_ids(embedding, labels, modes, ignore_id):
 
 
 def _count_members(ids, num_modes):
-    """(num_modes,) int32: the number of pixels in each mode."""
+    """Returns (num_modes,) int32: the number of pixels in each mode."""
     return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_modes + 1)[:-1]
 
 
 def _draw_members(ids, counts, drawn, seed):
     """Draws members of every mode uniformly and without replacement.
 
-    One sort orders the pixels by mode and at random inside a mode; the first ones of each mode
-    are the draw.
+    One sort orders the pixels by mode and at random within a mode; the first ones of each mode
+    are drawn.
 
     Args:
         ids: (N,) int32 tensor of mode ids; a last id beyond `counts` holds the ignored pixels.
@@ -152,11 +152,11 @@ def _draw_members(ids, counts, drawn, seed):
     Returns:
         (P,) int32 tensor of pixel indices.
     """
-    # Philox by name: left to choose, TensorFlow takes another generator on other devices.
+    # Philox explicitly: by default TensorFlow's generator depends on the device.
     noise = tf.random.stateless_uniform(
         tf.shape(ids), seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
-    # 32 bits of noise lie in +-2**31, so the ranges of two modes never overlap.
+    # 32 bits of noise are within +-2**31, so the ranges of two modes never overlap.
     order = tf.argsort(tf.cast(ids, tf.int64) * 2**32 + tf.cast(noise, tf.int64))
     starts = tf.cumsum(counts, exclusive=True)
     return tf.gather(order, tf.gather(starts, drawn[:, 0]) + drawn[:, 1])

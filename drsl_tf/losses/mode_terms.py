@@ -13,14 +13,14 @@ from drsl_tf.losses import mode_alignment
 
 @dataclasses.dataclass(frozen=True)
 class ModeTerms:
-    """Computes the terms that a model asks for.
+    """Computes the requested terms.
 
     Attributes:
-        names: which ones: "dml_" and "posterior_" with "source" or "target", and "sma".
+        names: requested terms: "dml_" and "posterior_" with "source" or "target", and "sma".
         margin: the margin alpha on squared distances.
         sigma: width of the mode posteriors.
-        samples_per_mode: most pixels that one mode aligns in one domain.
-        by_class: whether margin and posterior losses come a class at a time.
+        samples_per_mode: maximum number of pixels that one mode aligns in one domain.
+        by_class: whether margin and posterior losses are per class.
     """
 
     names: frozenset
@@ -37,10 +37,10 @@ class ModeTerms:
         Args:
             pixels: by domain, an embedding (N, d) float32 of unit vectors and labels (N,) int32.
             modes: (C, K, d) float32 of unit vectors.
-            seed: (2,) int32, of the alignment's draws; None where "sma" is not asked for.
+            seed: (2,) int32, of the alignment's sampling; None if "sma" is not requested.
 
         Returns:
-            By name, a sum and a count: float32 scalars, or (C,) where they come by class.
+            By name, a sum and a count: float32 scalars, or (C,) if per class.
         """
         terms = {}
         for domain, (vectors, ids) in pixels.items():

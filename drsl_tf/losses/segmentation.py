@@ -18,8 +18,8 @@ def cross_entropy_loss(
     """Sums the softmax cross-entropy over the valid pixels.
 
     One fused kernel computes loss and gradient together, so that the largest tensors are the
-    logits in float32 and their gradient. A label that is neither a class nor `ignore_id` fails on
-    a CPU and gives NaN on a GPU; it never counts in silence.
+    logits in float32 and their gradient. A label that is neither a class nor `ignore_id` raises an
+    error on a CPU and results in NaN on a GPU.
 
     Args:
         logits: (B, H, W, C) tensor of any float dtype, computed in float32.
@@ -39,7 +39,7 @@ def cross_entropy_loss(
     )
     if weights is not None:
         pixel_loss *= tf.stop_gradient(tf.cast(weights, tf.float32))
-    # A select, not a product: an infinite loss of an ignored pixel times 0 would be NaN.
+    # Not a product: an infinite loss of an ignored pixel times 0 would be NaN.
     total = tf.reduce_sum(tf.where(valid, pixel_loss, 0.0))
     # Counted in integers: float32 sums of ones stall at 2**24 pixels.
     return total, tf.cast(tf.math.count_nonzero(valid), tf.float32)
@@ -66,6 +66,6 @@ def sample_labels(labels: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tens
 
 
 def _sample_indices(input_size, output_size):
-    """The input index nearest to each output centre: floor((i + 0.5) * input / output)."""
+    """Returns the input index nearest to each output centre: floor((i + 0.5) * input / output)."""
     output_size = tf.cast(output_size, tf.int32)
     return ((2 * tf.range(output_size) + 1) * input_size) // (2 * output_size)

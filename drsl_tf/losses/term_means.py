@@ -8,28 +8,28 @@ import tensorflow as tf
 
 
 class TermMeans:
-    """Turns the sums and counts of several terms into one mean a term.
+    """Computes one mean per term from the sums and counts of several terms.
 
-    A term has one group, all its pixels, or one group a class. Its mean is the mean over its groups
-    of sum / count; groups without a pixel take no part. Sums and counts add up over replicas and
-    over parts of a batch, and so every mean is that of the whole batch.
+    A term has one group of all its pixels, or one group per class. Its mean is the mean over its
+    groups of sum / count; empty groups are ignored. Sums and counts add up over replicas and over
+    parts of a batch, so every mean is that of the whole batch.
 
     Args:
-        groups: how many groups each term has.
+        groups: number of groups of each term.
     """
 
     def __init__(self, groups: Sequence[int]):
         self._groups = tuple(groups)
 
     def join(self, values: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Puts the groups of all terms in one row.
+        """Concatenates the groups of all terms.
 
         Args:
-            values: one float32 tensor a term, a scalar or (groups,); a scalar of a term of several
-                groups stands for each of them.
+            values: one float32 tensor per term, a scalar or (groups,); a scalar is repeated for all
+                groups of its term.
 
         Returns:
-            (G,) float32, G groups altogether.
+            (G,) float32, G groups in total.
         """
         return tf.concat(
             [
@@ -44,7 +44,7 @@ class TermMeans:
 
         Args:
             sums: (G,) float32, from `join`.
-            counts: (G,) float32, what each sum is divided by: those of the whole batch.
+            counts: (G,) float32, the counts of the whole batch.
 
         Returns:
             (terms,) float32; 0 for a term without a pixel.
@@ -53,7 +53,7 @@ class TermMeans:
         return means / tf.maximum(self._add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
 
     def find_present(self, counts: tf.Tensor) -> tf.Tensor:
-        """Tells which terms have a pixel.
+        """Returns which terms have a pixel.
 
         Args:
             counts: (G,) float32.
@@ -64,5 +64,5 @@ class TermMeans:
         return tf.minimum(self._add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
 
     def _add_groups(self, values):
-        """(G,) to (terms,). A term that is not finite leaves the others as they are."""
+        """Sums (G,) to (terms,). A non-finite term does not affect the others."""
         return tf.stack([tf.reduce_sum(part) for part in tf.split(values, self._groups)])

@@ -1,1 +1,1 @@
-"""What becomes of gradients, and learning rates."""
+"""Gradient updates, optimizers and learning rate schedules."""

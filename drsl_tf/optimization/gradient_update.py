@@ -1,4 +1,4 @@
-"""From the gradient of a batch to the step of the optimizers."""
+"""Gradient accumulation, decay and clipping before the optimizers' step."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from drsl_tf.optimization.scaled_schedule import ScaledSchedule
 
 
 class GradientUpdate:
-    """Splits batches, mends gradients, and hands them to the optimizers.
+    """Splits batches, adjusts gradients, and passes them to the optimizers.
 
-    The defaults apply a gradient as it is. One object serves one model.
+    The defaults leave gradients unchanged. Each model needs its own object.
 
-    A batch in `micro_batches` parts gives the gradient of the whole batch: every part's losses are
-    divided by the counts of all parts. (Only mode alignment is the mean over the parts: a mode
-    may be shared by the whole batch and by no part.) The parts follow each other within one
-    training step, so nothing is left over between steps, and schedules count whole batches. Batch
-    normalisation that is not frozen sees one part at a time.
+    The gradient over `micro_batches` parts is that of the whole batch: every part's losses are
+    divided by the counts of all parts. Only mode alignment is the mean over the parts, as a mode
+    may be shared by the whole batch but by no part. All parts run within one training step, so
+    schedules count whole batches. Batch normalisation that is not frozen uses the statistics of
+    one part at a time.
 
     Args:
         weight_decay: adds weight_decay * w to the gradient of every kernel w: the coupled decay
-            of SGD's recipes, which Keras's own `weight_decay` is not. Biases, scales and offsets
+            of SGD recipes; Keras's own `weight_decay` is decoupled. Biases, scales and offsets
             of norms, and modes do not decay.
-        clip_norm: longest gradient, in the L2 norm over all variables and replicas, before the
+        clip_norm: maximum L2 norm of the gradient over all variables and replicas, before the
             decay is added; None does not clip.
-        head_rate_factor: what the heads' learning rate is of the base's. Both heads are then
-            moved by an optimizer of their own, a copy with a scaled rate.
-        micro_batches: parts that each replica's batch passes through the network in; memory
-            falls with it.
+        head_rate_factor: factor of the heads' learning rate to the base's. If not 1, a copy of
+            the optimizer with a scaled rate updates both heads.
+        micro_batches: number of parts into which each replica's batch is split; more parts
+            need less memory.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class GradientUpdate:
 
     @property
     def head_optimizer(self) -> keras.optimizers.Optimizer | None:
-        """The optimizer of the heads, None where the model's own moves them."""
+        """The optimizer of the heads; None if the model's own updates them."""
         return self._head_optimizer
 
     def attach(self, model: keras.Model) -> None:
-        """Makes the optimizers' variables; called by the model's `compile`.
+        """Creates the optimizers' variables; called by the model's `compile`.
 
         Args:
             model: a `DrslModel` with an optimizer.
@@ -83,14 +83,14 @@ class GradientUpdate:
             compat.build_optimizer_slots(optimizer, [variables[i] for i in indices])
 
     def split_batch(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
-        """Splits a replica's batch, source and target alike.
+        """Splits a replica's batch, both source and target.
 
         Args:
-            batch: nested dict of tensors whose first axis is the image's; the images of either
-                half divide by the parts.
+            batch: nested dict of tensors with the images on the first axis; `micro_batches` divides
+                the number of images of each domain.
 
         Returns:
-            `micro_batches` of them.
+            List of `micro_batches` such dicts.
         """
         if self.micro_batches == 1:
             return [batch]
@@ -104,7 +104,7 @@ class GradientUpdate:
         ]
 
     def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
-        """Moves the variables by one step.
+        """Updates the variables by one step.
 
         Args:
             gradients: list of tensors of the scaled loss (`compat.scale_loss`), summed over the
@@ -138,7 +138,7 @@ class GradientUpdate:
         return rate * self._head_rate_factor
 
     def _share_out(self, variables):
-        """Lists (optimizer, indices of its variables), without those that have none."""
+        """Lists (optimizer, indices of its variables) for optimizers with variables."""
         is_head = [id(variable) in self._head_ids for variable in variables]
         shares = [
             (self._optimizer, [i for i, head in enumerate(is_head) if not head]),

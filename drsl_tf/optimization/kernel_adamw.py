@@ -1,4 +1,4 @@
-"""AdamW as the recipes of transformers use it: norms and biases do not decay."""
+"""AdamW for transformers: norms and biases do not decay."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 import keras
 
-# A name that does not end in "kernel", or in "kernel:0" on Keras 2.
+# Names that do not end in "kernel", or in "kernel:0" on Keras 2.
 _NO_KERNEL = r"^(?!.*kernel(:\d+)?$)"
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class KernelAdamW(keras.optimizers.AdamW):
-    """Keras's AdamW whose weight decay moves kernels alone.
+    """Keras's AdamW with weight decay of kernels only.
 
-    I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019: each step takes
-    rate * weight_decay * w off a weight, beside Adam's own step. Biases, scales and offsets of
-    norms, and modes do not decay, as under `GradientUpdate.weight_decay`, whose coupled decay is
-    not meant for Adam.
+    I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019: each step
+    subtracts rate * weight_decay * w from a weight, besides Adam's own step. Biases, scales and
+    offsets of norms, and modes do not decay, as with `GradientUpdate.weight_decay`, whose coupled
+    decay is not meant for Adam.
 
     Args:
         learning_rate: a float or a schedule.
-        weight_decay: strength of the decay, on top of the learning rate.
+        weight_decay: strength of the decay, multiplied by the learning rate.
         **settings: further arguments of `keras.optimizers.AdamW`.
     """
 

@@ -1,4 +1,4 @@
-"""Learning rates that are a multiple of others."""
+"""A learning rate schedule multiplied by a factor."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule times a factor.
+    """Multiplies another schedule by a factor.
 
     Args:
         schedule: the schedule.
-        factor: what its rates are multiplied by.
+        factor: factor of its rates.
     """
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, factor: float):
@@ -22,11 +22,11 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self._factor = factor
 
     def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
-        """Gives the rate of a step, a float32 scalar."""
+        """Returns the rate of a step, a float32 scalar."""
         return self._schedule(step) * self._factor
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the arguments."""
+        """Returns the constructor's arguments."""
         return {
             "schedule": keras.saving.serialize_keras_object(self._schedule),
             "factor": self._factor,

@@ -1,4 +1,4 @@
-"""A learning rate over the stages of a run."""
+"""Learning rate schedule over the stages of a run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate that decays over the source stage and, again, over each round.
 
     Within a stage of n steps, step t has the rate r * (1 - t / n) ** power, the "poly" schedule
-    of DeepLab; power 0 keeps it constant. The source stage can also drop its rate by steps, and
-    the first steps of the run, whatever their stage, can rise to it linearly.
+    of DeepLab; power 0 keeps it constant. The source stage can also drop its rate at intervals, and
+    the first steps of the run, in any stage, can warm up linearly.
 
     Args:
         source_rate: rate r of the source stage.
@@ -24,9 +24,9 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         adaptation_rate: rate r of the rounds.
         steps_per_round: steps of a round, for the decay; None keeps the rounds' rate constant.
         power: exponent of the decay.
-        warmup_steps: steps of the rise from 0.
-        drop_every: steps of the source stage after which its rate is multiplied by `drop_factor`,
-            again and again; None never drops it.
+        warmup_steps: steps of the linear warm-up from 0.
+        drop_every: interval in steps at which the source stage's rate is multiplied by
+            `drop_factor`; None never drops it.
         drop_factor: see `drop_every`.
     """
 
@@ -59,7 +59,7 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
-        """Gives the rate of a step.
+        """Returns the rate of a step.
 
         Args:
             step: steps done since the start of the run, any integer or float type.
@@ -90,5 +90,5 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return tf.pow(left, self._config["power"])
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the arguments."""
+        """Returns the constructor's arguments."""
         return dict(self._config)

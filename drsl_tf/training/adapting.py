@@ -1,4 +1,4 @@
-"""A whole run: audit, model, stages."""
+"""Runs domain adaptation: audit, model, stages."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def adapt(
 ) -> ResultsFile:
     """Trains on the source, adapts to the target, and scores every stage.
 
-    A run directory that holds a checkpoint is resumed. SIGTERM saves one and raises `Preempted`.
-    On several machines every process calls this with the same arguments, the run directory
-    included, and raises `WorkerLost` when another one is gone.
+    A run directory with a checkpoint is resumed. SIGTERM saves a checkpoint and raises `Preempted`.
+    On several machines every process calls this function with the same arguments, including the
+    run directory, and raises `WorkerLost` when another process is lost.
 
     Args:
-        run_dir: where everything of this run is written.
-        data: both domains and what is drawn from them.
-        learner: the model and what updates it.
-        schedule: steps and rounds.
-        settings: what identifies the run, and how it computes.
+        run_dir: the directory that the run is written to.
+        data: both domains, their batches and augmentation.
+        learner: the model and its optimizer.
+        schedule: numbers of steps and rounds.
+        settings: name, seed and precision of the run.
         self_training: how the rounds use the target.
-        inference: how whole target images pass the network.
+        inference: image size and batch size of inference on the target.
         monitoring: figure, panels, TensorBoard and further callbacks.
 
     Returns:
         The run's results, as written to `run_dir/results.json`.
 
     Raises:
-        UserError: when data or configuration cannot be used, or a loss or gradient stays NaN or
+        UserError: the data or configuration is invalid, or a loss or gradient remains NaN or
             infinite.
     """
     if settings.deterministic:
@@ -72,7 +72,7 @@ def adapt(
                 optimizer=learner.optimizer(), gradient_update=gradient_update, jit_compile=False
             )
     if model.labels_online and schedule.rounds:
-        data.make_unlabelled_target_stream()  # A sampler that it cannot have is refused now.
+        data.make_unlabelled_target_stream()  # Raises now if its sampler is invalid.
     trainer = Trainer(
         run_dir,
         model,
@@ -87,7 +87,7 @@ def adapt(
 
 
 def _audit(workers: Workers, data: AdaptationData, stamp_dir: str) -> None:
-    """Lets the chief open all files; the other processes of a job find its stamp."""
+    """Audits all files on the chief; the other processes of a job find its stamp."""
     workers.ask_chief(lambda: data.audit(stamp_dir))
     workers.run_together(lambda: None if workers.is_chief else data.audit(stamp_dir))
 
@@ -95,7 +95,7 @@ def _audit(workers: Workers, data: AdaptationData, stamp_dir: str) -> None:
 def _check_same_run(
     workers: Workers, data: AdaptationData, schedule: Schedule, settings: RunSettings
 ) -> None:
-    """Checks that all processes of a job train the same run on the same images."""
+    """Checks that all processes of a job have the same settings and images."""
     rounds = range(schedule.rounds + 1)
     count = (len(data.target_pairs), data.target_batch)
     workers.check_equal({

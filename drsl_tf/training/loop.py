@@ -1,4 +1,4 @@
-"""The steps of one stage, on one device or many."""
+"""Training steps of one stage, on one or several devices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from drsl_tf.training.number_guard import NonFiniteError
 from drsl_tf.training.number_guard import NumberGuard
 from drsl_tf.training.preemption import Preemption
 
-# Reading a number back waits for the step; every step would keep a fast device idle.
+# Reading a value waits for the step; doing so every step would leave a fast device idle.
 _SHOW_EVERY = 10
 _NORM = "gradient_norm"
 _NO_VOTES = [False, False]
@@ -32,14 +32,14 @@ _NO_VOTES = [False, False]
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What the steps of a stage are drawn from.
+    """The data of a stage's steps.
 
     Args:
         round_index: 0 for the source stage.
         steps: steps of the whole stage.
         source: the labelled stream.
         target: the pseudo-labelled stream; None in the source stage.
-        retry: how often the stage went back to a checkpoint; every time draws other batches.
+        retry: how often the stage returned to a checkpoint; each retry draws other batches.
     """
 
     round_index: int
@@ -50,11 +50,11 @@ class Stage:
 
 
 class Progress(NamedTuple):
-    """Where a stage is.
+    """Progress of a stage.
 
     Attributes:
         step: steps done since the start of the stage.
-        preempted: whether a process of the job was asked to end.
+        preempted: whether a process of the job was asked to stop.
         stopped: whether a callback set `model.stop_training`.
     """
 
@@ -64,19 +64,19 @@ class Progress(NamedTuple):
 
 
 class TrainingLoop:
-    """Drives `model.train_step` on every replica.
+    """Runs `model.train_step` on every replica.
 
-    `keras.Model.fit` cannot do this on every supported version: Keras 3 draws one batch too many
-    and fails under several workers.
+    `keras.Model.fit` is not used because on Keras 3 it draws one batch too many and fails with
+    several workers.
 
     Args:
         model: a compiled `DrslModel`.
-        strategy: where to run.
-        callbacks: Keras callbacks. An epoch is a stage. Every tenth batch end, and the last one,
-            carries the loss and its terms, means over the steps since the one before; every batch
-            end carries "data_wait_seconds". The end of an epoch carries the stage's scores, and
-            its "warnings", a list of sentences.
-        preemption: says whether this process was asked to end.
+        strategy: the distribution strategy.
+        callbacks: Keras callbacks. An epoch is a stage. The logs of every tenth batch end, and of
+            the last one, hold the means of the loss and its terms since the previous report; those
+            of every batch end hold "data_wait_seconds". The logs of an epoch's end hold the
+            stage's scores and "warnings", a list of sentences.
+        preemption: records whether this process was asked to stop.
         seed: the experiment's seed.
     """
 
@@ -103,33 +103,33 @@ class TrainingLoop:
         self._streams: dict[str, interleave.Stream | None] = {}
 
     def begin(self) -> None:
-        """Tells the callbacks that the run begins, once a process."""
+        """Calls the callbacks' `on_train_begin`, once per process."""
         self._model.stop_training = False
         self._callbacks.on_train_begin()
 
     def end(self) -> None:
-        """Tells the callbacks that the run ends."""
+        """Calls the callbacks' `on_train_end`."""
         self._callbacks.on_train_end()
 
     def train(self, stage: Stage, start_step: int, every: int) -> Iterator[Progress]:
-        """Trains a stage, from `start_step` to its end.
+        """Trains a stage from `start_step` to its end.
 
         Args:
-            stage: what to train on.
+            stage: the stage's data and number of steps.
             start_step: steps done already.
-            every: steps from one checkpoint to the next.
+            every: interval of checkpoints in steps.
 
         Yields:
-            Where the stage is, at every multiple of `every`, at its end and where it stops before;
-            all loss terms and gradients up to there are finite.
+            The stage's progress at every multiple of `every`, at its end and when it stops early;
+            all loss terms and gradients up to that step are finite.
 
         Raises:
-            NonFiniteError: a loss term or gradient is not finite; up to ten steps late.
+            NonFiniteError: a loss term or gradient is not finite; raised up to ten steps late.
             UserError: a file cannot be read.
         """
         self._callbacks.on_epoch_begin(stage.round_index)
         if start_step >= stage.steps:
-            return  # Trained before the run was broken off; `end_stage` follows all the same.
+            return  # Trained before the run was interrupted; `end_stage` still follows.
         retry = stage.retry
         seed = int(interleave.derive_seed(self._seed, "retry", retry)[0]) if retry else self._seed
         self._stage = {"round_index": stage.round_index, "seed": seed}
@@ -170,11 +170,11 @@ class TrainingLoop:
                     return
 
     def make_error(self, step: int, names: Sequence[str]) -> NonFiniteError:
-        """Creates the error that reports a step of this stage.
+        """Creates the error for a non-finite value at a step of this stage.
 
         Args:
-            step: the step, from 0.
-            names: what is not finite.
+            step: the step, counted from 0.
+            names: names of the non-finite values.
 
         Returns:
             The error, with the images of the step's batch.
@@ -190,21 +190,21 @@ class TrainingLoop:
     def end_stage(
         self, round_index: int, scores: dict[str, float], warnings: Sequence[str] = ()
     ) -> bool:
-        """Tells the callbacks that a stage is trained and scored.
+        """Calls the callbacks' `on_epoch_end` after a stage was trained and scored.
 
         Args:
             round_index: 0 for the source stage.
-            scores: numbers known of the stage, by name.
-            warnings: sentences on what a person should look at.
+            scores: the stage's scores by name.
+            warnings: sentences about possible problems.
 
         Returns:
-            Whether a callback, in any process of the job, wants no further stage.
+            Whether a callback, in any process of the job, requests to stop.
         """
         self._callbacks.on_epoch_end(round_index, {**scores, "warnings": list(warnings)})
         return bool(self._workers.sum(np.array(self._model.stop_training, np.int64)))
 
     def _read_means(self) -> dict[str, float]:
-        """Reads the means of the loss and its terms since the last call."""
+        """Returns the means of the loss and its terms since the last call."""
         means = {metric.name: float(metric.result()) for metric in self._model.metrics}
         self._reset_means()
         return means
@@ -214,25 +214,25 @@ class TrainingLoop:
             metric.reset_state()
 
     def _check_numbers(self) -> None:
-        """Raises `NonFiniteError` where a number of a step since the last call is not finite."""
+        """Raises `NonFiniteError` if a value of a step since the last call is not finite."""
         found = self._guard.find()
         if found is None:
             return
         step, invalid = found
         names = [name for name, bad in zip(self._names, invalid) if bad]
-        # The terms say more than their sum, and both more than their gradient.
+        # The terms are more specific than their sum, and the sum more than the gradient.
         terms = [name for name in names if name not in ("loss", _NORM)]
         raise self.make_error(step, terms or ["the gradient" if _NORM in names else "the loss"])
 
     def _run_step(self, batch):
         results = self._strategy.run(self._model.train_step, args=(batch,))
         self._names = sorted(results)
-        # They are equal on every replica.
+        # The results are equal on every replica.
         numbers = [self._strategy.experimental_local_results(results[n])[0] for n in self._names]
         optimizer = self._model.optimizer
         if compat.has_loss_scale(optimizer):
-            # A gradient that overflows float16 is passed over and halves the scale: that is how
-            # the scale is found. At a scale of 1 or less it is no longer the scale that spoils it.
+            # A gradient that overflows float16 is skipped and halves the scale, which is expected
+            # until the scale is 1 or less.
             is_expected = compat.scale_loss(optimizer, tf.constant(1.0)) > 1.0
             norm = self._names.index(_NORM)
             numbers[norm] = tf.where(is_expected, 0.0, numbers[norm])
@@ -264,7 +264,7 @@ class TrainingLoop:
 
 
 def _watch(stream, relay):
-    """Has a relay note the errors of a stream's readers."""
+    """Wraps a stream's readers so that a relay records their errors."""
     if stream is None:
         return None
     read_label = None if stream.read_label is None else relay.watch(stream.read_label)

@@ -1,4 +1,4 @@
-"""The groups of settings that a run consists of."""
+"""Groups of settings of a run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from drsl_tf.self_training.target_statistics import TargetStatistics
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """What identifies a run, and how it computes.
+    """Name, seed, precision and recovery of a run.
 
     Args:
         experiment: the experiment's name.
-        seed: of initial weights, order of images, and augmentation.
-        deterministic: bit-equal reruns on one machine, at the price of speed: deterministic
-            operators and one thread.
+        seed: seed of initial weights, order of images, and augmentation.
+        deterministic: bit-equal reruns on one machine, by deterministic operators and one thread;
+            slower.
         precision: Keras's policy: "float32", "mixed_float16" or "mixed_bfloat16".
-        initial_run: directory of another run, of the same base, segmentation head and classes,
-            whose last weights this one starts from, those of its multi-modal head where that is
-            the same. With no source steps the rounds alone are run. None starts from
-            `build_model`'s weights.
-        max_retries: how often a stage goes back to its last checkpoint, and on with other
-            batches, after a loss or gradient that is not finite.
+        initial_run: directory of another run with the same base, segmentation head and classes. The
+            model is initialised from its last weights, including those of the multi-modal head if
+            that is the same. With no source steps only the rounds are run. None keeps the weights
+            of `build_model`.
+        max_retries: how often a stage returns to its last checkpoint and continues with other
+            batches after a non-finite loss or gradient.
     """
 
     experiment: str
@@ -40,13 +40,13 @@ class RunSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """The model and what updates it.
+    """The model and its optimizer.
 
     Args:
         build_model: callable(label_space) that builds a `DrslModel`.
         optimizer: callable without arguments that builds a Keras optimizer.
-        gradient_update: what happens to gradients before the optimizer gets them; None is
-            `GradientUpdate()`, which leaves them as they are.
+        gradient_update: processing of gradients before the optimizer; None is `GradientUpdate()`,
+            which leaves them unchanged.
     """
 
     build_model: Callable
@@ -56,12 +56,12 @@ class Learner:
 
 @dataclasses.dataclass(frozen=True)
 class SelfTraining:
-    """How the rounds use the unlabelled target.
+    """Use of the unlabelled target in the rounds.
 
     Args:
         pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
         target_statistics: computes batch normalisation's statistics over the target, before the
-            first round and after every one; None keeps those of training.
+            first round and after each round; None keeps those of training.
     """
 
     pseudo_labeler: PseudoLabeler | None = None

@@ -1,4 +1,4 @@
-"""The stages of a run: source, then rounds of pseudo-labels, each scored, resumed and recorded."""
+"""Trains, scores and records the stages of a run: the source, then rounds of pseudo-labels."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ from drsl_tf.training.settings import SelfTraining
 
 
 class Trainer:
-    """Goes through the stages, from wherever the newest checkpoint stands.
+    """Runs the stages, starting from the newest checkpoint.
 
     The round and the step within it are variables of the checkpoint. A round's pseudo-labels are
-    complete on disk before its first step, so a run resumed within a round finds them.
+    complete on disk before its first step, so that a resumed run finds them.
 
     Args:
-        run_dir: where everything of this run is written.
-        model: a compiled `DrslModel`, slots of its optimizer created.
-        strategy: where to run.
-        data: audited data.
-        schedule: steps and rounds.
-        settings: what identifies the run.
+        run_dir: the directory of the run.
+        model: a compiled `DrslModel` with the optimizer's slot variables created.
+        strategy: the distribution strategy.
+        data: source and target data, already audited.
+        schedule: numbers of steps and rounds.
+        settings: name, seed and precision of the run.
         self_training: how the rounds use the target.
-        inference: how whole target images pass the network.
+        inference: image size and batch size of inference on the target.
     """
 
     def __init__(
@@ -110,16 +110,16 @@ class Trainer:
         )
 
     def train(self, monitoring: Monitoring = Monitoring()) -> ResultsFile:
-        """Runs every stage that is not done yet.
+        """Runs the remaining stages.
 
-        Where a callback sets `model.stop_training`, the run ends after that step or stage. Called
-        again, it goes on from there.
+        If a callback sets `model.stop_training`, the run ends after that step or stage. The next
+        call continues from there.
 
         Args:
             monitoring: figure, panels, TensorBoard and further callbacks.
 
         Returns:
-            The run's record.
+            The run's results.
         """
         figure = ComparisonFigure(
             self._run.path, self._data.target, self._data.eval_pairs[: monitoring.figure_images]
@@ -143,7 +143,7 @@ class Trainer:
                     self._go_back(error)
             loop.end()
             if stopped:
-                logging.info("Stopped by a callback. Run the same command again to go on.")
+                logging.info("Stopped by a callback. Run the same command again to continue.")
             else:
                 self._workers.ask_chief(lambda: figure.draw(self._schedule.rounds))
         return self._results
@@ -177,21 +177,21 @@ class Trainer:
 
     def _restore(self):
         path = self._checkpoints.restore_latest()
-        # Pseudo-labels of a later round come from a checkpoint that could not be read again.
+        # Pseudo-labels of a later round come from a newer checkpoint that is unreadable.
         if path is not None:
             self._workers.ask_chief(lambda: self._drop_labels(int(self._round) + 1))
         return path
 
     def _go_back(self, error):
-        """Returns to the last checkpoint, whose numbers are finite, to go on with other data."""
+        """Restores the last checkpoint, whose values are finite, for a retry with other batches."""
         retry = int(self._retry) + 1
-        files = f"The batch held {', '.join(error.files)}."
+        files = f"Images of the batch: {', '.join(error.files)}."
         most = self._settings.max_retries
         if retry > most:
             raise UserError(
-                f"{error}, and so it was {most} times before with other batches. "
-                f"{files} Look at these images and their labels, and if they are good, lower the "
-                "learning rate or the weight of that loss. The last checkpoint is sound."
+                f"{error}, after {most} retries with other batches. "
+                f"{files} Check these images and their labels; if they are valid, reduce the "
+                "learning rate or the weight of that loss. The last checkpoint is valid."
             ) from error
         self._count_seconds()
         seconds = float(self._seconds)
@@ -201,7 +201,7 @@ class Trainer:
             self._seconds.assign(seconds)
             self._checkpoints.save()
         logging.warning(
-            "%s. %s Going back to %s, and on with other batches: retry %d of %d.",
+            "%s. %s Continuing from %s with other batches: retry %d of %d.",
             error,
             files,
             path,
@@ -215,7 +215,7 @@ class Trainer:
             first_round += 1
 
     def _run_stage(self, loop: TrainingLoop, figure: ComparisonFigure) -> bool:
-        """Trains, scores and records the stage of `self._round`; returns whether to stop."""
+        """Trains, scores and records the stage `self._round`; returns whether to stop."""
         round_index = int(self._round)
         target, report = self._label_target(round_index)
         stage = Stage(
@@ -267,7 +267,7 @@ class Trainer:
     def _label_target(
         self, round_index: int
     ) -> tuple[interleave.Stream | None, LabelReport | None]:
-        """Prepares the target of a stage: its stream and the report of its pseudo-labels."""
+        """Returns the target stream of a stage and the report of its pseudo-labels."""
         if round_index == 0:
             return None, None
         if round_index == 1 and int(self._step) == 0 and self._target_statistics is not None:
@@ -289,12 +289,12 @@ class Trainer:
         return self._data.make_target_stream(labelled), report
 
     def _list_warnings(self, round_index, report):
-        """Warns in the log, and gives the warnings for the record."""
+        """Logs the stage's warnings and returns them."""
         found = []
         if int(self._retry):
             found.append(
-                f"A loss or gradient was not finite: training went back to a checkpoint, and on "
-                f"with other batches, {int(self._retry)} time(s)."
+                "A loss or gradient was not finite: training returned to a checkpoint and "
+                f"continued with other batches, {int(self._retry)} time(s)."
             )
         if report is not None:
             stages = [s for s in self._results.stages if s.round == round_index - 1]
@@ -315,9 +315,9 @@ class Trainer:
         self._checkpoints.save()
 
     def _take_statistics(self):
-        """Gives batch normalisation the target's statistics.
+        """Sets batch normalisation's statistics to the target's.
 
-        They depend on the weights alone, so a run broken off here does it again, and alike.
+        They depend only on the weights, so an interrupted run recomputes the same values.
         """
         self._target_statistics.update(
             self._model,

@@ -56,5 +56,5 @@ def test_runs_arms_and_does_nothing_twice(tmp_path):
 
     again = _call(*arguments)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert again.stdout.count("done before") == 2
+    assert again.stdout.count("already done") == 2
     assert stem.with_suffix(".jsonl").read_text() == records

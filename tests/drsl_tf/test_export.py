@@ -49,7 +49,7 @@ assert not any(name.split(".")[0] in ("drsl_tf", "keras") for name in sys.module
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Gives a run directory and its model."""
+    """Returns a run directory and its model."""
     return run_dirs.make_run(tmp_path_factory.mktemp("runs"))
 
 

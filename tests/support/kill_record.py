@@ -24,7 +24,7 @@ class KillRecord:
         self._checkpoint_every = checkpoint_every
 
     def add(self, found, before, resumed):
-        """Takes a kill, prints it as a row of a table, and gives the steps it lost.
+        """Records a kill, prints it as a row of a table, and returns the steps it lost.
 
         Args:
             found: "checkpoint write", or the title of the progress bar that was shown last.

@@ -20,6 +20,6 @@ def make_strategies(count):
 
 
 def find_largest_difference(arrays, others):
-    """Gives the largest absolute difference; both are lists of arrays."""
+    """Returns the largest absolute difference; both are lists of arrays."""
     assert len(arrays) == len(others)
     return max(float(np.abs(a - b).max()) for a, b in zip(arrays, others))

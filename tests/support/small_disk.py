@@ -19,13 +19,13 @@ class SmallDisk:
         self._filler = os.path.join(self.path, "filler")
 
     def fill(self):
-        """Takes every page that is left."""
+        """Allocates all remaining pages."""
         with open(self._filler, "wb") as file, contextlib.suppress(OSError):
             while True:
                 os.write(file.fileno(), bytes(4096))
 
     def free(self):
-        """Gives the pages back."""
+        """Frees the pages."""
         if os.path.exists(self._filler):
             os.remove(self._filler)
 

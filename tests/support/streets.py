@@ -42,7 +42,7 @@ def render_roots(folder, num_source):
 
 
 def make_data(roots, source_sampler=None, target_sampler=None, **augmentation):
-    """Makes the data of an experiment, two images of each domain a batch."""
+    """Creates the data of an experiment, two images of each domain per batch."""
     game, camera = roots
     augmenter = Augmenter(size=SIZE, **augmentation)
     return AdaptationData(

@@ -37,7 +37,7 @@ def make_model(
 
 
 def freeze_batch_norm(model):
-    """Lets batch normalisation use its stored statistics in training too."""
+    """Freezes batch normalisation's statistics in training too."""
     for layer in model.base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False

@@ -14,13 +14,13 @@ from drsl_tf.networks.weights.weight_files import load_weights
 def build_application(
     factory: Callable[..., keras.Model], name: str, weights: str | None = None, **arguments: Any
 ) -> keras.Model:
-    """Builds a network of `keras.applications`, without its top for any image size by default.
+    """Builds a network of `keras.applications`, by default without its top and for any image size.
 
     Args:
         factory: function such as `keras.applications.MobileNetV2`.
         name: the network's name in error messages.
         weights: None, "imagenet" to download them, or a path.
-        **arguments: further arguments of the factory, which win over the defaults.
+        **arguments: further arguments of the factory; they override the defaults.
 
     Returns:
         Functional model of the factory's own layers.
@@ -38,6 +38,6 @@ def build_application(
         return factory(weights="imagenet", **arguments)
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise UserError(
-            f"The ImageNet weights of {name} cannot be fetched ({error}): fetch the file on "
+            f"The ImageNet weights of {name} cannot be fetched ({error}): download the file on "
             "another machine and give its path as weights, or use weights=None."
         ) from error

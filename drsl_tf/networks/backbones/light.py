@@ -1,7 +1,7 @@
 """Light base networks: images in, a dictionary of feature maps out.
 
-Every function here returns a functional `keras.Model`, the "base": its input is (B, H, W, 3)
-float32 RGB in [0, 255], its output {"features": (B, ceil(H / s), ceil(W / s), D), "levelN":
+Every function returns a functional `keras.Model`, the "base". Its input is (B, H, W, 3)
+float32 RGB in [0, 255]. Its output is {"features": (B, ceil(H / s), ceil(W / s), D), "levelN":
 map at stride 2^N, ...}. Normalisation is part of the model.
 """
 
@@ -22,10 +22,10 @@ from drsl_tf.networks.weights.weight_files import load_weights
 
 
 def small_cnn(*, width: int = 32, output_stride: int = 8) -> keras.Model:
-    """Builds a small convolutional net for demonstrations on two CPU cores.
+    """Builds a small convolutional network for demonstrations on two CPU cores.
 
-    Strided 3x3 convolutions with residual blocks lead to stride 32, where a few plain
-    convolutions see most of a 128x256 image; the levels from the output stride on are fused.
+    Strided 3x3 convolutions with residual blocks reach stride 32, where the receptive field covers
+    most of a 128x256 image. The levels from the output stride on are fused.
 
     Args:
         width: channels at stride 4; other levels are multiples of it.
@@ -59,9 +59,9 @@ def small_cnn(*, width: int = 32, output_stride: int = 8) -> keras.Model:
 def efficientnet_lite0(*, weights: str | None = None, feature_dim: int = 128) -> keras.Model:
     """Builds EfficientNet-Lite0 (KerasCV) with its levels fused at stride 8.
 
-    M. Tan, Q. Le, "EfficientNet", ICML 2019, in its Lite variant. It is built without dropout, so
-    that training has no hidden random state, and strided convolutions pad so that a map of odd
-    size n becomes ceil(n / 2) (at even sizes nothing changes).
+    M. Tan, Q. Le, "EfficientNet", ICML 2019, in its Lite variant. It has no dropout, so that
+    training has no hidden random state. Strided convolutions pad so that a map of odd size n
+    becomes ceil(n / 2); even sizes are unaffected.
 
     Args:
         weights: None for random weights, or the path of an HDF5 file for
@@ -74,7 +74,7 @@ def efficientnet_lite0(*, weights: str | None = None, feature_dim: int = 128) ->
     Raises:
         UserError: the weight file is missing or does not fit.
     """
-    import keras_cv  # heavy, and needed by this network alone
+    import keras_cv  # Slow to import; only this network needs it.
 
     backbone = keras_cv.models.EfficientNetLiteBackbone(
         stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
@@ -118,7 +118,7 @@ def mobilenet_v2(
         feature_dim: channels D of "features" when fused.
 
     Returns:
-        Base with "features" and "level2" (stride 4); fused, also "level3" ... "level5".
+        Base with "features" and "level2" (stride 4), and "level3" ... "level5" when fused.
 
     Raises:
         UserError: the weights cannot be downloaded, the file is missing or does not fit; another
@@ -143,7 +143,7 @@ def mobilenet_v2(
 
 
 def infer_output_stride(base: keras.Model) -> int:
-    """Finds how many input pixels one step of "features" spans.
+    """Returns the output stride of "features" in input pixels.
 
     Args:
         base: model of this package.
@@ -171,13 +171,13 @@ def _conv_bn_relu(x, filters, *, strides, name):
 
 
 def _select_levels(backbone, layer_names):
-    """Makes a model of a backbone that gives {key: output of the named layer}."""
+    """Builds a model of a backbone that returns {key: output of the named layer}."""
     outputs = {key: backbone.get_layer(layer).output for key, layer in layer_names.items()}
     return keras.Model(backbone.input, outputs, name=f"{backbone.name}_trunk")
 
 
 def _fuse_trunk(trunk, normalise, feature_dim, *, name):
-    """Makes a base of a trunk: normalisation, the trunk's levels, their fusion at stride 8."""
+    """Builds a base from a trunk: normalisation, the trunk's levels, their fusion at stride 8."""
     image = keras.Input((None, None, 3), name="image")
     levels = trunk(normalise(image))
     fused = fuse_levels(

@@ -45,7 +45,7 @@ def mit(
         variant: "b0" ... "b5".
         weights: None for random weights; a path ending in .npz with the arrays of a published
             PyTorch checkpoint under their own names (see `load_published_mit`); or the path of an
-            HDF5 file that `save_weights` wrote of the layer "mit_VARIANT_trunk".
+            HDF5 file written by `save_weights` for the layer "mit_VARIANT_trunk".
         drop_path_rate: stochastic depth of the last block, rising from 0 over the blocks;
             SegFormer uses 0.1. Above 0, a resumed run is not bit-equal on Keras 2.
         feature_dim: channels D of "features".
@@ -62,7 +62,7 @@ def mit(
         raise UserError(
             f"The weight file {weights!r} of 'mit_{variant}' does not exist, and none can be "
             f"downloaded from here. SegFormer's authors publish mit_{variant}.pth; docs/recipes.md "
-            "has the line that turns it into an .npz file. Give that file's path as weights, or "
+            "has the line that converts it to an .npz file. Give that file's path as weights, or "
             "None for random weights."
         )
     trunk = _build_trunk(variant, drop_path_rate)

@@ -1,7 +1,7 @@
 """Normalisation of images inside the networks: RGB in [0, 255] to what weights were trained on.
 
-All of it runs in float32 under every precision policy: in half precision the rounding of an image
-would come before the first convolution.
+It runs in float32 under every precision policy: half precision would round the image before the
+first convolution.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ReverseChannels(keras.layers.Layer):
         return tf.reverse(inputs, axis=[-1])
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Gives the input's shape."""
+        """Returns the input's shape."""
         return tuple(input_shape)
 
 
@@ -48,7 +48,7 @@ def normalise_torch(image: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def normalise_caffe(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Turns RGB to BGR and subtracts the ImageNet mean, as Caffe's networks expect."""
+    """Converts RGB to BGR and subtracts the ImageNet mean, as Caffe's networks expect."""
     bgr = ReverseChannels(dtype="float32", name="rgb_to_bgr")(image)
     offset = [-mean for mean in _CAFFE_MEAN_BGR]
     return keras.layers.Rescaling(1.0, offset=offset, dtype="float32", name="normalise")(bgr)

@@ -1,4 +1,4 @@
-"""Changes to finished backbones: padding, strides and dilation, without a fork of their code."""
+"""Changes padding, strides and dilation of built backbones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def pad_like_same(model: keras.Model) -> keras.Model:
 
     Backbones built for unknown sizes pad (0, 1) before a stride of 2, which is right for even
     sizes and drops the last row of odd ones, as "valid" pooling does; "same" padding gives
-    ceil(n / 2) for all n and equals them for even n.
+    ceil(n / 2) for all n and is the same for even n.
 
     Args:
-        model: functional model whose ZeroPadding2D layers all pad for a stride of 2 in this way.
+        model: functional model whose ZeroPadding2D layers all pad (0, 1) before a stride of 2.
 
     Returns:
         A new model with the same weights.
@@ -34,11 +34,11 @@ def pad_like_same(model: keras.Model) -> keras.Model:
 
 
 def dilate(model: keras.Model, output_stride: int) -> keras.Model:
-    """Trades the strides beyond an output stride for dilation.
+    """Replaces the strides beyond an output stride by dilation.
 
-    A strided layer whose input already lies at the output stride loses its stride, and every
-    convolution after it is dilated by the strides lost so far. The result, subsampled, is the
-    result of the strided model (DeepLab's atrous convolution).
+    A strided layer whose input is already at the output stride loses its stride, and every
+    convolution after it is dilated by the strides lost so far. The subsampled result equals
+    that of the strided model (DeepLab's atrous convolution).
 
     Args:
         model: functional model with image input (B, None, None, 3).
@@ -66,19 +66,19 @@ def dilate(model: keras.Model, output_stride: int) -> keras.Model:
 
 
 def freeze_batch_norm(model: keras.Model) -> None:
-    """Fixes statistics, scales and offsets of every batch norm of a flat functional model."""
+    """Freezes statistics, scales and offsets of every batch norm of a flat functional model."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
 def _is_strided(config):
-    """Tells whether a layer's config holds a stride of 2."""
+    """Returns whether a layer's config holds a stride of 2."""
     return tuple(config.get("strides") or ()) == (2, 2)
 
 
 def _clone_with(model, edit_layer):
-    """Clones a functional model, each layer made by edit_layer(layer, its config)."""
+    """Clones a functional model; edit_layer(layer, config) creates each layer."""
     clone = keras.models.clone_model(
         model, clone_function=lambda layer: edit_layer(layer, layer.get_config())
     )
@@ -87,14 +87,14 @@ def _clone_with(model, edit_layer):
 
 
 def _measure_input_strides(model):
-    """Gives {layer name: stride of its input} by following one image size through the model."""
+    """Returns {layer name: stride of its input}, computed from the shapes of one image size."""
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     inputs = {}
     for layer in layers:
         tensor = layer.input
         inputs[layer.name] = tensor[0] if isinstance(tensor, (list, tuple)) else tensor
     shapes = keras.Model(model.input, inputs).compute_output_shape((1, _PROBE_SIZE, _PROBE_SIZE, 3))
-    # Padding adds a row or two: the nearest whole stride is meant.
+    # Padding adds a row or two; round to the nearest stride.
     return {
         name: round(_PROBE_SIZE / int(tuple(shape)[1]))
         for name, shape in shapes.items()

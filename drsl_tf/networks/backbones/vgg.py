@@ -68,7 +68,7 @@ def vgg16(
 
 
 def _fill(trunk, dense_layers, weights):
-    """Fills the convolutions, and fc6 and fc7 where the weights hold the network's top."""
+    """Loads the convolutions, and fc6 and fc7 where the weights include the network's top."""
     if weights == "imagenet":
         classifier = build_application(
             keras.applications.VGG16, "vgg16", weights, include_top=True, input_shape=None
@@ -89,7 +89,7 @@ def _fill(trunk, dense_layers, weights):
 
 
 def _shape_as_convolution(kernel, channels):
-    """Shapes a dense kernel as a convolution's: 7x7 over maps of so many channels, or 1x1."""
+    """Reshapes a dense kernel to a convolution's: 7x7 over the given channels, or 1x1."""
     if channels is None:
         return kernel.reshape(1, 1, *kernel.shape)
     return kernel.reshape(7, 7, channels, kernel.shape[1])

@@ -14,7 +14,7 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class DeepLabV2Head(keras.layers.Layer):
-    """Sums 3x3 atrous convolutions to class scores, each with a bias, initialised N(0, 0.01^2).
+    """Sums the class scores of 3x3 atrous convolutions with biases, initialised N(0, 0.01^2).
 
     L.-C. Chen et al., "DeepLab: Semantic Image Segmentation with ... Atrous Convolution", PAMI
     2018, in the form that domain adaptation uses on ResNet-101 at stride 8.
@@ -62,7 +62,7 @@ class DeepLabV2Head(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Gives (B, h, w, C) for the shapes of the base's outputs."""
+        """Returns (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape[FEATURES])[:3], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:

@@ -19,12 +19,12 @@ class DeepLabV3PlusHead(keras.layers.Layer):
     """Scores classes at stride 4 from deep features and a low-level map.
 
     L.-C. Chen et al., "Encoder-Decoder with Atrous Separable Convolution", ECCV 2018, with plain
-    3x3 convolutions. The pooled image passes a convolution with a bias in place of batch norm:
-    over a batch of one image, the batch statistics of a single pixel would erase it.
+    3x3 convolutions. The convolution of the pooled image has a bias in place of batch norm: in
+    a batch of one image, the batch statistics of a single pixel would erase it.
 
     Args:
         num_classes: number of classes C.
-        rates: atrous rates; (6, 12, 18) suit stride 16, twice as much stride 8.
+        rates: atrous rates; (6, 12, 18) suit stride 16, (12, 24, 36) stride 8.
         filters: channels of the pyramid and of the decoder.
         low_level_filters: channels that the low-level map is reduced to.
         **kwargs: arguments of `keras.layers.Layer`.
@@ -95,7 +95,7 @@ class DeepLabV3PlusHead(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Gives (B, h2, w2, C) for the shapes of the base's outputs."""
+        """Returns (B, h2, w2, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape["level2"])[:3], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:

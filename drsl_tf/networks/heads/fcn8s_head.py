@@ -69,7 +69,7 @@ class Fcn8sHead(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Gives (B, h, w, C) for the shapes of the base's outputs."""
+        """Returns (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape["level3"])[:3], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
-# Spread of the class centres and of the modes around them at the start (RepMet's code).
+# Initial standard deviation of the class centres and of the modes around them (RepMet's code).
 _CLASS_STDDEV = 0.1
 _MODE_STDDEV = 0.05
 
@@ -24,15 +24,15 @@ class MultimodalHead(keras.layers.Layer):
     """Embeds every pixel on the unit sphere, where each class has several trainable modes.
 
     Hidden 1x1 convolutions with ReLU and a linear 1x1 convolution to the embedding, as RepMet
-    (L. Karlinsky et al., CVPR 2019) does for boxes with dense layers. The modes start at
-    R[c, k] = u_c + v_k with u ~ N(0, 0.1^2) and v ~ N(0, 0.05^2) shared by the classes [RepMet];
-    three modes a class and the sizes are this project's choice.
+    (L. Karlinsky et al., CVPR 2019) does for boxes with dense layers. The modes are
+    initialised as R[c, k] = u_c + v_k with u ~ N(0, 0.1^2) and v ~ N(0, 0.05^2) shared by the
+    classes [RepMet]; three modes a class and the sizes are this project's choice.
 
     Args:
         num_classes: number of classes C.
         modes_per_class: number of modes K of each class.
         embedding_dim: dimension d of the embedding.
-        hidden_units: channels of the hidden convolutions, one entry each; may be empty.
+        hidden_units: channels of each hidden convolution; may be empty.
         seed: seed of the modes' initial values.
         **kwargs: arguments of `keras.layers.Layer`.
     """
@@ -57,8 +57,8 @@ class MultimodalHead(keras.layers.Layer):
             for index, units in enumerate(self.hidden_units)
         ]
         # The last map and the normalisation are float32 under every precision policy. Its bias
-        # starts off zero: a pixel whose hidden units are all at rest would have no direction, and
-        # the normalisation there a gradient without bounds.
+        # is not initialised to zero: a pixel whose hidden units are all 0 would have no direction,
+        # and the normalisation an unbounded gradient.
         self._embed = keras.layers.Conv2D(
             embedding_dim,
             1,
@@ -98,14 +98,14 @@ class MultimodalHead(keras.layers.Layer):
 
     @property
     def modes(self) -> tf.Tensor:
-        """The modes (C, K, d), float32, each of length 1; gradients reach the weights."""
+        """Modes (C, K, d), float32 unit vectors; gradients reach the weights."""
         weights = tf.cast(tf.convert_to_tensor(self.mode_weights), tf.float32)
         return tf.math.l2_normalize(weights, axis=-1)
 
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Gives (B, h, w, d) for the shapes of the base's outputs."""
+        """Returns (B, h, w, d) for the shapes of the base's outputs."""
         return (*tuple(_select_features(input_shape))[:3], self.embedding_dim)
 
     def get_config(self) -> dict[str, Any]:
@@ -129,5 +129,5 @@ class MultimodalHead(keras.layers.Layer):
 
 
 def _select_features(inputs):
-    """Takes "features" out of a base's outputs, or out of their shapes."""
+    """Returns "features" from a base's outputs or their shapes."""
     return inputs[FEATURES] if isinstance(inputs, dict) else inputs

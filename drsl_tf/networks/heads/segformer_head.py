@@ -17,7 +17,7 @@ _LEVELS = ("level2", "level3", "level4", "level5")
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class SegFormerHead(keras.layers.Layer):
-    """Maps four levels to one width, joins them at stride 4 and scores classes, pixel by pixel.
+    """Projects four levels to one width, concatenates them at stride 4 and scores each pixel.
 
     E. Xie et al., "SegFormer", NeurIPS 2021. Its widths are 256 for MiT-B0 and B1, 768 for the
     larger ones.
@@ -56,7 +56,7 @@ class SegFormerHead(keras.layers.Layer):
 
         Args:
             inputs: outputs of a base, a dict with "level2" ... "level5", maps at strides 4 to 32.
-            training: whether batch norm and dropout act as in training.
+            training: whether batch norm and dropout run in training mode.
 
         Returns:
             Logits (B, h, w, C) at stride 4, float32.
@@ -65,7 +65,7 @@ class SegFormerHead(keras.layers.Layer):
         for projection, level in zip(self._projections, _LEVELS):
             x = projection(inputs[level])
             maps.append(self._resize([x, maps[0]]) if maps else x)
-        # The published code joins the levels from coarse to fine; converted weights keep the order.
+        # The published code concatenates from coarse to fine; converted weights keep the order.
         x = self._fuse(tf.concat(maps[::-1], axis=-1), training=training)
         if self._dropout is not None:
             x = self._dropout(x, training=training)
@@ -74,7 +74,7 @@ class SegFormerHead(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Gives (B, h, w, C) for the shapes of the base's outputs."""
+        """Returns (B, h, w, C) for the shapes of the base's outputs."""
         return (*tuple(input_shape[_LEVELS[0]])[:3], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class ConvBlock(keras.layers.Layer):
-    """Convolution of stride 1 without bias, batch norm, ReLU.
+    """Applies a convolution of stride 1 without bias, batch norm and ReLU.
 
     Args:
         filters: output channels.
@@ -58,7 +58,7 @@ class ConvBlock(keras.layers.Layer):
         return keras.activations.relu(x)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Gives (B, h, w, filters)."""
+        """Returns (B, h, w, filters)."""
         return (*tuple(input_shape)[:3], self.filters)
 
     def get_config(self) -> dict[str, Any]:

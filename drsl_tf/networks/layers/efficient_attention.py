@@ -13,11 +13,10 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class EfficientAttention(keras.layers.Layer):
-    """Multi-head attention of all pixels to a map reduced by a factor in height and width.
+    """Applies multi-head attention of all pixels to a map of reduced height and width.
 
-    E. Xie et al., "SegFormer", NeurIPS 2021. The input stays a map, so that the reduction knows
-    height and width at any aspect ratio. Sizes that the factor does not divide are padded with
-    zeros.
+    E. Xie et al., "SegFormer", NeurIPS 2021. The input stays a map, so that the reduction works
+    at any aspect ratio. Sizes that the factor does not divide are zero-padded.
 
     Args:
         dim: channels C of input and output, a multiple of num_heads.
@@ -52,7 +51,7 @@ class EfficientAttention(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Attends.
+        """Computes the attention.
 
         Args:
             inputs: (B, H, W, C) tensor.
@@ -74,7 +73,7 @@ class EfficientAttention(keras.layers.Layer):
         return self.project(tf.reshape(mixed, tf.shape(inputs)))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Gives the input's shape."""
+        """Returns the input's shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -87,7 +86,7 @@ class EfficientAttention(keras.layers.Layer):
         }
 
     def _split_heads(self, x):
-        """Turns a map (B, h, w, C) into (B, heads, h * w, C / heads)."""
+        """Reshapes a map (B, h, w, C) to (B, heads, h * w, C / heads)."""
         shape = tf.shape(x)
         x = tf.reshape(
             x, (shape[0], shape[1] * shape[2], self.num_heads, self.dim // self.num_heads)

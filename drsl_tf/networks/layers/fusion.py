@@ -8,7 +8,7 @@ import keras
 
 from drsl_tf.networks.layers.resize_like import ResizeLike
 
-# Short schedules: the running statistics must follow within some tens of steps.
+# Short schedules: the running statistics must converge within tens of steps.
 BATCH_NORM_MOMENTUM = 0.95
 
 
@@ -17,13 +17,13 @@ def fuse_levels(
 ) -> keras.KerasTensor:
     """Fuses feature maps at the size of the first one.
 
-    1x1 convolutions bring all to `feature_dim` channels, bilinear resizing to one size, and their
-    sum passes batch norm, ReLU and a depthwise-separable 3x3 refinement.
+    1x1 convolutions project all maps to `feature_dim` channels, and bilinear resizing brings them
+    to one size. Batch norm, ReLU and a depthwise-separable 3x3 refinement follow their sum.
 
     Args:
         levels: symbolic maps, finest first.
         feature_dim: channels of the result.
-        name: name of the layer that gives the result.
+        name: name of the output layer.
 
     Returns:
         Symbolic map (B, h, w, feature_dim) of the first level's size.

@@ -14,10 +14,10 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class MitBlock(keras.layers.Layer):
-    """x + attention(norm(x)), then x + MLP(norm(x)) with a depthwise 3x3 inside the MLP.
+    """Computes x + attention(norm(x)), then x + MLP(norm(x)) with a depthwise 3x3 inside the MLP.
 
-    E. Xie et al., "SegFormer", NeurIPS 2021 (Mix-FFN). There is no position code: the depthwise
-    convolution's zero padding tells where the border is.
+    E. Xie et al., "SegFormer", NeurIPS 2021 (Mix-FFN). There is no positional encoding: the
+    depthwise convolution's zero padding marks the border.
 
     Args:
         dim: channels C.
@@ -77,7 +77,7 @@ class MitBlock(keras.layers.Layer):
         return x + self._drop(y, training)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Gives the input's shape."""
+        """Returns the input's shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:

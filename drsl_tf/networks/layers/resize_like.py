@@ -1,4 +1,4 @@
-"""A layer that brings one feature map to the height and width of another."""
+"""A layer that resizes one feature map to the height and width of another."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import tensorflow as tf
 class ResizeLike(keras.layers.Layer):
     """Resizes a map bilinearly (half-pixel centres) to the size of a reference map.
 
-    The size is read from the reference when the layer runs, so that any height and width works,
-    odd ones included. The result keeps the dtype of the layer's policy.
+    The size is read from the reference at run time, so that any height and width works. The result
+    keeps the dtype of the layer's policy.
     """
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Resizes.
+        """Resizes the map.
 
         Args:
             inputs: pair (map (B, h, w, D), reference (B, H, W, any)), floating.
@@ -32,6 +32,6 @@ class ResizeLike(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: Sequence[Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Gives (B, H, W, D) for the shapes of the pair."""
+        """Returns (B, H, W, D) for the shapes of the pair."""
         features, reference = (tuple(shape) for shape in input_shape)
         return (features[0], reference[1], reference[2], features[3])

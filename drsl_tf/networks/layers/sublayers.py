@@ -1,4 +1,4 @@
-"""Building of the layers inside a layer, with names that tell their variables apart."""
+"""Builds the layers inside a layer, with unique variable names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import tensorflow as tf
 def build_sublayer(layer: keras.layers.Layer, input_shape: Sequence[int | None]) -> tuple:
     """Builds a layer inside another one's `build`.
 
-    Keras 2 names variables after the enclosing name scope alone; the scope opened here gives
-    every kernel of a composite layer a name of its own.
+    Keras 2 names variables after the enclosing name scope only; the scope opened here gives each
+    kernel of a composite layer a unique name.
 
     Args:
         layer: layer to build.

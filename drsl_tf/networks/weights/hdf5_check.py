@@ -1,7 +1,7 @@
-"""Checks HDF5 files before they are trusted, in a process of its own.
+"""Checks untrusted HDF5 files in a separate process.
 
-On some damaged files the HDF5 library loops for ever or ends the process. So another process reads
-the whole file first, under a limit of its processor time:
+On some damaged files the HDF5 library loops forever or crashes. So a separate process with a CPU
+time limit reads the whole file first:
 
     python hdf5_check.py FILE
 """
@@ -18,30 +18,30 @@ import h5py
 
 try:
     import resource
-except ImportError:  # Windows: the clock limits the process from outside.
+except ImportError:  # On Windows the caller's timeout limits the process.
     resource = None  # type: ignore[assignment]
 
 MAX_BYTES = 4 * 1024**3
-"""Most bytes of a weight file's arrays; the largest network here, VGG-16, has 0.6 GB."""
+"""Maximum size in bytes of a weight file's arrays; the largest network, VGG-16, has 0.6 GB."""
 
 _MOST_ENTRIES = 100_000
 _SECONDS = 1
 _BYTES_PER_SECOND = 20_000_000
-# A process that waits for its turn takes longer by the clock than by its own time.
+# Under load, wall-clock time exceeds CPU time.
 _CLOCK_FACTOR = 30
 
 
 def check_file(path: str) -> None:
-    """Checks that an HDF5 file can be read to its end, and holds numbers of its own.
+    """Checks that an HDF5 file is readable, self-contained and numeric.
 
-    HDF5 files can lead to other files, by links and by storage that lies elsewhere, and a few
-    bytes of them can stand for any number of zeros. None of these passes.
+    HDF5 files can refer to other files, by links and by external storage, and a few bytes can
+    expand to any number of zeros. All of these are rejected.
 
     Args:
         path: the file.
 
     Raises:
-        ValueError: says what is wrong with it.
+        ValueError: the file is rejected; states the reason.
     """
     command = [sys.executable, os.path.abspath(__file__), path]
     timeout = None if resource else _CLOCK_FACTOR * _limit_seconds(path)

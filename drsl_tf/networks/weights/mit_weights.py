@@ -15,16 +15,16 @@ from drsl_tf.networks.weights.weight_files import check_exists
 
 
 def load_published_mit(trunk: keras.Model, path: str) -> None:
-    """Fills a MiT trunk from an .npz file of the published checkpoint's arrays.
+    """Loads a MiT trunk from an .npz file of the published checkpoint's arrays.
 
-    The checkpoints of SegFormer (`mit_b0.pth` ... `mit_b5.pth`) are PyTorch files; this line on a
-    machine with PyTorch turns one into the .npz file, names kept:
+    The checkpoints of SegFormer (`mit_b0.pth` ... `mit_b5.pth`) are PyTorch files; this line,
+    on a machine with PyTorch, converts one to the .npz file and keeps the names:
 
         numpy.savez("mit_b0.npz", **{k: v.numpy() for k, v in torch.load("mit_b0.pth").items()})
 
     Args:
         trunk: layer "mit_VARIANT_trunk" of a base.
-        path: the .npz file; entries of the classifier ("head.*") are passed over.
+        path: the .npz file; entries of the classifier ("head.*") are ignored.
 
     Raises:
         UserError: the file is missing or unreadable, or a layer does not fit; the message names
@@ -33,7 +33,7 @@ def load_published_mit(trunk: keras.Model, path: str) -> None:
     check_exists(path, trunk.name)
     try:
         if not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip archive")
+            raise ValueError("it is not a zip archive")
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
         if total > MAX_BYTES:
@@ -47,7 +47,7 @@ def load_published_mit(trunk: keras.Model, path: str) -> None:
         OSError, ValueError, TypeError, EOFError, LookupError, AttributeError, RuntimeError,
         MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
-        # NumPy's reader of headers raises nearly anything at a damaged one.
+        # NumPy raises many exception types on a damaged header.
         raise UserError(
             f"The weight file {path!r} of {trunk.name!r} cannot be read as .npz ({error}): write "
             "it again."
@@ -60,13 +60,13 @@ def load_published_mit(trunk: keras.Model, path: str) -> None:
             raise UserError(
                 f"The weight file {path!r} does not fit {trunk.name!r}: the first layer that does "
                 f"not fit is {name!r}, in the file {found}, in the network of shapes {expected}. "
-                "Use the file of this very variant."
+                "Use the file of this variant."
             )
         layer.set_weights(values)
     if arrays:
         raise UserError(
             f"The weight file {path!r} does not fit {trunk.name!r}: the first layer that only the "
-            f"file has is {next(iter(arrays))!r}. Use the file of this very variant."
+            f"file has is {next(iter(arrays))!r}. Use the file of this variant."
         )
 
 
@@ -100,7 +100,7 @@ def _list_layers(trunk):
 
 
 def _take(arrays, name, layer):
-    """Takes a layer's arrays out of the file's, in Keras's layout; None where they are absent.
+    """Pops a layer's arrays in Keras's layout; None where they are absent.
 
     "NAME:0" and "NAME:1" are the halves of a joint key and value projection.
     """

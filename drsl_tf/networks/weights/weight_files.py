@@ -1,7 +1,7 @@
-"""Weight files of backbones: read with errors that name the layer, written by layer name.
+"""Reads and writes the weight files of backbones.
 
 The layout is Keras's HDF5 one (an attribute `layer_names`, one group a layer with an attribute
-`weight_names`): published ImageNet files come in it, and it reads the same on every Keras line.
+`weight_names`): published ImageNet files use it, and every Keras line reads it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from drsl_tf.networks.weights import hdf5_check
 
 
 def load_weights(model: keras.Model, path: str) -> None:
-    """Fills a model from a weight file, layer after layer in the model's order.
+    """Loads a weight file into a model, layer by layer in the model's order.
 
     Args:
-        model: built model without the layers that the file does not know.
+        model: built model whose layers with weights are those of the file.
         path: file in Keras's HDF5 layout, or one that `model.save_weights` of the running Keras
             wrote (`.weights.h5`).
 
@@ -69,15 +69,15 @@ def read_layers(path: str, owner: str) -> list[tuple[str, list[np.ndarray]]] | N
                     layers.append((name, [np.asarray(root[name][weight]) for weight in weights]))
             return layers
     except (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        # A damaged file makes h5py raise nearly anything.
+        # h5py raises many exception types on damaged files.
         raise UserError(
-            f"The weight file {path!r} of {owner!r} cannot be read as HDF5 ({error}): fetch or "
-            "copy it again."
+            f"The weight file {path!r} of {owner!r} cannot be read as HDF5 ({error}): download "
+            "or copy it again."
         ) from error
 
 
 def check_exists(path: str, owner: str) -> None:
-    """Stops with a UserError where a weight file is missing.
+    """Raises a UserError if a weight file is missing.
 
     Args:
         path: path of the file.
@@ -99,12 +99,12 @@ def fill_layers(
     source: str,
     owner: str,
 ) -> None:
-    """Sets the weights of layers in order; nothing is set unless everything fits.
+    """Sets the weights of layers in order, or none if any does not fit.
 
     Args:
-        layers: built layers; those without weights are passed over.
+        layers: built layers; those without weights are ignored.
         saved: list of (layer name, list of arrays) in the same order.
-        source: what the weights come from, for error messages.
+        source: origin of the weights, for error messages.
         owner: name of the network, for error messages.
 
     Raises:
@@ -117,8 +117,8 @@ def fill_layers(
         if expected != found:
             raise UserError(
                 f"The {source} does not fit {owner!r}: the first layer that does not fit is "
-                f"{layer.name!r} with shapes {expected}; in its place lies {name!r} with shapes "
-                f"{found}. Use the weights of this very network and its settings."
+                f"{layer.name!r} with shapes {expected}; found {name!r} with shapes "
+                f"{found}. Use the weights of this network with these settings."
             )
     if len(layers) != len(saved):
         shared = min(len(layers), len(saved))
@@ -130,14 +130,14 @@ def fill_layers(
         raise UserError(
             f"The {source} does not fit {owner!r}: it has {len(saved)} layers with weights, the "
             f"network {len(layers)}; the first layer that only {side} has is {extra!r}. Use the "
-            "weights of this very network and its settings."
+            "weights of this network with these settings."
         )
     for layer, (_, values) in zip(layers, saved):
         layer.set_weights(values)
 
 
 def save_weights(model: keras.Model, path: str) -> None:
-    """Writes a model's weights in the layout that `load_weights` reads on every line.
+    """Writes a model's weights in the layout that `load_weights` reads on every Keras line.
 
     Args:
         model: built model.
@@ -164,7 +164,7 @@ def save_weights(model: keras.Model, path: str) -> None:
 
 
 def _iterate_leaf_layers(model):
-    """Yields the layers of a model in order, those of nested models in their place."""
+    """Yields the layers of a model in order, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _iterate_leaf_layers(layer)
@@ -173,7 +173,7 @@ def _iterate_leaf_layers(model):
 
 
 def _read_names(group, attribute):
-    """Reads a list of names that HDF5's size limit may have split; None where it is absent."""
+    """Reads a list of names that HDF5's size limit may have split; None if absent."""
     if attribute in group.attrs:
         parts = [group.attrs[attribute]]
     else:
@@ -187,9 +187,9 @@ def _read_names(group, attribute):
 
 
 def _load_running_layout(model, path):
-    """Lets Keras read the layout of its own `save_weights`."""
+    """Loads a file in the layout of Keras's own `save_weights`."""
     try:
-        # Keras 3 only warns of layers that it cannot find, and leaves them as they are.
+        # Keras 3 only warns about layers that it cannot find.
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
@@ -198,5 +198,5 @@ def _load_running_layout(model, path):
     ) as error:  # fmt: skip
         raise UserError(
             f"The weight file {path!r} does not fit {model.name!r}: {error} Use the file of this "
-            "very network, written by the same Keras line."
+            "network, written by the same Keras line."
         ) from error

@@ -23,7 +23,7 @@ def make_part(*, size: int = 3, inner: Callable | None = None):
 
 
 def make_other(*, width: int = 1):
-    """Stands for what another file puts in the place of `make_part`."""
+    """Replaces `make_part` in another file."""
     return width
 
 

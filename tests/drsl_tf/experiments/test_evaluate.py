@@ -33,7 +33,7 @@ from tests.support import run_dirs
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Makes a target of four labelled frames and an untrained run on it, exported too."""
+    """Creates a target of four labelled frames and an untrained run on it, exported too."""
     folder = tmp_path_factory.mktemp("evaluate")
     root = run_dirs.render_target(folder, val_count=4)
     run_dir, model = run_dirs.make_run(folder, root)

@@ -8,6 +8,6 @@ import pytest
 
 @pytest.fixture
 def precision():
-    """Gives a function that sets the precision policy until the test ends."""
+    """Returns a function that sets the precision policy until the test ends."""
     yield keras.mixed_precision.set_global_policy
     keras.mixed_precision.set_global_policy("float32")

@@ -84,7 +84,7 @@ def test_training_pass_has_no_random_layer(bases, name):
 
 
 def _calibrate_batch_norm(trunk, model, image):
-    """Gives a trunk's batch norm the statistics of this image: random maps would vanish."""
+    """Sets a trunk's batch norm statistics to this image's: random maps would vanish."""
     layers = [x for x in trunk.layers if isinstance(x, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:

@@ -53,7 +53,7 @@ slow_deeplab_v2 = pytest.param("deeplab_v2", marks=pytest.mark.slow)
 
 @pytest.fixture(scope="module")
 def bases():
-    """Gives a function (name, policy) -> base; the same weights under every policy."""
+    """Returns a function (name, policy) -> base; the same weights under every policy."""
     return _keep_bases()
 
 
@@ -99,7 +99,7 @@ def test_either_head_configuration_at_odd_sizes(bases, network, with_modes):
 
 
 def _train_once(model, weights, size):
-    """Takes one step from these weights; gives the loss terms and the weights after it."""
+    """Runs one step from these weights; returns the loss terms and the new weights."""
     model.set_weights(weights)
     model.compile(optimizer=keras.optimizers.SGD(1e-4), jit_compile=False)
     results = model.train_step(toys.make_batch(1, 1, size=size))

@@ -1,4 +1,4 @@
-"""Checkpoints that are torn, spoilt, missing or of another model."""
+"""Checkpoints that are truncated, damaged, missing or of another model."""
 
 import logging
 import os
@@ -254,7 +254,7 @@ def test_every_variable_that_training_changes_is_saved(tmp_path):
     assert len({id(v.handle) for v in saved}) == len(saved), "one variable under two names"
     known = {id(v.handle) for v in saved}
     missing = {v.name.split("/")[-1] for v in created if id(v.handle) not in known}
-    # Means for display start anew with every process; the counters that Keras 2's `fit` has in
+    # Means for display start again with every process; the counters that Keras 2's `fit` has in
     # every model bear no name, and nothing here moves them.
     assert missing <= {"total:0", "count:0", "Variable:0"}
     assert len(created) > len(model.variables) + 4 * len(model.head_variables)

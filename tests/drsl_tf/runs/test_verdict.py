@@ -17,7 +17,7 @@ NAMES = ["road", "car", "sky"]
 
 
 def _make_confusion(*hits):
-    """Makes a confusion matrix of 10 pixels a class, as many of them hits; IoUs follow by hand."""
+    """Creates a confusion matrix of 10 pixels per class with these numbers of hits."""
     matrix = np.zeros((3, 4), np.int64)
     for index, count in enumerate(hits):
         matrix[index, index] = count

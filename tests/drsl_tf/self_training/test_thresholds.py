@@ -11,7 +11,7 @@ PORTIONS = [0.01, 0.2, 0.25, 0.5, 0.999, 1.0]
 
 
 def _make_confidence(certainty):
-    """Turns u = -log(1 - p) into p, in float64."""
+    """Converts u = -log(1 - p) to p, in float64."""
     return -np.expm1(-np.asarray(certainty, np.float64))
 
 

@@ -54,7 +54,7 @@ def roots(tmp_path_factory):
 
 
 class _Spoil(keras.callbacks.Callback):
-    """Puts NaN into a variable, once, before a step of a round."""
+    """Sets a variable to NaN once, before a step of a round."""
 
     def __init__(self, round_index, step, find):
         super().__init__()
@@ -220,7 +220,7 @@ def test_a_lasting_fault_stops_with_step_term_and_files(roots, tmp_path):
         _run(roots, tmp_path, margin=float("inf"), max_retries=2)
     message = str(caught.value)
     assert "In step 1 of the source stage, dml_source is not finite" in message
-    assert "2 times before" in message
+    assert "after 2 retries" in message
     images = [pair.image_path for pair in Gta5(root=roots[0]).list_pairs("train")]
     seed = int(interleave.derive_seed(0, "retry", 2)[0])
     order = interleave.draw_order(

@@ -74,7 +74,7 @@ def _reach(run, phase, kind, longest, rng):
 
 
 def _kill_at_random_moments(run, count, rng, params=()):
-    """Lets a run end in spite of kills; gives them."""
+    """Runs to the end in spite of kills; returns the kills."""
     record = KillRecord(CHECKPOINT_EVERY)
     kill = None
     print("\n| kill | found at | (round, steps done) before | resumed at | steps lost |")

@@ -38,7 +38,7 @@ def list_commands(text: str) -> list[str]:
 
 
 def _indent(fence):
-    """Makes an indented block of a fenced one; one of the shell's keeps its mark."""
+    """Converts a fenced block to an indented one; a shell block keeps its mark."""
     margin, language, body = fence.groups()
     lines = [line[len(margin) :] for line in body.splitlines()]
     if language in _SHELLS:

@@ -46,7 +46,7 @@ def insert_noise(data, rng):
 
 
 def change_header(data, rng):
-    """Changes the first bytes, where sizes and kinds stand; mends a PNG's checksum."""
+    """Changes the first bytes, which hold sizes and types; corrects a PNG's checksum."""
     data[rng.integers(min(8, len(data) - 1), min(33, len(data)))] = rng.integers(256)
     if data[12:16] == b"IHDR":
         data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))

@@ -21,7 +21,7 @@ def encode(picture, kind="PNG", **options) -> bytes:
 
 
 def encode_images() -> dict:
-    """Gives ending -> pictures: of every mode, depth and compression that is usual."""
+    """Returns file extension -> images of every common mode, depth and compression."""
     rgb = Image.fromarray(data_sets.make_image(np.random.default_rng(0), SIZE))
     grey = rgb.convert("L")
     wide = np.asarray(grey).astype(np.uint16) * 257
@@ -51,7 +51,7 @@ def encode_images() -> dict:
 
 
 def encode_labels(ids) -> dict:
-    """Gives ending -> label maps of 8 bits or fewer that hold some of `ids`."""
+    """Returns file extension -> label maps of 8 bits or fewer with some of `ids`."""
     raw = data_sets.make_raw(np.random.default_rng(0), ids, SIZE)
     grey, palette = Image.fromarray(raw), Image.fromarray(raw)
     palette.putpalette([(7 * index + 91) % 256 for index in range(768)])
@@ -63,7 +63,7 @@ def encode_labels(ids) -> dict:
 
 
 def encode_synthia_label() -> bytes:
-    """Gives a 16-bit label of three channels."""
+    """Returns a 16-bit label map of three channels."""
     raw = data_sets.make_raw(np.random.default_rng(0), data_sets.SYNTHIA_IDS, SIZE).astype(
         np.uint16
     )

@@ -16,7 +16,7 @@ class Reader(NamedTuple):
     Attributes:
         seeds: (path, content) of sound files; the path is where a damaged one is put.
         read: called with the path of a damaged file. Ends with a `UserError`, or gives whether it
-            took the file: False where a file that cannot be used is made anew.
+            took the file: False where an invalid file is created again.
     """
 
     seeds: list[tuple[str, bytes]]

@@ -19,7 +19,7 @@ from tests.support.mutations import kinds
 
 LIMIT_SECONDS = 10.0
 OUTCOMES = ("refused", "read", "crashed", "hung", "died")
-"""A clear error or a file made anew; taken as it is; another error; too slow; no process left."""
+"""Clear error or file created again; accepted; another error; too slow; process lost."""
 
 _START_SECONDS = 300.0
 
@@ -48,7 +48,7 @@ class MutationRecord:
                 self._run_worker(folder, left)
 
     def _run_worker(self, folder, left):
-        """Lets one process work; `left` loses what it did."""
+        """Runs one process, and removes what it did from `left`."""
         jobs = [str(part) for job in left.items() for part in job]
         command = [
             sys.executable,
@@ -94,7 +94,7 @@ class MutationRecord:
             self.failures[name].append({"index": index, "outcome": outcome, "detail": detail})
 
     def sum_outcomes(self, name: str) -> dict[str, int]:
-        """Gives outcome -> number of inputs of a reader."""
+        """Returns outcome -> number of inputs of a reader."""
         total = sum(self.counts[name].values(), collections.Counter())
         return {outcome: total[outcome] for outcome in OUTCOMES}
 

@@ -88,7 +88,7 @@ class TrainingProcess:
         return self.wait()
 
     def is_running(self):
-        """Tells whether the process lives."""
+        """Returns whether the process is alive."""
         return self._process.poll() is None
 
     def wait_until(self, condition, timeout=240):
@@ -120,7 +120,7 @@ class TrainingProcess:
         return [(int(round_index), int(step)) for round_index, step in lines]
 
     def read_resumption(self):
-        """(round, step) that the newest process went on from, None where it began anew."""
+        """(round, step) that the newest process resumed from; None if it started over."""
         match = re.search(r"Resuming at round (\d+), step (\d+)", self.read_errors())
         return match and (int(match.group(1)), int(match.group(2)))
 
@@ -147,7 +147,7 @@ class TrainingProcess:
 
 
 def measure_difference(run, other):
-    """Gives the largest absolute difference between the variables of two finished runs."""
+    """Returns the largest absolute difference between the variables of two finished runs."""
     variables, others = run.read_variables(), other.read_variables()
     assert variables.keys() == others.keys()
     return max(float(np.abs(array - others[key]).max()) for key, array in variables.items())

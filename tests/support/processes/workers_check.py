@@ -119,7 +119,7 @@ def _keep(strategy, workers, folder):
 
 
 class _Idle:
-    """Takes steps that change nothing and count the images of the global batch."""
+    """Runs steps that change nothing and count the images of the global batch."""
 
     metrics = ()
     stop_training = False
@@ -146,7 +146,7 @@ def _stop_together(strategy, workers):
     loop = TrainingLoop(_Idle(), strategy, [], preemption=preemption, seed=0)
     for progress in loop.train(Stage(0, 9, stream, None), 0, every=1):
         told.append([progress.step, progress.preempted])
-        preemption.requested = workers.index == workers.count - 1 and len(told) >= 2
+        preemption.requested = workers.index == workers.count - 1 and len(told) >= 3
     return told
 
 
