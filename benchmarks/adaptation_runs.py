@@ -200,11 +200,7 @@ def _call(command, log_path):
         sys.exit(code)
     if code:
         with open(log_path, encoding="utf-8", errors="replace") as log:
-            lines = [
-                line
-                for line in log.read().splitlines()
-                if line.strip() and "In call to configurable" not in line
-            ]
+            lines = [line for line in log.read().splitlines() if line.strip()]
         raise UserError(f"A command ended with code {code}; {log_path} ends: {lines[-1]}")
 
 
@@ -222,14 +218,14 @@ def _summarise(run_dir, quality_path):
                 "miou": stage.miou,
                 "seconds": stage.seconds,
                 **{
-                    key: stage.pseudo_label and stage.pseudo_label[key]
+                    key: stage.pseudo_label and getattr(stage.pseudo_label, key)
                     for key in ("fraction", "accuracy")
                 },
             }
             for stage in stages
         ],
         "pseudo_label": {
-            key: quality[key]
+            key: getattr(quality, key)
             for key in ("portion", "fraction", "accuracy", "accuracies", "mode_usage")
         },
         "versions": results.versions,

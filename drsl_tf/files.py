@@ -23,19 +23,9 @@ Number = Annotated[float, pydantic.Field(gt=-1e15, lt=1e15)]
 
 
 class Entry(pydantic.BaseModel):
-    """A part of a JSON file: immutable, numbers finite, no other fields than those declared.
-
-    A field is found by its name too, `entry["miou"]`, as in the dicts that a file is made of.
-    """
+    """A part of a JSON file: immutable, numbers finite, no other fields than those declared."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Returns a field by its name; a default where there is none."""
-        return getattr(self, name, default)
 
     def as_json(self) -> dict[str, Any]:
         """Returns what JSON holds of it; fields that were never given are left out."""

@@ -52,15 +52,15 @@ def list_rows(groups: Sequence[RunGroup]) -> list[Row]:
     """
     rows = []
     for group in groups:
-        found: dict[tuple[str, str, str], list[dict]] = {}
+        found: dict[tuple[str, str, str], list[evaluation_file.Evaluation]] = {}
         for run in group.runs:
             for key, content in _read_evaluations(run.run_dir):
                 found.setdefault(key, []).append(content)
         for key, contents in sorted(found.items()):
-            means = {"all": measure_spread(_select(c["miou"] for c in contents))}
+            means = {"all": measure_spread(_select(c.miou for c in contents))}
             for subset in protocols.PROTOCOLS:
                 if subset != _LARGEST:
-                    scores = (c["protocols"].get(subset, {}).get("miou") for c in contents)
+                    scores = (c.protocols[subset].miou for c in contents if subset in c.protocols)
                     means[subset] = measure_spread(_select(scores))
             rows.append(Row(group, *key, len(contents), means))
     return rows
@@ -72,9 +72,9 @@ def _read_evaluations(run_dir):
         if not os.path.isfile(path):
             continue
         content = evaluation_file.read_evaluation(path)
-        if content["weights"] is not None:
-            split = f"{content['target']} {content['split']}"
-            yield (split, content["weights"], content["testing"]["name"]), content
+        if content.weights is not None:
+            split = f"{content.target} {content.split}"
+            yield (split, content.weights, content.testing.name), content
 
 
 def _select(values):

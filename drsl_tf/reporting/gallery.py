@@ -61,7 +61,7 @@ def list_frames(run: RunRecord) -> list[Frame]:
     Returns:
         Its frames.
     """
-    return [_read_frame(run, frame, name) for frame, name in enumerate(run.panels["frames"])]
+    return [_read_frame(run, frame, name) for frame, name in enumerate(run.panels.frames)]
 
 
 def make_legend(run: RunRecord) -> Legend:
@@ -75,7 +75,7 @@ def make_legend(run: RunRecord) -> Legend:
     """
     space = _get_label_space(run)
     ramp = label_maps.color_confidence(np.linspace(0, 1, 11)[np.newaxis])[0]
-    has_modes = run.panels["modes_per_class"] > 1
+    has_modes = run.panels.modes_per_class > 1
     return Legend(
         list(zip(space.class_names, _to_hex(space.palette))),
         _to_hex(ramp),
@@ -92,7 +92,7 @@ def list_mode_shades(run: RunRecord) -> list[list[str]]:
     Returns:
         For each class its modes' colours as "#rrggbb".
     """
-    count = max(run.panels["modes_per_class"], 1)
+    count = max(run.panels.modes_per_class, 1)
     palette = label_maps.make_mode_palette(_get_label_space(run), count)
     return [_to_hex(shades) for shades in palette.reshape(-1, count, 3)]
 
@@ -100,8 +100,8 @@ def list_mode_shades(run: RunRecord) -> list[list[str]]:
 def _get_label_space(run):
     return LabelSpace(
         name=run.experiment,
-        class_names=tuple(run.panels["class_names"]),
-        palette=tuple(tuple(color) for color in run.panels["palette"]),
+        class_names=tuple(run.panels.class_names),
+        palette=tuple(tuple(color) for color in run.panels.palette),
     )
 
 

@@ -147,8 +147,8 @@ def _draw_mode_shares(groups: Sequence[RunGroup]) -> list[Chart]:
     drawn = []
     for group in groups:
         run = group.runs[0]
-        report = run.stages[-1]["pseudo_label"]
-        usage = report and report.get("mode_usage")
+        report = run.stages[-1].pseudo_label
+        usage = report and report.mode_usage
         if not usage or not run.panels or _count_modes(run) < 2:
             continue
         title = f"{run.name}: shares of the modes, round {run.rounds[-1]}"
@@ -163,4 +163,4 @@ def _name_stage(stage: int) -> str:
 
 
 def _count_modes(run: RunRecord) -> int:
-    return run.panels["modes_per_class"]
+    return run.panels.modes_per_class

@@ -77,7 +77,7 @@ class RunRecord:
         for stage in self.stages:
             value: Any = stage
             for key in keys:
-                value = None if value is None else value.get(key)
+                value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
             if value is not None:
                 points.append((stage.round, float(value)))
         return points

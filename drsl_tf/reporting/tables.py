@@ -55,7 +55,7 @@ def list_verdicts(runs: Sequence[RunRecord]) -> list[Verdict]:
     """Lists for each run whether adaptation helped; leaves out runs without rounds."""
     judged = [(run, verdict.judge(run.stages, run.initial_run)) for run in runs]
     return [
-        Verdict(run.name, found["outcome"], verdict.format_verdict(found, run.run_dir))
+        Verdict(run.name, found.outcome, verdict.format_verdict(found, run.run_dir))
         for run, found in judged
         if found is not None
     ]
@@ -64,10 +64,10 @@ def list_verdicts(runs: Sequence[RunRecord]) -> list[Verdict]:
 def list_warnings(runs: Sequence[RunRecord]) -> list[str]:
     """Lists the warnings of all runs' stages."""
     return [
-        f"{run.name}, round {stage['round']}: {warning}"
+        f"{run.name}, round {stage.round}: {warning}"
         for run in runs
         for stage in run.stages
-        for warning in stage.get("warnings", ())
+        for warning in stage.warnings
     ]
 
 

@@ -169,7 +169,7 @@ class ResultsFile:
         rows.append("-" * len(rows[0]))
         rows.append(f"{'mIoU (%)':<{width}}" + "".join(_cell(s.miou) for s in self.stages))
         for key, title in (("fraction", "labelled (%)"), ("accuracy", "of it right (%)")):
-            values = [None if s.pseudo_label is None else s.pseudo_label[key] for s in self.stages]
+            values = [getattr(s.pseudo_label, key, None) for s in self.stages]
             if any(value is not None for value in values):
                 cells = [_cell(None if v is None else 100 * v) for v in values]
                 rows.append(f"{title:<{width}}" + "".join(cells))
