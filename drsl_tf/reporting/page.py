@@ -24,6 +24,7 @@ _ENVIRONMENT = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
 # Of every stage: title, unit, keys of its entry in results.json, and the factor to the unit.
 _CURVES = (

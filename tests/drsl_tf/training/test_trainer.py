@@ -253,21 +253,17 @@ def test_the_last_and_best_weights_have_the_targets_statistics(roots, tmp_path, 
         np.testing.assert_array_equal(array, other)
 
 
-def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(finished, roots, tmp_path):
+def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(roots, tmp_path):
     within = _Ask(step=3)
-    results, _ = _run(roots, tmp_path, [within])
+    results, _ = _run(roots, tmp_path, [within], rounds=1)
     assert within.told == ["begin", "end"] and results.stages == []
     path, _ = checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).checkpoints)
     assert tf.train.load_checkpoint(path).get_tensor(_STEP) == 3
-    after = _Ask(epoch=1)
-    results, _ = _run(roots, tmp_path, [after])
-    assert after.told == ["begin", 0, 1, "end"]
+    after = _Ask(epoch=0)
+    results, _ = _run(roots, tmp_path, [after], rounds=1)
+    assert after.told == ["begin", 0, "end"]
+    assert [stage.round for stage in results.stages] == [0]
     assert not os.path.exists(RunDirectory(str(tmp_path)).figure)
-    last = _Ask()
-    results, resumed = _run(roots, tmp_path, [last])
-    assert last.told == ["begin", 2, "end"] and len(results.stages) == 3
-    for array, other in zip(finished[2].get_weights(), resumed.get_weights()):
-        np.testing.assert_allclose(array, other, atol=1e-4)
 
 
 def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
