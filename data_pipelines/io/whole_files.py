@@ -1,7 +1,7 @@
-"""Files and folders that are whole or absent, after a kill and after a power cut alike.
+"""Files and folders written atomically, also if the process is killed or the power fails.
 
-Everything goes into a neighbour first, reaches the disk, and then takes its name: a reader finds
-the old content or the new one.
+Everything is written to a temporary neighbour, flushed (fsync), then renamed: a reader finds the
+old content or the new one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PARTIAL = ".partial"
 
 
 def write_whole(path: str, write_to: Callable, *, shared: bool = False) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file atomically.
 
     Args:
         path: any path that TensorFlow writes; its folder exists.
@@ -51,13 +51,13 @@ def write_whole(path: str, write_to: Callable, *, shared: bool = False) -> None:
 
 @contextlib.contextmanager
 def explain_failures(path: str) -> Iterator[None]:
-    """Turns what stops a write, such as a full disk, into an error that a user can fix.
+    """Converts a failed write, such as on a full disk, to an error that names the fix.
 
-    Only what writes files belongs inside: a device without memory raises the same type of error as
-    a full disk.
+    Only code that writes files belongs inside: a device out of memory raises the same type of error
+    as a full disk.
 
     Args:
-        path: the file or folder that is written meanwhile.
+        path: the file or folder that is written.
 
     Raises:
         UserError: names the path, the cause and the fix.
@@ -98,10 +98,10 @@ def _list_file_errors():
 
 
 def rename_whole(source: str, target: str) -> None:
-    """Renames a file or folder, so that the new name outlives a power cut.
+    """Renames a file or folder durably.
 
     Args:
-        source: what is there, its content on the disk already.
+        source: the present path; its content is flushed already.
         target: the new path, in the same file system; a file there is replaced.
     """
     os.replace(source, target)
@@ -109,7 +109,7 @@ def rename_whole(source: str, target: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder, and those above it, so that their names outlive a power cut.
+    """Creates a folder and its parents durably.
 
     Args:
         path: any path that TensorFlow writes; may exist.
@@ -130,7 +130,7 @@ def make_folder(path: str) -> None:
 
 
 def sync(path: str) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk.
+    """Flushes (fsync) a file's content, or a folder's list of names.
 
     Args:
         path: the file or folder.
@@ -143,7 +143,7 @@ def sync(path: str) -> None:
 
 
 def sync_tree(path: str) -> None:
-    """Waits until a folder and everything in it is on the disk.
+    """Flushes (fsync) a folder and everything in it.
 
     Args:
         path: the folder.

@@ -10,12 +10,12 @@ from drsl_tf.common import IGNORE_ID
 class ConfusionMatrix:
     """Counts pixels by label and prediction, summed over images.
 
-    Pixels labelled `ignore_id` do not count. A prediction that is no class is a miss: it counts
-    against its label as cityscapesScripts counts predictions of void, and for no class.
+    Pixels labelled `ignore_id` do not count. A prediction that is no class is a miss: a false
+    negative of its label, as cityscapesScripts counts predictions of void, and no false positive.
     """
 
     def __init__(self, num_classes: int, ignore_id: int = IGNORE_ID):
-        """Makes an empty matrix.
+        """Creates an empty matrix.
 
         Args:
             num_classes: the number C of classes, 1 to 255.
@@ -33,7 +33,7 @@ class ConfusionMatrix:
 
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, ignore_id: int = IGNORE_ID) -> ConfusionMatrix:
-        """Makes a confusion matrix from `matrix` of another one, or from a sum of several.
+        """Creates a confusion matrix from the `matrix` of another, or from a sum of several.
 
         Args:
             matrix: (C, C + 1) integer array; copied.
@@ -91,8 +91,8 @@ class ConfusionMatrix:
                 f"The prediction has the size {_format_shape(prediction)}, but its label has the "
                 f"size {_format_shape(label)}; resize the prediction to the label before scoring."
             )
-        # Two 8-bit values fused into 16 bits: one pass of bincount counts every pair, ignored and
-        # foreign values included, and the rest is work on the small table.
+        # Two 8-bit values combined into 16 bits: one bincount counts every pair, including ignored
+        # and unknown values.
         pairs = np.left_shift(_check_labels(label), 8, dtype=np.uint16)
         pairs |= _mark_misses(prediction)
         table = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
@@ -112,7 +112,7 @@ class ConfusionMatrix:
         """Adds the counts of another matrix over the same classes.
 
         Args:
-            other: a ConfusionMatrix, left as it is.
+            other: a ConfusionMatrix; unchanged.
 
         Raises:
             ValueError: the numbers of classes differ.
@@ -133,15 +133,15 @@ class ConfusionMatrix:
         """
         hits = np.diagonal(self._matrix)
         unions = self._matrix.sum(axis=1) + self._matrix[:, :-1].sum(axis=0) - hits
-        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is wanted.
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN by intention.
             return hits / unions
 
     def mean_iou(self) -> float:
         """Averages the IoU over the classes that have one.
 
         Returns:
-            A float fraction in [0, 1]; NaN where no class has an IoU. `num_present` tells over how
-            many classes it was averaged.
+            A float fraction in [0, 1]; NaN where no class has an IoU. `num_present` is the number
+            of averaged classes.
         """
         iou = self.iou()
         present = iou[~np.isnan(iou)]
@@ -154,12 +154,12 @@ class ConfusionMatrix:
 
 
 def _format_shape(array):
-    """A shape as users write sizes: 512x1024."""
+    """Formats a shape as 512x1024."""
     return "x".join(map(str, array.shape)) or "of a single number"
 
 
 def _check_labels(label):
-    """Labels as uint8, or a ValueError."""
+    """Returns labels as uint8, or raises a ValueError."""
     if label.dtype == np.uint8:
         return label
     if not np.issubdtype(label.dtype, np.integer):
@@ -172,7 +172,7 @@ def _check_labels(label):
 
 
 def _mark_misses(prediction):
-    """Predictions as uint8, where values beyond 8 bits become 255, which is never a class."""
+    """Returns predictions as uint8; values beyond 8 bits become 255, which is never a class."""
     if prediction.dtype == np.uint8:
         return prediction
     if not np.issubdtype(prediction.dtype, np.integer):

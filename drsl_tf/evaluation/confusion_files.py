@@ -1,4 +1,4 @@
-"""Confusion matrices as CSV files: a row a label, a column a prediction, in pixels."""
+"""Confusion matrices as CSV files: rows are labels, columns predictions, in pixels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from drsl_tf.evaluation.confusion import ConfusionMatrix
 _CORNER = "label \\ prediction"
 
 NO_CLASS = "no class"
-"""Heads the column of predictions that are no class."""
+"""Header of the column of predictions that are no class."""
 
 
 def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence[str]) -> None:
-    """Writes a confusion matrix, whole or not at all.
+    """Writes a confusion matrix atomically.
 
     Args:
-        path: the file; its folder is made where it is missing.
+        path: the file; its folder is created if absent.
         confusion: the counts.
         class_names: names of the classes, in the order of their ids.
     """
@@ -34,7 +34,7 @@ def write_confusion(path: str, confusion: ConfusionMatrix, class_names: Sequence
 
 
 def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
-    """Reads what `write_confusion` wrote.
+    """Reads a file of `write_confusion`.
 
     Args:
         path: the file.
@@ -44,7 +44,7 @@ def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
         predictions, the last column predictions that are no class.
 
     Raises:
-        ValueError: the file is no such matrix.
+        ValueError: the file is not such a matrix.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -52,9 +52,9 @@ def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
         names = [row[0] for row in rows]
         counts = np.array([row[1:] for row in rows], np.int64)
     except (OSError, ValueError, IndexError, OverflowError, csv.Error) as error:
-        raise ValueError(f"{path} is no confusion matrix: {error}.") from error
+        raise ValueError(f"{path} is not a confusion matrix: {error}.") from error
     if header != [_CORNER, *names, NO_CLASS] or counts.shape != (len(names), len(names) + 1):
-        raise ValueError(f"{path} is no confusion matrix: its columns are not its rows.")
+        raise ValueError(f"{path} is not a confusion matrix: its columns differ from its rows.")
     if counts.min(initial=0) < 0:
-        raise ValueError(f"{path} is no confusion matrix: it holds a count below 0.")
+        raise ValueError(f"{path} is not a confusion matrix: it holds a negative count.")
     return names, counts

@@ -13,10 +13,10 @@ from drsl_tf.files import Number
 
 
 class Testing(files.Entry):
-    """How images were shown to the network, as `TestProtocol` describes it.
+    """How images were passed to the network, see `TestProtocol`.
 
     Attributes:
-        name: all of it in words.
+        name: description of the test.
         scales: factors of the image's size.
         flip: whether the mirrored image was added.
         window: (height, width) of sliding windows, or None.
@@ -37,15 +37,15 @@ class Evaluation(files.Entry, VersionedModel):
 
     Attributes:
         version: of this format.
-        title: all of it in words.
+        title: description of the evaluation.
         model: path of the checkpoint, model or label maps.
-        weights: which weights of a run; None where it was no run.
+        weights: which weights of a run; None for other models.
         target: the data set.
         root: its folder.
         split: its split.
-        images: how many were scored.
+        images: number of scored images.
         label_space: name of the classes.
-        testing: how images were shown to the network; None for label maps on disk.
+        testing: how images were passed to the network; None for label maps on disk.
         miou: mean IoU in percent; None where no class has an IoU.
         num_classes_scored: classes that `miou` averages.
         iou: IoU in percent by class name, None for a class neither present nor predicted.
@@ -75,7 +75,7 @@ class Evaluation(files.Entry, VersionedModel):
 
 
 def read_evaluation(path: str) -> Evaluation:
-    """Reads what `drsl_tf.evaluate` found.
+    """Reads the scores of `drsl_tf.evaluate`.
 
     Args:
         path: the file `evaluation.json`.
@@ -84,7 +84,7 @@ def read_evaluation(path: str) -> Evaluation:
         Its content.
 
     Raises:
-        UserError: it cannot be read, or holds a value that no evaluation gives.
+        UserError: it cannot be read, or holds an invalid value.
     """
     fix = "Run drsl_tf.evaluate again, or delete the file."
     return files.read_model(path, Evaluation, fix)

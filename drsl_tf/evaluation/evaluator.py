@@ -1,4 +1,4 @@
-"""Scores predictions on a labelled split: those of a model, or of anything else that predicts."""
+"""Scores the predictions of a model or a function on a labelled split."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from drsl_tf.models.model import DrslModel
 
 
 class Evaluator:
-    """Predicts every image of a split and counts hits and misses at the labels' resolution.
+    """Predicts every image of a split and scores it at the labels' resolution.
 
     On several machines each process predicts its share of the images.
 
     Args:
         model: a `DrslModel`; its weights are read at every call.
-        strategy: where to run.
-        size: (height, width) at which the network sees the images; None is each image's own.
-        batch_size: images at once.
+        strategy: distribution strategy of the model.
+        size: (height, width) of the network's input; None is each image's own.
+        batch_size: images per batch.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Evaluator:
         description: str = "evaluating",
         on_prediction: Callable[[Pair, np.ndarray], None] | None = None,
     ) -> ConfusionMatrix:
-        """Evaluates the model as it is now.
+        """Evaluates the model with its current weights.
 
         Args:
             domain: reads the files.
             pairs: images with labels.
-            description: what the progress bar says.
+            description: text of the progress bar.
             on_prediction: called with each pair and its (H, W) uint8 prediction, in the process
-                that made it.
+                that predicted it.
 
         Returns:
             The confusion matrix over all pixels of all pairs.
@@ -96,17 +96,17 @@ def score_split(
     description: str = "evaluating",
     on_prediction: Callable[[Pair, np.ndarray], None] | None = None,
 ) -> ConfusionMatrix:
-    """Predicts every image of a split and counts hits and misses at the labels' resolution.
+    """Predicts every image of a split and scores it at the labels' resolution.
 
     Args:
         predict: called with images (n, h, w, 3) float32 in [0, 255] and the height and width of
-            their labels; gives (n, height, width) integer class ids.
+            their labels; returns (n, height, width) integer class ids.
         num_classes: the number C of classes.
         domain: reads the files.
         pairs: images with labels.
-        size: (height, width) to which images are resized first; None keeps each at its own.
-        batch_size: images at once.
-        description: what the progress bar says.
+        size: (height, width) to which images are resized first; None keeps each image's own.
+        batch_size: images per batch.
+        description: text of the progress bar.
         on_prediction: called with each pair and its (H, W) uint8 prediction.
 
     Returns:

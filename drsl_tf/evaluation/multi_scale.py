@@ -1,4 +1,4 @@
-"""Tests at several scales, mirrored, and by sliding windows."""
+"""Tests at several scales, with mirroring and sliding windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drsl_tf.evaluation import sliding_window
 
 @dataclasses.dataclass(frozen=True)
 class TestProtocol:
-    """How an image is shown to the network.
+    """How an image is passed to the network.
 
     With more than one pass, from scales or mirroring, the softmax probabilities of all passes are
     averaged at the labels' resolution; windows average logits within a pass.
@@ -27,7 +27,7 @@ class TestProtocol:
         stride: (down, right) from window to window; None is two thirds of the window.
     """
 
-    __test__ = False  # The name is pytest's business in no way.
+    __test__ = False  # Keeps pytest from collecting it.
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
@@ -51,12 +51,12 @@ class TestProtocol:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the network sees every image once and whole."""
+        """Whether every image is passed once and whole."""
         return self.scales == (1.0,) and not self.flip and self.window is None
 
     @property
     def name(self) -> str:
-        """What to say beside a score."""
+        """Description to print beside a score."""
         name = "single-scale"
         if len(self.scales) > 1:
             name = "multi-scale (" + ", ".join(f"{scale:g}" for scale in self.scales) + ")"
@@ -70,7 +70,7 @@ class TestProtocol:
         return name
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives what JSON can hold of it."""
+        """Returns the content for JSON."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
 
@@ -92,7 +92,7 @@ def compute_scores(
         images: (B, H, W, 3) float32 in [0, 255].
         label_size: (height, width) of the scores.
         protocol: scales, mirroring and windows.
-        size: (height, width) that scale 1 stands for; None is the images' own.
+        size: (height, width) of scale 1; None is the images' own.
 
     Returns:
         (B, height, width, C) float32: logits of a single pass, mean probabilities of several.

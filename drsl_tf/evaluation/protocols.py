@@ -1,8 +1,9 @@
 """The class subsets over which the literature averages IoU on Cityscapes.
 
-The 16 classes leave out terrain, truck and train; the 13 also wall, fence and pole. Two conventions
+The 16 classes omit terrain, truck and train; the 13 also wall, fence and pole. Two conventions
 of "16" differ and must not be compared: a head of 16 outputs, and a head of 19 outputs whose IoU is
-averaged over the 16, where confusion with the other three still costs. Each entry names its own.
+averaged over the 16, where confusion with the other three still counts. Each entry names its
+convention.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ProtocolScores(files.Entry):
     Attributes:
         convention: for example "16-way head" or "19-way head averaged over 16".
         miou: mean IoU in percent over the classes that have one, None where none has.
-        num_classes: how many classes that were.
+        num_classes: number of those classes.
         iou: IoU in percent by class name, None for a class neither present nor predicted.
     """
 
@@ -42,7 +43,7 @@ class ProtocolScores(files.Entry):
 def score_protocols(
     confusion: ConfusionMatrix, class_names: Sequence[str]
 ) -> dict[str, ProtocolScores]:
-    """Scores a confusion matrix under every protocol that its classes allow.
+    """Scores a confusion matrix by every protocol that its classes allow.
 
     Args:
         confusion: the matrix of a whole split, over C classes.

@@ -1,4 +1,4 @@
-"""The report of an evaluation: a table to read, JSON and CSV to work with, a picture to see."""
+"""The report of an evaluation: a table, JSON and CSV files, and a picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drsl_tf.evaluation.confusion import ConfusionMatrix
 
 
 class EvaluationReport:
-    """Says how well label maps were predicted.
+    """Reports the scores of predicted label maps.
 
     Args:
         confusion: counts over the whole split.
@@ -33,11 +33,11 @@ class EvaluationReport:
         self._protocols = protocols.score_protocols(confusion, self._class_names)
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives the content of the JSON file.
+        """Returns the content of the JSON file.
 
         Returns:
             A dict; IoUs in percent, None for a class that is neither present nor predicted, which
-            the mean leaves out.
+            the mean omits.
         """
         return {
             "schema": 1,
@@ -49,9 +49,9 @@ class EvaluationReport:
         }
 
     def format_table(self) -> str:
-        """Formats the scores as text of several lines: a row a class, then the means.
+        """Formats the scores as text of several lines: one row per class, then the means.
 
-        Every mean over Cityscapes' classes says which 19, 16 or 13 they are: by which head.
+        Every mean over 19, 16 or 13 of Cityscapes' classes names its convention.
         """
         width = max(len(name) for name in self._class_names)
         lines = [self._title, f"{'class':<{width}}     IoU (%)"]
@@ -69,7 +69,7 @@ class EvaluationReport:
 
     def draw(self) -> Image.Image:
         """Draws the confusion matrix, each row in percent of its label's pixels."""
-        # matplotlib takes a moment to import, which a training need not wait for.
+        # matplotlib is slow to import, which would delay training.
         from drsl_tf.figures import charts
         from drsl_tf.figures import rendering
 
@@ -78,19 +78,19 @@ class EvaluationReport:
         return rendering.to_image(figure)
 
     def write(self, json_path: str, csv_path: str, png_path: str) -> None:
-        """Writes the report's files, each whole or not at all; their folders are made.
+        """Writes each of the report's files atomically, and creates their folders.
 
         Args:
-            json_path: where the scores go.
-            csv_path: where the confusion matrix goes.
-            png_path: where the picture of it goes.
+            json_path: file of the scores.
+            csv_path: file of the confusion matrix.
+            png_path: file of its picture.
 
         Raises:
             UserError: they cannot be written.
         """
         confusion_files.write_confusion(csv_path, self._confusion, self._class_names)
         files.write_png(png_path, self.draw())
-        # Last, for whoever takes it as the sign that the others are there.
+        # Last, so that its presence implies the others.
         files.write_json(json_path, self.as_dict())
 
 

@@ -1,4 +1,4 @@
-"""Logits of an image from overlapping windows, as networks of one input size are tested."""
+"""Logits of an image from overlapping windows, for networks of a fixed input size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def place_windows(length: int, window: int, stride: int) -> list[int]:
         stride: pixels from one window to the next.
 
     Returns:
-        Where windows start; the last one ends with the axis. One at 0 where the axis fits.
+        Starts of the windows; the last one ends with the axis. Only 0 if the axis fits a window.
     """
     if length <= window:
         return [0]
@@ -32,7 +32,7 @@ def compute_window_logits(
     Args:
         compute_logits: (B, h, w, 3) float32 -> (B, h, w, C) float32.
         images: (B, H, W, 3) float32.
-        window: (height, width) in pixels; an axis shorter than it is one window.
+        window: (height, width) in pixels; a shorter axis is one window.
         stride: (down, right) in pixels, at most the window's size.
 
     Returns:

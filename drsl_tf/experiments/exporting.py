@@ -1,4 +1,4 @@
-"""Exports the model of a run in the formats that are served."""
+"""Exports the model of a run in the formats for serving."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def export_run(
     size: str = "run",
     precision: str | None = None,
 ) -> None:
-    """Exports the model of a run, and says so on standard output.
+    """Exports the model of a run, and prints what was exported.
 
     Args:
         run_dir: a run's directory.
-        path: what to write; a TFLite file's name ends in ".tflite".
+        path: the output; a TFLite file's name ends in ".tflite".
         format_name: one of `FORMATS`.
         checkpoint: as in `loaded_run.load_run`.
-        size: "HEIGHTxWIDTH" at which the network sees every image; "native" is each image's own,
-            "run" what the run was scored with.
+        size: "HEIGHTxWIDTH" of the network's input; "native" is each image's own, "run" the size
+            that the run was scored at.
         precision: Keras's policy; None is the run's own, and "float32" for TFLite.
 
     Raises:
-        UserError: the run cannot be read, the arguments do not fit, or the path is taken.
+        UserError: the run cannot be read, the arguments are invalid, or the path exists.
     """
     lite = format_name != "saved_model"
     if lite != path.endswith(".tflite"):

@@ -1,4 +1,4 @@
-"""What an experiment's data look like to the model, before anything is trained."""
+"""Inspection of an experiment's data before training."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def inspect_experiment(
 
     Args:
         gin_files: configuration files.
-        gin_params: bindings that win over them.
-        run_dir: of the run to come, which finds the audit and the counts done.
+        gin_params: bindings that override them.
+        run_dir: directory of the later run, which reuses the audit and the counts.
         path: the PNG to write.
-        count: images of each domain on it.
+        count: images of each domain.
 
     Returns:
         The description, a text of several lines.
@@ -99,8 +99,8 @@ def list_examples(data: AdaptationData, *, seed: int, count: int) -> list[contac
         count: images of each domain.
 
     Returns:
-        A section for the source, as its first steps see it, and one for the target, with its own
-        labels where it has any.
+        One section for the source and one for the target, as in the first steps, the target with
+        its own labels if it has any.
     """
     streams = {"source": data.make_source_stream(), "target": data.make_true_target_stream()}
     steps = max(-(-count // stream.batch_size) for stream in streams.values())
@@ -134,7 +134,7 @@ def list_examples(data: AdaptationData, *, seed: int, count: int) -> list[contac
 
 
 def _count_sizes(domain, pairs):
-    """Counts the (height, width) of images, from their headers alone."""
+    """Counts the (height, width) of images, read from their headers."""
     sizes = collections.Counter()
     for pair in pairs:
         content = data_files.read_bytes(pair.image_path, domain.max_bytes)

@@ -1,4 +1,4 @@
-"""Run directories, read back: the model of a run with the weights of one of its checkpoints."""
+"""Loads the model of a run with the weights of one of its checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LoadedRun(NamedTuple):
 
     Attributes:
         model: has the checkpoint's weights.
-        experiment: what the run's configuration says.
+        experiment: as the run's configuration defines it.
         checkpoint: path of the checkpoint.
     """
 
@@ -30,7 +30,7 @@ class LoadedRun(NamedTuple):
 
 
 def load_run(run_dir: str, checkpoint: str = "last", precision: str | None = None) -> LoadedRun:
-    """Builds the model of a run and gives it the weights of a checkpoint.
+    """Builds the model of a run and restores the weights of a checkpoint.
 
     Args:
         run_dir: a directory that `drsl_tf.train` wrote.
@@ -51,7 +51,7 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: str | None = Non
             "--run_dir of drsl_tf.train named."
         )
     path = stored_weights.find_checkpoint(run_dir, checkpoint)
-    # The checkpoint holds the weights; those that training began with may be out of reach here.
+    # The checkpoint holds the weights; the file of the initial weights may be absent here.
     without = ["WEIGHTS = None"] if "WEIGHTS" in Configuration([config]).bindings else []
     experiment = Experiment([config], without)
     keras.mixed_precision.set_global_policy(precision or experiment.get("settings").precision)

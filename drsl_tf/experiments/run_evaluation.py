@@ -42,12 +42,12 @@ class Target:
     """A labelled split to score on, its files audited.
 
     Args:
-        experiment: names the target and the split.
+        experiment: defines the target and the split.
         split: a split; None is the experiment's `eval_split`.
-        stamp_dir: where a stamp lets an unchanged split pass the audit quickly, or None.
+        stamp_dir: folder of the stamp that skips the audit of an unchanged split, or None.
 
     Raises:
-        UserError: the split has no labels, or bad files.
+        UserError: the split has no labels, or invalid files.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Target:
         ).pairs
 
     def describe(self) -> dict[str, object]:
-        """Gives what a report says of it."""
+        """Returns its description for the report."""
         return {
             "target": self.domain.name,
             "root": self.domain.root,
@@ -78,7 +78,7 @@ class Target:
         }
 
     def check_classes(self, class_names: Sequence[str], source: str) -> None:
-        """Checks that predictions and labels speak of the same classes.
+        """Checks that predictions and labels have the same classes.
 
         Args:
             class_names: those of the predictions.
@@ -106,19 +106,19 @@ def evaluate_run(
     protocol: TestProtocol = SINGLE_SCALE,
     batch_size: int | None = None,
 ) -> EvaluationReport:
-    """Evaluates a run as its training would, on another target, or by another test protocol.
+    """Evaluates a run as in training, on another target, or by another test protocol.
 
-    The network sees images at the `inference_size` of the target's configuration. One machine
-    does it all, one of a job of several too.
+    Images are resized to the `Inference.size` of the target's configuration. The evaluation runs
+    on one machine, also within a job of several.
 
     Args:
         run_dir: the run's directory.
-        experiment_files: gin files that name another target; none is the run's own.
+        experiment_files: gin files that define another target; none is the run's own.
         experiment_params: bindings on top of them.
         split: a split of the target; None is the experiment's `eval_split`.
         checkpoint: as in `loaded_run.load_run`.
         protocol: scales, mirroring and windows.
-        batch_size: images at once; None is the run's.
+        batch_size: images per batch; None is the run's.
 
     Returns:
         The report.
@@ -130,7 +130,7 @@ def evaluate_run(
     with strategy.scope():
         loaded = loaded_run.load_run(run_dir, checkpoint)
     model = loaded.model
-    # Read first: gin holds one configuration, and the target's takes the place of the run's.
+    # Read first: gin holds one configuration, and the target's replaces the run's.
     batch_size = batch_size or loaded.experiment.get("inference").batch_size
     class_names = loaded.experiment.label_space.class_names
     config = os.path.abspath(RunDirectory(run_dir).config)
@@ -171,8 +171,8 @@ def evaluate_model(
         experiment_files: gin files that name the target.
         experiment_params: bindings on top of them.
         split: as in `evaluate_run`.
-        protocol: scales, mirroring and windows; a TFLite file takes the plain one only.
-        batch_size: images at once; None is the experiment's.
+        protocol: scales, mirroring and windows; a TFLite file supports only the plain one.
+        batch_size: images per batch; None is the experiment's.
 
     Returns:
         The report.
@@ -189,7 +189,7 @@ def evaluate_model(
     size = predictor.network_size
 
     def predict_as_served(images, height, width):
-        del height, width  # What is served has the image's size, and so has its label.
+        del height, width  # The prediction has the image's size, as its label has.
         return predictor.predict(images.astype(np.uint8))[0]
 
     predict: Callable = predict_as_served
@@ -227,11 +227,11 @@ def evaluate_predictions(
     domain = target.domain
     confusion = ConfusionMatrix(domain.label_space.num_classes)
     label_ids = label_spaces.lookup_table(domain.id_table(), domain.raw_values)
-    # A labelId outside the table is no class either.
+    # A labelId outside the table is not a class either.
     label_ids = np.where(label_ids < 0, label_spaces.IGNORE_ID, label_ids).astype(np.uint8)
     with progress.make_progress_bar(len(target.pairs), "scoring", "image") as bar:
         for pair in target.pairs:
-            assert pair.label_path is not None  # `Target` takes labelled splits alone.
+            assert pair.label_path is not None  # `Target` accepts only labelled splits.
             label = domain.read_label(pair.label_path)
             path, is_label_ids = _find_prediction(folder, pair.name)
             try:
@@ -247,12 +247,12 @@ def evaluate_predictions(
 def make_predict(
     compute_logits: Callable, protocol: TestProtocol, size: tuple[int, int] | None
 ) -> Callable:
-    """Makes what `score_split` calls.
+    """Creates the `predict` argument of `score_split`.
 
     Args:
         compute_logits: (B, h, w, 3) float32 -> (B, h, w, C) float32.
         protocol: scales, mirroring and windows.
-        size: (height, width) that scale 1 stands for, or None.
+        size: (height, width) of scale 1, or None.
 
     Returns:
         A callable(images, height, width) -> (n, height, width) int64.

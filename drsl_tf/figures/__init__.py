@@ -1,1 +1,1 @@
-"""Pictures for people: label maps in colour, comparisons, contact sheets."""
+"""Pictures: coloured label maps, comparisons, contact sheets, charts."""

@@ -21,7 +21,7 @@ _LEGEND_ROW = 13.5  # Points.
 _CELL = 0.28  # Inches.
 _NOTE_COLOR = "#666666"
 _GRID_COLOR = "#dddddd"
-# Shares below it bear no number.
+# Smaller shares are drawn without a number.
 _SMALLEST_SHARE = 0.005
 
 
@@ -29,11 +29,11 @@ class Series(NamedTuple):
     """One line of a chart.
 
     Attributes:
-        name: what the legend says; empty leaves it out of the legend.
+        name: text of the legend; empty omits it from the legend.
         color: any colour of matplotlib.
         points: (round, value), by round; the line has a gap where a round is missing.
         spread: half the height of a band around each point, or None.
-        faint: whether it stands in the background.
+        faint: whether it is drawn in the background.
     """
 
     name: str
@@ -47,10 +47,10 @@ class BarSet(NamedTuple):
     """One colour of bars.
 
     Attributes:
-        name: what the legend says.
+        name: text of the legend.
         color: any colour of matplotlib.
-        means: one for each category; None where there is none.
-        deviations: likewise; None where there is a single value.
+        means: one per category; None where there is none.
+        deviations: one per category; None where there is a single value.
     """
 
     name: str
@@ -65,7 +65,7 @@ def draw_lines(title: str, unit: str, series: Sequence[Series]) -> Figure:
     Args:
         title: what is shown.
         unit: of the values; bands of "%" stay within 0 and 100.
-        series: the lines, with one point or more between them.
+        series: the lines, with at least one point in total.
 
     Returns:
         The chart.
@@ -93,12 +93,12 @@ def draw_lines(title: str, unit: str, series: Sequence[Series]) -> Figure:
 
 
 def draw_bars(title: str, unit: str, categories: Sequence[str], sets: Sequence[BarSet]) -> Figure:
-    """Draws horizontal bars, a group for each category, with their values and deviations.
+    """Draws horizontal bars, one group per category, with their values and deviations.
 
     Args:
         title: what is shown.
         unit: of the values.
-        categories: names, one a group.
+        categories: names, one per group.
         sets: the bars of each group.
 
     Returns:
@@ -145,7 +145,7 @@ def draw_confusion(title: str, class_names: Sequence[str], matrix: np.ndarray) -
     shares = np.ma.masked_array(matrix / np.maximum(totals, 1))[:, : len(columns)]
     shares[totals[:, 0] == 0] = np.ma.masked
     figure, axes = _make_axes(title, _CELL * len(columns), _CELL * len(class_names))
-    # Small shares, which are the errors, stand out from none.
+    # Distinguishes small shares, which are the errors, from 0.
     scale = PowerNorm(0.7, vmin=0, vmax=1)
     axes.pcolormesh(shares, cmap="Blues", norm=scale, edgecolors="white", linewidth=0.5)
     for (row, column), share in np.ma.ndenumerate(shares):
@@ -172,11 +172,11 @@ def draw_shares(
     counts: Sequence[Sequence[float]],
     colors: Sequence[Sequence[str]],
 ) -> Figure:
-    """Draws, for each category, a bar that is divided into shares.
+    """Draws, for each category, a bar divided into shares.
 
     Args:
         title: what is shown.
-        categories: names, one a bar.
+        categories: names, one per bar.
         counts: the parts of each bar.
         colors: their colours.
 
@@ -197,7 +197,7 @@ def draw_shares(
 
 
 def _make_axes(title: str, width: float, height: float, legend_rows: int = 0):
-    """Creates axes of a size in inches; what lies outside of them is part of the figure too."""
+    """Creates axes of a size in inches; the figure includes what lies outside of them."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_title(
@@ -221,7 +221,7 @@ def _add_legend(axes: Axes, entries, columns: int) -> None:
 
 
 def _name_rows(axes: Axes, names: Sequence[str], offset: float = 0.0) -> None:
-    """Names the rows, from the top."""
+    """Labels the rows, from the top."""
     axes.set_yticks(np.arange(len(names)) + offset, list(map(plain_text, names)))
     axes.set_ylim(len(names) - 0.5 + offset, offset - 0.5)
     axes.tick_params(axis="y", length=0)

@@ -1,4 +1,4 @@
-"""A contact sheet of augmented pairs: what training sees, in one picture."""
+"""A contact sheet of augmented training pairs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Example(NamedTuple):
     """One augmented image.
 
     Attributes:
-        name: what stands above it.
+        name: text above it.
         image: (h, w, 3) float32 in [0, 255].
-        label: (h, w) int32, 255 = ignore; None shows the image alone.
+        label: (h, w) int32, 255 = ignore; None shows only the image.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Section(NamedTuple):
 
 
 def draw_contact_sheet(sections: list[Section], label_space: LabelSpace) -> Image.Image:
-    """Draws sections below each other and a legend below them all.
+    """Draws sections below each other, and a legend at the bottom.
 
     Args:
         sections: what to show; all examples have one size.
-        label_space: gives classes and colours.
+        label_space: classes and colours.
 
     Returns:
         The picture.

@@ -9,7 +9,7 @@ from data_pipelines.labels.label_spaces import LabelSpace
 IGNORE_COLOR = (0, 0, 0)
 """RGB of pixels without a class."""
 
-# Even in lightness, so that they read in grey and by colour-blind people.
+# Of even lightness steps, readable in grey and by colour-blind people.
 _CONFIDENCE_COLORS = (
     (0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164),
 )  # fmt: skip
@@ -20,7 +20,7 @@ def color_label_map(label: np.ndarray, label_space: LabelSpace) -> np.ndarray:
 
     Args:
         label: (H, W) integer ids in [0, 255]; those without a class are black.
-        label_space: gives the palette.
+        label_space: classes and their palette.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -31,7 +31,7 @@ def color_label_map(label: np.ndarray, label_space: LabelSpace) -> np.ndarray:
 
 
 def color_confidence(confidence: np.ndarray) -> np.ndarray:
-    """Paints confidences: black for 0 over violet and orange to pale yellow for 1.
+    """Paints confidences, from black for 0 over violet and orange to pale yellow for 1.
 
     Args:
         confidence: (H, W) float in [0, 1].
@@ -46,10 +46,10 @@ def color_confidence(confidence: np.ndarray) -> np.ndarray:
 
 
 def make_mode_palette(label_space: LabelSpace, modes_per_class: int) -> np.ndarray:
-    """Gives every mode a shade of its class's colour, from dark to light.
+    """Computes a shade of its class's colour for every mode, from dark to light.
 
     Args:
-        label_space: gives the classes' colours.
+        label_space: classes and their colours.
         modes_per_class: K.
 
     Returns:

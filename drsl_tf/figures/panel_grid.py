@@ -1,4 +1,4 @@
-"""Pictures and label maps in rows, with a legend of the classes' colours below."""
+"""Rows of pictures and label maps, with a legend of the classes' colours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from drsl_tf.figures.rendering import plain_text
 _GAP = 0.08
 _LINE = 0.22
 _FONT_SIZE = 9
-# Of a monospaced title, in whole pixels, and of a name in the legend, on the wide side.
+# Width of a letter, estimated generously for names in the legend.
 _LETTER = 0.65 * _FONT_SIZE / 72
 _LEGEND_SWATCH = 0.45
 
@@ -26,7 +26,7 @@ class Panel(NamedTuple):
     """One picture.
 
     Attributes:
-        title: stands above it, where any panel of its row has a title.
+        title: text above it, if any panel of its row has a title.
         pixels: (h, w, 3) uint8 RGB image, or (h, w) integer class ids.
     """
 
@@ -35,14 +35,14 @@ class Panel(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Panels side by side, and the heading above them, which may be empty."""
+    """Panels side by side under a heading, which may be empty."""
 
     heading: str
     panels: Sequence[Panel]
 
 
 def draw_panels(rows: Sequence[Row], panel_width: float, label_space: LabelSpace) -> Figure:
-    """Draws rows of panels below each other and a legend below them all.
+    """Draws rows of panels below each other, and a legend at the bottom.
 
     Args:
         rows: what to show; the panels of a row are of one shape.
@@ -52,7 +52,7 @@ def draw_panels(rows: Sequence[Row], panel_width: float, label_space: LabelSpace
     Returns:
         The figure.
     """
-    # Of one inch, so that its coordinates are inches; what lies outside belongs to it.
+    # One inch, so that coordinates are inches; the figure includes what lies outside.
     figure = Figure(figsize=(1, 1))
     step = panel_width + _GAP
     bottom = 0.0
@@ -96,5 +96,5 @@ def _add_legend(figure, label_space, top, width):
 
 
 def _shorten(text, letters):
-    """Drops the beginning of a text that is too long: names differ at their ends."""
+    """Removes the beginning of a text that is too long, as names differ at their ends."""
     return text if len(text) <= letters else "..." + text[3 - letters :]

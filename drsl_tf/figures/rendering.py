@@ -1,4 +1,4 @@
-"""Figures of matplotlib as SVG for a page and as pixels for a file."""
+"""Rendering of matplotlib figures as SVG and as pixels."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 _DPI = 100
-# matplotlib takes options of SVG from its global settings alone.
+# matplotlib reads SVG options only from its global settings.
 _SETTINGS = threading.Lock()
 
 
 def plain_text(text: str) -> str:
-    """Returns a text that matplotlib shows as it is: dollars start no formula.
+    """Escapes a text for matplotlib, so that a dollar sign starts no formula.
 
     Args:
         text: any text.
 
     Returns:
-        The text for matplotlib, with "?" for what cannot be printed.
+        The text for matplotlib, with "?" for non-printable characters.
     """
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     return printable.replace("$", r"\$")
 
 
 def to_svg(figure: Figure, salt: str) -> str:
-    """Renders a figure as an element of an HTML page; alike for the same figure.
+    """Renders a figure as an element of an HTML page, deterministically.
 
     Args:
         figure: cut to what it shows, labels beyond its edges included.
-        salt: part of the element's ids, so that those of another chart in the page differ.
+        salt: makes the element's ids differ from those of other charts in the page.
 
     Returns:
-        An `<svg>` element whose texts are texts.
+        An `<svg>` element; its texts are not converted to paths.
     """
     stream = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with _SETTINGS, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         figure.savefig(stream, format="svg", bbox_inches="tight", metadata=metadata)
     svg = stream.getvalue()
-    # A page needs neither the XML header, nor namespaces, nor the names of groups, which are
-    # those of every other chart too.
+    # A page needs neither the XML header, nor namespaces, nor the ids of groups, which are the
+    # same in every chart.
     return re.sub(r' xmlns(:xlink)?="[^"]*"|(?<=<g) id="[^"]*"', "", svg[svg.index("<svg") :])
 
 

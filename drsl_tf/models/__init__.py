@@ -1,1 +1,1 @@
-"""The DRSL model: networks and losses put together, and inference by it."""
+"""The DRSL model, which combines networks and losses, and its inference."""

@@ -19,7 +19,7 @@ def build_model(
     """Builds the model of an experiment; called under the experiment's strategy.
 
     Args:
-        label_space: gives the number of classes of both heads.
+        label_space: sets the number of classes of both heads.
         base: callable without arguments that builds the base network.
         segmentation_head: callable(num_classes) that builds the segmentation head.
         multimodal_head: callable(num_classes) that builds the multi-modal head; None trains by

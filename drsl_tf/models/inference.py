@@ -21,12 +21,12 @@ SIZE_MULTIPLE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
-    """How whole target images pass the network.
+    """How inference runs on whole target images.
 
     Args:
-        size: (height, width) in pixels at which the network sees them; None is each image's own.
-        batch_size: images at once in pseudo-labelling and scoring, which changes no result, and
-            in computing the target's statistics, where 4 in the place of 8 cost 0.9 points on
+        size: (height, width) in pixels of the network's input; None is each image's own.
+        batch_size: images per batch in pseudo-labelling and scoring, where it changes no result,
+            and in computing the target's statistics, where 4 instead of 8 cost 0.9 points on
             streets (`docs/results.md`).
     """
 
@@ -50,10 +50,10 @@ def pad_images(images: tf.Tensor) -> tf.Tensor:
 
 
 def upsample_logits(logits: tf.Tensor, stride: int, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Brings logits to the resolution of their images.
+    """Upsamples logits to the resolution of their images.
 
-    The logits are enlarged by their stride, which keeps them on the image's grid, and then cut to
-    the image: enlarging them straight to a size that the stride does not divide would shift them.
+    The logits are upsampled by their stride, which keeps them on the image's grid, and cropped to
+    the image: resizing directly to a size that the stride does not divide would shift them.
 
     Args:
         logits: (B, h, w, C) float32.
@@ -84,7 +84,7 @@ def predict_logits(model: DrslModel, images: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def predict_full_size_logits(model: DrslModel, images: tf.Tensor) -> tf.Tensor:
-    """Runs the segmentation network and brings its logits to the images' size.
+    """Runs the segmentation network and upsamples its logits to the images' size.
 
     Args:
         model: a `DrslModel`.

@@ -1,4 +1,4 @@
-"""Models that Keras saved, loaded again."""
+"""Loading of models saved by Keras."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from drsl_tf.models.model import DrslModel
 
 
 def load_model(path: str) -> DrslModel:
-    """Loads a model that `model.save` wrote; every class of this package is known to Keras.
+    """Loads a model that `model.save` wrote; all classes of this package are registered with Keras.
 
     Args:
         path: a `.keras` file.
@@ -30,5 +30,5 @@ def load_model(path: str) -> DrslModel:
     # The only place that loads a model: safe mode refuses code.
     model = keras.models.load_model(path, compile=False, safe_mode=True)  # noqa: TID251
     if not isinstance(model, DrslModel):
-        raise UserError(f"{os.path.abspath(path)} holds a {type(model).__name__}, no DrslModel.")
+        raise UserError(f"{os.path.abspath(path)} holds a {type(model).__name__}, not a DrslModel.")
     return model

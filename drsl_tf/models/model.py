@@ -1,4 +1,4 @@
-"""The DRSL model: one base network, two heads, and the losses put together."""
+"""The DRSL model: one base network, two heads, and the combined loss."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class DrslModel(keras.Model):
     float32, "embedding": (B, h, w, d) float32}`; without a multi-modal head the embedding is
     missing and training is cross-entropy self-training.
 
-    Source and target images pass through the network in ONE forward pass, so in training batch
-    normalisation normalises both with the statistics of both, or with stored ones, see
-    `freeze_statistics`.
+    Source and target images share ONE forward pass, so in training batch normalisation uses the
+    statistics of both domains, or stored ones, see `freeze_statistics`.
 
     The loss, each term divided by its own count over all replicas:
 
@@ -46,17 +45,17 @@ class DrslModel(keras.Model):
         target_weight: weight of the cross-entropy on pseudo-labels.
         dml_weight: weight of the margin loss on distances to modes.
         posterior_weight: weight of the cross-entropy on mode posteriors. It draws every mode of a
-            class to its pixels, the margin loss the nearest one alone, and so keeps modes in use.
+            class to its pixels, the margin loss only the nearest, and so keeps modes in use.
         sma_weight: weight of stochastic mode alignment.
         margin: the margin alpha on squared distances, of unit-length vectors.
         sigma: width of the mode posteriors.
-        samples_per_mode: most pixels that one mode aligns in one domain, a step and a replica.
-        class_balance: whether L_dml and L_mce are means over the classes present, of the mean over
-            each one's pixels; otherwise they are means over all pixels, most of which are road,
+        samples_per_mode: most pixels that a mode aligns per domain, step and replica.
+        class_balance: whether L_dml and L_mce are averaged over the pixels of each class first,
+            then over the classes present; otherwise over all pixels, most of which are road,
             building and sky.
         freeze_statistics: whether a batch with target images passes through the network in
-            inference mode: batch normalisation uses its stored statistics and leaves them, as
-            labels and scores see them, while its scales and offsets train; dropout, if any, is off.
+            inference mode, as in pseudo-labelling and scoring: batch normalisation uses and keeps
+            its stored statistics, while its scales and offsets train; dropout, if any, is off.
         seed: seed of the mode alignment's draws, together with the optimizer's step.
         name: the model's name.
     """
@@ -136,7 +135,7 @@ class DrslModel(keras.Model):
         self.gradient_update = GradientUpdate()
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[str, tf.Tensor]:
-        """Computes logits and embeddings, see the class."""
+        """Computes logits and embeddings, as described by the class."""
         features = self.base(inputs, training=training)
         outputs = {common.LOGITS: self.segmentation_head(features, training=training)}
         if self.multimodal_head is not None:
@@ -150,7 +149,7 @@ class DrslModel(keras.Model):
 
     @property
     def objective(self) -> Objective:
-        """The `Objective` that computes the terms of the loss and weighs them."""
+        """The `Objective` that computes and weights the terms of the loss."""
         return self._objective
 
     @property
@@ -191,7 +190,7 @@ class DrslModel(keras.Model):
 
         Returns:
             Dict of float32 scalars, equal on every replica, over the batch of all replicas:
-            "loss", each term of it, and "gradient_norm", the L2 norm of the gradient as it comes.
+            "loss", each of its terms, and "gradient_norm", the L2 norm of the unmodified gradient.
         """
         batch = self.prepare_batch(data[0] if isinstance(data, tuple) else data)
         gradients, means, counts = self._accumulate_gradients(batch)
@@ -204,7 +203,7 @@ class DrslModel(keras.Model):
     def prepare_batch(
         self, batch: dict[str, dict[str, tf.Tensor]]
     ) -> dict[str, dict[str, tf.Tensor]]:
-        """Gives the batch to train on; a subclass may label its target images here.
+        """Returns the batch to train on; a subclass may label its target images here.
 
         Args:
             batch: what `train_step` takes.
@@ -212,16 +211,16 @@ class DrslModel(keras.Model):
         Returns:
             The same, where each half may also hold "weight" (B, H, W) float32, which multiplies
             the cross-entropy of each pixel, and "mode_label" (B, H, W) int32, the labels for the
-            losses on the embedding, in the place of "label".
+            losses on the embedding, instead of "label".
         """
         return batch
 
     def finish_step(self) -> None:
-        """Called once the optimizer has moved the variables; a subclass may follow them."""
+        """Called after the optimizer's update; a subclass may update further variables."""
         return
 
     def adopt_weights(self) -> None:
-        """Called once weights came from elsewhere; a subclass may start from them anew."""
+        """Called after weights were loaded; a subclass may initialise its state from them."""
         return
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -241,7 +240,7 @@ class DrslModel(keras.Model):
         return {"loss": loss}
 
     def _accumulate_gradients(self, batch):
-        """Passes a batch through the network in the parts that the gradient update asks for.
+        """Accumulates gradients over the parts that the gradient update splits a batch into.
 
         Returns:
             This replica's share of the scaled loss's gradients and of the terms' means, and the
@@ -254,14 +253,14 @@ class DrslModel(keras.Model):
         totals = self._compute_gradients(parts[0], pixels, len(parts))
         for part in parts[1:]:
             with tf.control_dependencies(totals[0]):
-                # One part after the other: side by side they would need the memory of all.
+                # Sequential: concurrent parts would need the memory of all.
                 part = tf.nest.map_structure(tf.identity, part)
             values = self._compute_gradients(part, pixels, len(parts))
             totals = tf.nest.map_structure(tf.add, totals, values)
         return totals
 
     def _compute_gradients(self, part, pixels, num_parts):
-        """Computes what one part adds to the gradients, means and counts of a batch.
+        """Computes one part's contribution to the gradients, means and counts of a batch.
 
         Args:
             part: a batch, or a part of one.
@@ -297,7 +296,7 @@ class DrslModel(keras.Model):
         )
 
     def _update_metrics(self, means, counts):
-        """Adds a step to the running means, and gives the loss and its terms by name."""
+        """Adds a step to the running means and returns the loss and its terms by name."""
         values = _sum_over_replicas(tf.concat([[self._objective.weigh(means)], means], axis=0))
         present = tf.concat([[1.0], self._objective.find_present(counts)], axis=0)
         for index, metric in enumerate(self._loss_metrics.values()):
@@ -305,7 +304,7 @@ class DrslModel(keras.Model):
         return dict(zip(self._loss_metrics, tf.unstack(values)))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives what `from_config` rebuilds the model from, weights apart."""
+        """Returns the arguments, without weights, that `from_config` rebuilds the model from."""
         head = self.multimodal_head
         return {
             "base": keras.saving.serialize_keras_object(self.base),

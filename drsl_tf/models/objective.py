@@ -1,4 +1,4 @@
-"""The loss of one batch: its terms, what each is a mean over, and their weighted sum."""
+"""The loss of one batch: its terms, their means and the weighted sum."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from drsl_tf.losses.term_means import TermMeans
 from drsl_tf.models import inference
 
 _BY_CLASS = ("dml_", "posterior_")
-"""How the terms begin whose means may be over classes."""
+"""Prefixes of the terms that may be averaged over classes."""
 
 
 class Objective:
-    """Puts the loss together, as `DrslModel` states it.
+    """Combines the terms of the loss, as defined by `DrslModel`.
 
-    Each term is a row of sums and one of counts, G groups altogether, which add up over replicas
-    and over parts of a batch; only then are they divided.
+    Each term has a row of sums and one of counts, G groups in total. They are added over replicas
+    and over the parts of a batch before they are divided.
 
     Attributes:
         mode_terms: computes the terms on the embedding; None without a multi-modal head.
 
     Args:
-        weights: by the term's name, "ce_", "dml_" or "posterior_" with "source" or "target", or
-            "sma", what it is multiplied by.
+        weights: factor of each term by its name: "ce_", "dml_" or "posterior_" with "source" or
+            "target", or "sma".
         mode_terms: see above.
         num_classes: C.
         class_balance: whether margin and posterior losses are means over classes.
-        logits_stride: image pixels for one of the logits.
-        embedding_stride: image pixels for one embedding.
+        logits_stride: image pixels per logit.
+        embedding_stride: image pixels per embedding.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class Objective:
 
         Args:
             outputs: what the model returns for the source images followed by the target images.
-            batch: what `DrslModel.prepare_batch` returns. Without target images their terms are
-                0 of 0. Weights change the sums and not the counts.
+            batch: what `DrslModel.prepare_batch` returns. Without target images the sums
+                and counts of their terms are 0. Weights change the sums and not the counts.
             modes: (C, K, d) float32 of unit vectors, or None without a multi-modal head.
-            seed: (2,) int32, of the alignment's draws.
+            seed: (2,) int32, seed of the alignment's draws.
 
         Returns:
             Two tensors, (G,) float32.
@@ -117,7 +117,7 @@ class Objective:
         return self._means.join(sums), self._means.join(counts)
 
     def count_pixels(self, batch: dict[str, dict[str, tf.Tensor]]) -> tf.Tensor:
-        """Counts, without the network, the pixels that each term is a mean over.
+        """Counts the pixels that each term is averaged over, without running the network.
 
         Args:
             batch: what `DrslModel.prepare_batch` returns.
@@ -140,7 +140,7 @@ class Objective:
         return self._means.join([counts.get(name, 0.0) for name in self._weights])
 
     def compute_means(self, sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-        """Divides the sums; the one place where a loss is divided.
+        """Divides the sums by the counts; the only place where a loss is divided.
 
         Args:
             sums: (G,) float32, of `compute_sums`.
@@ -152,7 +152,7 @@ class Objective:
         return self._means.compute(sums, counts)
 
     def weigh(self, means: tf.Tensor) -> tf.Tensor:
-        """Weights the means of the terms and adds them up; the one place where that is done.
+        """Computes the weighted sum of the terms' means; the only place that weights them.
 
         Args:
             means: (terms,) float32.
@@ -163,7 +163,7 @@ class Objective:
         return tf.reduce_sum(means * list(self._weights.values()))
 
     def find_present(self, counts: tf.Tensor) -> tf.Tensor:
-        """Tells which terms have a pixel.
+        """Returns which terms have at least one pixel.
 
         Args:
             counts: (G,) float32.

@@ -1,1 +1,1 @@
-"""Keras callbacks that show a run while it trains."""
+"""Keras callbacks that monitor a run."""

@@ -1,4 +1,4 @@
-"""The callbacks by which every run can be watched."""
+"""The monitoring callbacks of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.schedule import Schedule
 
-# Pixels of the Projector come from this many images of a domain: rare classes need several.
+# Images per domain for the Projector's pixels: rare classes need several.
 _PROJECTOR_IMAGES = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Monitoring:
-    """What can be seen of a run.
+    """What a run shows while it trains.
 
     Args:
         figure_images: frames of the evaluation split in the figure, and of the split to adapt to
@@ -47,19 +47,19 @@ def make_callbacks(
     inference_size: tuple[int, int] | None,
     settings: dict[str, Any],
 ) -> list[keras.callbacks.Callback]:
-    """Creates the callbacks of a run, for the process that writes its directory.
+    """Creates the callbacks of a run, for the process that writes its files.
 
     Args:
         run_dir: the run's directory.
-        monitoring: what is wanted; its own callbacks are not among the result.
+        monitoring: which callbacks to create; its `callbacks` are not in the result.
         data: audited data.
         schedule: steps and rounds.
-        strategy: where to run.
+        strategy: distribution strategy of the model.
         inference_size: (height, width) of whole target images, or None.
-        settings: hyper-parameters that stand in no configuration file, such as the seed.
+        settings: hyper-parameters that are in no configuration file, such as the seed.
 
     Returns:
-        Keras callbacks, in the order in which they need to run.
+        Keras callbacks, in the order in which they must run.
     """
     callbacks: list[keras.callbacks.Callback] = []
     panels = None
@@ -97,11 +97,11 @@ def make_callbacks(
 
 
 def spread_evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """Chooses items at even distances, the first one among them.
+    """Chooses evenly spaced items, starting with the first.
 
     Args:
         items: a sequence.
-        count: how many to choose, at most.
+        count: most items to choose.
 
     Returns:
         The chosen ones, in order.

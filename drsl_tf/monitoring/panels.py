@@ -1,4 +1,4 @@
-"""Pictures of what a run makes of a few target images, kept stage by stage."""
+"""Pictures of a few target images and their predictions, stored after every stage."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _MOST_PIXELS_WIDE = 512
 class PanelWriter(keras.callbacks.Callback):
     """Writes, after every stage, the panels of a fixed set of target images.
 
-    They go to `RUN_DIR/panels`: pictures as PNGs, 512 pixels wide at most, and `index.json` with
-    the names of frames, classes and colours.
+    They are written to `RUN_DIR/panels`: PNGs of at most 512 pixels in width, and `index.json`
+    with frames, classes and colours.
 
     Args:
         run_dir: the run's directory.
         domain: the target.
-        pairs: the frames, of the split that is given pseudo-labels.
-        strategy: where to run.
-        size: (height, width) at which the network sees the images; None is each image's own.
+        pairs: the frames, of the pseudo-labelled split.
+        strategy: distribution strategy of the model.
+        size: (height, width) of the network's input; None is each image's own.
 
     Attributes:
-        pictures: those of the last stage, (H, W, 3) uint8 by name, such as "frame_0/prediction".
+        pictures: of the last stage, (H, W, 3) uint8 by name, such as "frame_0/prediction".
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class PanelWriter(keras.callbacks.Callback):
                 stride = self.model.embedding_stride
                 ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
                 self._save("mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]])
-            # Read from disk: a resumed run was given the labels of its round by an earlier process.
+            # Read from disk: in a resumed run an earlier process wrote the labels.
             folder = RunDirectory(self._run_dir).locate_pseudo_labels(epoch)
             path = PseudoLabelDirectory(folder).locate_label(pair.name)
             if os.path.isfile(path):

@@ -26,18 +26,18 @@ _HEADER = ("class", "domain", "mode")
 class ProjectorWriter(keras.callbacks.Callback):
     """Writes, after every stage, the modes and some pixels of both domains.
 
-    A source pixel bears the class of its label, a target pixel the predicted one; a pixel's mode
+    The class of a source pixel is its label, that of a target pixel its prediction; a pixel's mode
     is the nearest of its predicted class. Pixels are drawn evenly over the classes from a fixed
     set of images.
 
     Args:
-        run_dir: the run's directory; tables go to its TensorBoard folder.
+        run_dir: the run's directory; tables are written to its TensorBoard folder.
         domains: the readers of "source" and "target", by name.
         pairs: the images to draw from, by domain; those of the source with labels.
-        strategy: where to run.
-        size: (height, width) at which the network sees the images; None is each image's own.
+        strategy: distribution strategy of the model.
+        size: (height, width) of the network's input; None is each image's own.
         pixels_per_class: most pixels of a class in a domain.
-        seed: of the draw.
+        seed: seed of the draw.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ProjectorWriter(keras.callbacks.Callback):
         return embedding, rounds.find_modes(outputs, self.model.multimodal_head.modes)
 
     def _draw(self, domain, rng):
-        """Gives (n, d) embeddings, (n,) classes and (n,) modes."""
+        """Returns (n, d) embeddings, (n,) classes and (n,) modes."""
         parts: list[tuple] = []
         modes_per_class = self.model.multimodal_head.modes_per_class
         for pair, image in self._read_images(domain):
@@ -102,7 +102,7 @@ class ProjectorWriter(keras.callbacks.Callback):
             classes = nearest // modes_per_class
             if domain == common.SOURCE:
                 classes = self._sample_labels(pair, image.shape[:2], classes.shape)
-            # The network's images are padded, and what lies in the padding is no pixel.
+            # The network's images are padded; cells in the padding are excluded.
             rows, columns = (-(-n // self.model.embedding_stride) for n in image.shape[:2])
             inside = np.zeros(classes.shape, bool)
             inside[:rows, :columns] = True
@@ -122,7 +122,7 @@ class ProjectorWriter(keras.callbacks.Callback):
             yield batch.pairs[0], batch.images[0]
 
     def _sample_labels(self, pair: Pair, size: Sequence[int], grid: Sequence[int]):
-        """Gives the (h, w) labels at the centres of the embedding's cells, 255 in the padding."""
+        """Returns the (h, w) labels at the centres of the embedding's cells, 255 in the padding."""
         reader: Domain = self._domains[common.SOURCE]
         assert pair.label_path is not None  # The source is labelled.
         label = reader.read_label(pair.label_path)
@@ -134,7 +134,7 @@ class ProjectorWriter(keras.callbacks.Callback):
         return label[np.ix_(*picks)].astype(np.int64)
 
     def _list_stages(self, last):
-        """Points the Projector to every stage that is there, the newest first."""
+        """Lists every stage on disk for the Projector, the newest first."""
         entries = []
         for stage in range(last, -1, -1):
             vectors = self._run_dir.locate_vectors(stage)
@@ -151,5 +151,5 @@ class ProjectorWriter(keras.callbacks.Callback):
         files.write_text(self._run_dir.projector_config, "".join(entries))
 
     def _relate(self, path: str) -> str:
-        """Returns a path as the Projector reads it: from TensorBoard's folder."""
+        """Returns a path relative to TensorBoard's folder, as the Projector reads it."""
         return os.path.relpath(path, self._run_dir.tensorboard).replace(os.sep, "/")

@@ -21,7 +21,7 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.runs.run_directory import RunDirectory
 
-# Where the numbers of a stage, as `flatten_numbers` names them, go; the longest match wins.
+# Tags of a stage's numbers by their names in `flatten_numbers`.
 _STAGE_TAGS = {
     "miou": "target/miou",
     "iou/": "target_iou/",
@@ -43,8 +43,8 @@ def read_hparams(config_path: str) -> dict[str, Any]:
         config_path: the run's `config.gin`.
 
     Returns:
-        Binding or macro -> number, truth value or text. A binding to a macro is left out: the
-        macro itself is there.
+        Binding or macro -> number, boolean or text. A binding to a macro is omitted, as the macro
+        is listed.
     """
     hparams = {}
     for key, text in Configuration([os.path.abspath(config_path)]).bindings.items():
@@ -60,17 +60,17 @@ def read_hparams(config_path: str) -> dict[str, Any]:
 class TensorBoardWriter(keras.callbacks.Callback):
     """Writes a run's event files.
 
-    Steps count from the start of the run, over all stages. A run that goes on from a checkpoint
-    says so in its event files, and readers drop what the lost steps had written.
+    Steps count from the start of the run, over all stages. A run that resumes from a checkpoint
+    marks this in its event files, and readers drop the events of the lost steps.
 
     Args:
-        log_dir: where the event files go.
-        run_dir: the run's directory: `config.gin` becomes text and hparams where it is there.
+        log_dir: folder of the event files.
+        run_dir: the run's directory; its `config.gin`, if any, is written as text and hparams.
         class_names: names of the classes, in the order of their ids.
         count_steps: round -> steps of that stage.
         count_images: round -> images of a batch, over all replicas.
         settings: further hyper-parameters, such as the seed.
-        panels: whose pictures of a stage are shown; it runs before this callback. None shows none.
+        panels: supplies a stage's pictures; runs before this callback. None shows no pictures.
     """
 
     def __init__(
@@ -99,20 +99,20 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._steps, self._waited = 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes which stage begins.
+        """Records which stage begins.
 
         Args:
             epoch: 0 for the source stage, then the round.
             logs: not used.
         """
         if self._last_batch is not None and epoch <= self._round:
-            self._close()  # The stage went back to a checkpoint.
+            self._close()  # The stage restarts from a checkpoint.
         self._round = epoch
         self._last_batch = None
         self._began = None
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the time, and from which step on the events are this process's.
+        """Records the time, and opens the event file at the first step.
 
         Args:
             batch: the step within the stage, from 0.
@@ -125,11 +125,11 @@ class TensorBoardWriter(keras.callbacks.Callback):
             self._began, self._steps, self._waited = time.perf_counter(), 0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes losses, learning rates and speed, where the loop gives the losses.
+        """Writes losses, learning rates and speed, if the logs hold losses.
 
         Args:
             batch: the step within the stage, from 0.
-            logs: "data_wait_seconds", and now and then the means of the loss and its terms.
+            logs: "data_wait_seconds", and at some steps the means of the loss and its terms.
         """
         logs = dict(logs or {})
         self._steps += 1
@@ -172,19 +172,19 @@ class TensorBoardWriter(keras.callbacks.Callback):
                     for name, picture in self._panels.pictures.items():
                         tf.summary.image(name, picture[np.newaxis])
             self._writer.flush()
-        # A step that comes once more after this belongs to a later stage.
+        # A step repeated after this belongs to a later stage.
         self._last_batch = None
 
     def _find_first_step(self, round_index):
         return sum(self._count_steps(earlier) for earlier in range(round_index))
 
     def _open(self, step):
-        """Opens an event file that takes the place of all events from this step on."""
+        """Opens an event file that replaces all events from this step on."""
         if self._writer is not None:
             return
         # TensorBoard reads event files in the order of their names, which begin with the second.
-        # Within a second the order is that of counters in other libraries: never two sessions in
-        # one second, and a name for the marker that comes before all others of its second.
+        # Within a second the order depends on counters in other libraries: so no two sessions in
+        # one second, and the marker's name sorts before all others of its second.
         while int(time.time()) == self._opened:
             time.sleep(0.01)
         now = time.time()
@@ -213,7 +213,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         with self._writer.as_default(step=0):
             if os.path.isfile(path):
                 with open(path, encoding="utf-8") as file:
-                    # Four spaces make it a block of code in TensorBoard's Markdown.
+                    # Four spaces mark a code block in TensorBoard's Markdown.
                     text = "".join(f"    {line}" for line in file)
                 tf.summary.text("config.gin", text)
                 hparams.update(read_hparams(path))
@@ -257,6 +257,6 @@ class TensorBoardWriter(keras.callbacks.Callback):
 
 
 def _measure_distances(modes):
-    """Euclidean distances of all pairs of (K, d) modes."""
+    """Computes the Euclidean distances of all pairs of (K, d) modes."""
     first, second = np.triu_indices(len(modes), 1)
     return np.linalg.norm(modes[first] - modes[second], axis=-1)

@@ -1,1 +1,1 @@
-"""Reports on finished runs, as pages that need nothing but a browser."""
+"""Reports on runs, as self-contained HTML pages."""

@@ -1,4 +1,4 @@
-"""What `drsl_tf.evaluate` found of the runs: other protocols, splits and weights, over seeds."""
+"""The scores of `drsl_tf.evaluate` for runs: protocols, splits and weights, over seeds."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Row(NamedTuple):
     Attributes:
         group: the experiment.
         split: data set and split.
-        weights: which ones: last, or best.
+        weights: which weights: last, best or source.
         testing: scales, mirroring and windows.
-        seeds: how many runs were evaluated so.
+        seeds: number of runs evaluated so.
         means: the spread of mean IoU in percent, for "all" classes of the run and for the subsets
             "16" and "13"; None where the classes are not among the run's.
     """
@@ -45,10 +45,10 @@ def list_rows(groups: Sequence[RunGroup]) -> list[Row]:
         groups: the runs by experiment.
 
     Returns:
-        A row for each experiment, split, choice of weights and protocol that there is.
+        One row per experiment, split, choice of weights and protocol.
 
     Raises:
-        UserError: a file is no evaluation.
+        UserError: a file is not an evaluation.
     """
     rows = []
     for group in groups:

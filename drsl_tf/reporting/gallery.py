@@ -1,4 +1,4 @@
-"""The pictures of a report: what a run made of its frames, stage by stage."""
+"""The pictures of a report: a run's frames and their predictions by stage."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Frame(NamedTuple):
 
     Attributes:
         name: of the image.
-        fixed: (title, picture) of what is the same for every stage.
+        fixed: (title, picture) of the pictures that are the same for every stage.
         head: titles of the pictures of a stage.
-        rows: (stage, a picture for each title); None where a stage has none.
+        rows: (stage, one picture per title); None where a stage has none.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Legend(NamedTuple):
 
     Attributes:
         classes: (name, its colour).
-        confidence: from 0 to 1, evenly.
+        confidence: for values from 0 to 1, evenly spaced.
         modes: (class name, the colours of its modes); empty where classes have one mode.
     """
 
@@ -90,7 +90,7 @@ def list_mode_shades(run: RunRecord) -> list[list[str]]:
         run: a run with panels.
 
     Returns:
-        For each class its modes' colours as "#rrggbb".
+        For each class the colours of its modes as "#rrggbb".
     """
     count = max(run.panels.modes_per_class, 1)
     palette = label_maps.make_mode_palette(_get_label_space(run), count)

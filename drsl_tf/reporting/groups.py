@@ -1,4 +1,4 @@
-"""Runs of one experiment, and what they have in common: means and spreads over seeds."""
+"""Runs grouped by experiment: means and spreads over seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from data_pipelines.errors import UserError
 from drsl_tf.reporting.reported_run import RunRecord
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
+# Okabe and Ito's colours, distinguishable by colour-blind people.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 
 
@@ -19,9 +19,9 @@ class Spread(NamedTuple):
     """A number over several seeds.
 
     Attributes:
-        mean: their mean.
-        deviation: the sample's standard deviation; None for a single seed.
-        seeds: how many they are.
+        mean: mean over the seeds.
+        deviation: sample standard deviation; None for a single seed.
+        seeds: number of seeds.
     """
 
     mean: float
@@ -38,10 +38,10 @@ def measure_spread(values: Sequence[float]) -> Spread | None:
     """Computes mean and standard deviation.
 
     Args:
-        values: one number a seed.
+        values: one number per seed.
 
     Returns:
-        The spread; None where there is no number.
+        The spread; None without values.
     """
     if not values:
         return None
@@ -54,7 +54,7 @@ class RunGroup:
 
     Args:
         experiment: its name.
-        runs: its runs, one or more.
+        runs: its runs, at least one.
         color: its colour in charts, "#rrggbb".
     """
 
@@ -73,11 +73,11 @@ class RunGroup:
         return min(run.rounds[-1] for run in self.runs)
 
     def spread_at(self, round_index: int, *keys: str) -> Spread | None:
-        """Gives a number of one stage over the seeds.
+        """Computes the spread of a number of one stage over the seeds.
 
         Args:
             round_index: 0 for the source stage.
-            *keys: the way to it in a stage's entry.
+            *keys: its path in a stage's entry.
 
         Returns:
             Its spread over the runs that have it; None where none has.
@@ -86,7 +86,7 @@ class RunGroup:
         return measure_spread([curve[round_index] for curve in curves if round_index in curve])
 
     def spread_gain(self) -> Spread | None:
-        """Gives the points of mIoU that adaptation brought, run by run, over the seeds."""
+        """Computes the spread over the seeds of each run's gain in mIoU by adaptation."""
         last = self.find_last_round()
         curves = [dict(run.get_curve("miou")) for run in self.runs]
         return measure_spread([c[last] - c[0] for c in curves if last and {0, last} <= c.keys()])
@@ -124,7 +124,7 @@ def group_runs(runs: Sequence[RunRecord]) -> list[RunGroup]:
         if run.class_names != members[0].class_names:
             raise UserError(
                 f"The runs {members[0].run_dir} and {run.run_dir} are both of the experiment "
-                f"{run.experiment!r} but of different classes. Report on them apart."
+                f"{run.experiment!r} but of different classes. Report on them separately."
             )
     return [
         RunGroup(experiment, members, _COLORS[index % len(_COLORS)])

@@ -1,4 +1,4 @@
-"""The report itself: one HTML file that holds everything it shows."""
+"""The report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-# Of every stage: title, unit, keys of its entry in results.json, and the factor to the unit.
+# Per curve: title, unit, keys of a stage's entry in results.json, and the factor to the unit.
 _CURVES = (
     ("Mean IoU on the target", "%", ("miou",), 1),
     ("Target pixels with a pseudo-label", "%", ("pseudo_label", "fraction"), 100),
-    ("Pseudo-labels that are right", "%", ("pseudo_label", "accuracy"), 100),
+    ("Accuracy of the pseudo-labels", "%", ("pseudo_label", "accuracy"), 100),
     ("Time of the stage", "minutes", ("seconds",), 1 / 60),
 )
 
 
 class Chart(NamedTuple):
-    """A chart in the page: what it shows, for those who cannot see it, and its SVG."""
+    """A chart in the page: its title, also for screen readers, and its SVG."""
 
     title: str
     svg: str
 
 
 def write_report(run_dirs: Sequence[str], output: str) -> None:
-    """Writes the report of one or several runs.
+    """Writes the report of one or more runs.
 
     Args:
         run_dirs: directories that `drsl_tf.train` wrote.
@@ -63,7 +63,7 @@ def format_report(runs: Sequence[RunRecord]) -> str:
         runs: one or more.
 
     Returns:
-        HTML that refers to nothing outside itself.
+        Self-contained HTML.
     """
     groups = group_runs(runs)
     shown = [run for group in groups for run in group.runs if run.panels]

@@ -1,4 +1,4 @@
-"""What a run directory holds, read for a report."""
+"""The content of a run directory, read for a report."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RunRecord:
         run_dir: a directory that `drsl_tf.train` wrote.
 
     Attributes:
-        class_names: names of the classes, in the order of their ids; empty where nothing names
+        class_names: names of the classes, in the order of their ids; empty if no file names
             them.
 
     Raises:
-        UserError: it holds no results of a finished stage, or ones that cannot be read.
+        UserError: it holds no results of a finished stage, or they cannot be read.
     """
 
     def __init__(self, run_dir: str):
@@ -61,14 +61,14 @@ class RunRecord:
 
     @property
     def rounds(self) -> list[int]:
-        """The stages that are done: 0 for the source stage, then the rounds."""
+        """The finished stages: 0 for the source stage, then the rounds."""
         return [stage.round for stage in self.stages]
 
     def get_curve(self, *keys: str) -> list[tuple[int, float]]:
-        """Gives one number of every stage.
+        """Returns one number of every stage.
 
         Args:
-            *keys: the way to it in a stage's entry, such as "pseudo_label", "fraction".
+            *keys: its path in a stage's entry, such as "pseudo_label", "fraction".
 
         Returns:
             (round, number) of the stages that have it.

@@ -1,4 +1,4 @@
-"""The report's tables, as texts of cells."""
+"""The report's tables, as text."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Row(NamedTuple):
     """One row of a table.
 
     Attributes:
-        cells: a text for each column.
-        color: of the experiment in charts, "#rrggbb"; empty where the row stands for none.
+        cells: one text per column.
+        color: of the experiment in charts, "#rrggbb"; empty if the row is of none.
     """
 
     cells: list[str]
@@ -35,7 +35,7 @@ class Table(NamedTuple):
     Attributes:
         head: names of the columns.
         rows: its rows.
-        title: stands above; may be empty.
+        title: text above the table; may be empty.
     """
 
     head: list[str]
@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
 
 
 def list_verdicts(runs: Sequence[RunRecord]) -> list[Verdict]:
-    """Lists for each run whether adaptation helped; leaves out runs without rounds."""
+    """Lists for each run whether adaptation helped; omits runs without rounds."""
     judged = [(run, verdict.judge(run.stages, run.initial_run)) for run in runs]
     return [
         Verdict(run.name, found.outcome, verdict.format_verdict(found, run.run_dir))
@@ -113,7 +113,7 @@ def tabulate_runs(runs: Sequence[RunRecord]) -> Table:
 
 
 def tabulate_evaluations(groups: Sequence[RunGroup]) -> Table | None:
-    """Returns what `drsl_tf.evaluate` found; None without evaluations."""
+    """Returns the scores of `drsl_tf.evaluate`; None without evaluations."""
     found = evaluations.list_rows(groups)
     if not found:
         return None
@@ -127,9 +127,9 @@ def tabulate_evaluations(groups: Sequence[RunGroup]) -> Table | None:
 
 
 def tabulate_labels(groups: Sequence[RunGroup]) -> list[Table]:
-    """Returns the pseudo-labels of the last round by class, a table for each experiment.
+    """Returns the pseudo-labels of the last round by class, one table per experiment.
 
-    The last row is of all classes; experiments without pseudo-labels are left out.
+    The last row is of all classes; experiments without pseudo-labels are omitted.
     """
     tables = []
     for group in groups:
@@ -147,7 +147,7 @@ def tabulate_labels(groups: Sequence[RunGroup]) -> list[Table]:
         ]  # fmt: skip
         total = [group.spread_at(last, "pseudo_label", key) for key in ("fraction", "accuracy")]
         rows.append(Row(["all", "", *map(_format_share, total)]))
-        head = ["class", "threshold", "selected (%)", "right (%)"]
+        head = ["class", "threshold", "selected (%)", "accuracy (%)"]
         tables.append(Table(head, rows, f"{group.experiment}, round {last}"))
     return tables
 

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: results, checkpoints, pictures, and the reading of them."""
+"""The files of a run: results, checkpoints, pictures."""

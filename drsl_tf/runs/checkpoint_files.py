@@ -1,7 +1,7 @@
-"""The files of checkpoints: listed, proven readable, put in place and cleared away.
+"""The files of checkpoints: listing, verification, publishing and deletion.
 
-A checkpoint is `ckpt-N.index` and `ckpt-N.data-...`. The index takes its name last and loses it
-first, so a checkpoint with an index is whole unless the disk spoilt it; checksums tell that.
+A checkpoint is `ckpt-N.index` and `ckpt-N.data-...`. The index is renamed last and deleted first,
+so a checkpoint with an index is complete unless it is corrupted, which its checksums detect.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Newest(NamedTuple):
     """The newest checkpoint of a folder that can be read.
 
     Attributes:
-        path: without an ending; None where there is none.
+        path: without a suffix; None if there is none.
         shapes: of its variables, by key.
-        unreadable: paths of newer ones, which cannot be read.
+        unreadable: paths of newer checkpoints that cannot be read.
     """
 
     path: str | None
@@ -39,20 +39,20 @@ class Newest(NamedTuple):
 def list_checkpoints(folder: str) -> list[str]:
     """Lists the checkpoints of a folder.
 
-    The state file that TensorFlow keeps beside them is not asked: it may be torn, or lag behind.
+    TensorFlow's state file beside them is ignored: it may be truncated or out of date.
 
     Args:
         folder: may be absent.
 
     Returns:
-        Paths without an ending, the newest first.
+        Paths without a suffix, the newest first.
     """
     numbers = {int(m.group(1)) for m in _match_names(folder) if m.group(2) == "index"}
     return [os.path.join(folder, f"ckpt-{number}") for number in sorted(numbers, reverse=True)]
 
 
 def read_shapes(path: str) -> dict[str, list[int]]:
-    """Reads a checkpoint to its end, which checks every checksum.
+    """Reads a whole checkpoint, which verifies every checksum.
 
     Args:
         path: a checkpoint.
@@ -61,7 +61,7 @@ def read_shapes(path: str) -> dict[str, list[int]]:
         Shapes by key.
 
     Raises:
-        ValueError: it is torn or spoilt; says how.
+        ValueError: it is truncated or corrupted; the message names the cause.
     """
     try:
         reader = tf.train.load_checkpoint(path)
@@ -70,7 +70,7 @@ def read_shapes(path: str) -> dict[str, list[int]]:
             reader.get_tensor(key)
         return shapes
     except (tf.errors.OpError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # The reader turns some of TensorFlow's errors into Python's own.
+        # The reader converts some of TensorFlow's errors to Python's.
         raise ValueError(getattr(error, "message", None) or str(error)) from error
 
 
@@ -81,7 +81,7 @@ def find_newest(folder: str) -> Newest:
         folder: may be absent.
 
     Returns:
-        What was found.
+        The checkpoint, and the newer ones that cannot be read.
     """
     unreadable: list[str] = []
     for path in list_checkpoints(folder):
@@ -98,7 +98,7 @@ def find_newest(folder: str) -> Newest:
 
 
 def number_next(folder: str) -> int:
-    """Numbers the checkpoint to come, above everything that has lain in the folder.
+    """Returns the next checkpoint's number, above all that the folder ever held.
 
     Args:
         folder: may be absent.
@@ -112,11 +112,11 @@ def number_next(folder: str) -> int:
 
 
 def put_in_place(partial: str, folder: str) -> str:
-    """Moves a checkpoint just written to where it is found.
+    """Moves a newly written checkpoint into its folder.
 
     Args:
-        partial: a folder that holds nothing but the checkpoint.
-        folder: where it goes.
+        partial: a folder that holds only the checkpoint.
+        folder: the destination.
 
     Returns:
         Its path.
@@ -130,21 +130,21 @@ def put_in_place(partial: str, folder: str) -> str:
 
 
 def clear_away(folder: str, keep: int) -> None:
-    """Deletes all but the newest checkpoints, and tells TensorFlow which those are.
+    """Deletes all but the newest checkpoints and updates TensorFlow's state file.
 
     Args:
-        folder: of the checkpoints.
-        keep: how many stay.
+        folder: holds the checkpoints.
+        keep: number of checkpoints to keep.
     """
     _delete_others(folder, [os.path.basename(path) for path in list_checkpoints(folder)[:keep]])
 
 
 def keep_apart(path: str, folder: str) -> None:
-    """Copies a checkpoint to a folder of its own, in the place of the one there.
+    """Copies a checkpoint to a separate folder, replacing the one there.
 
     Args:
         path: the checkpoint.
-        folder: where the copy goes; made if it is absent.
+        folder: the destination; created if absent.
     """
     partial = os.path.join(folder, whole_files.PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
@@ -158,7 +158,7 @@ def keep_apart(path: str, folder: str) -> None:
 
 
 def _delete_others(folder, kept):
-    """Deletes all checkpoints but those of the names kept, the newest first."""
+    """Deletes all checkpoints except those in `kept`, which lists the newest first."""
     lines = [f'model_checkpoint_path: "{kept[0]}"']
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(kept)]
     files.write_text(os.path.join(folder, _STATE), "\n".join(lines) + "\n")
@@ -168,7 +168,7 @@ def _delete_others(folder, kept):
 
 
 def set_aside(path: str) -> None:
-    """Moves a checkpoint that cannot be read out of the way, without deleting it.
+    """Moves an unreadable checkpoint to a separate folder.
 
     Args:
         path: the checkpoint.

@@ -1,4 +1,4 @@
-"""Checkpoints that hold every variable a run changes, each under a name of its own."""
+"""Checkpoints of every variable that a run changes, each under a unique name."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class CheckpointStore:
     """Saves and restores a run's state.
 
     Tracking a whole model misses variables on Keras 3 (layers in lists, states of random layers,
-    statistics of functional backbones), so every variable is listed here by hand.
+    statistics of functional backbones), so every variable is listed explicitly.
 
-    A kill at any moment leaves the checkpoints before it whole. Where the newest cannot be read
-    all the same, because the disk spoilt it, the one before it serves.
+    A process killed at any time leaves the earlier checkpoints intact. If the newest is corrupted,
+    the one before it is used.
 
     Args:
         directory: the run's directory.
         model: a model with every variable created.
-        optimizer: its optimizer, slots created; one of its heads is found through the model.
+        optimizer: its optimizer, slots created; that of the heads is read from the model.
         counters: further variables of the run, by name.
-        keep: how many checkpoints stay on disk.
-        strategy: where the model lives; the present one where it is None. On several machines the
-            chief writes the files, and all processes save and restore at once.
+        keep: number of checkpoints to keep.
+        strategy: strategy of the model; None is the current one. On several machines the chief
+            writes the files, and all processes save and restore at the same time.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class CheckpointStore:
         self._evener = Evener([compat.as_tf_variable(variable) for variable in own], strategy)
 
     def save(self) -> str:
-        """Writes a checkpoint, after statistics of single replicas are set to their mean.
+        """Writes a checkpoint, after averaging statistics that differ between replicas.
 
         Returns:
             Its path.
 
         Raises:
-            UserError: it cannot be written; the earlier ones are left as they are.
+            UserError: it cannot be written; earlier checkpoints are unchanged.
         """
         self._evener.even_out()
         folder = self._workers.run_together(self._make_partial)[self._workers.index]
@@ -84,7 +84,7 @@ class CheckpointStore:
         return os.path.join(self._folder, name)
 
     def _make_partial(self):
-        """Makes a folder to write to and gives its path; one to throw away on all but the chief.
+        """Creates a folder to write to and returns its path; a temporary one except on the chief.
 
         Reading a variable may be a sum over all processes, so all of them write.
         """
@@ -99,7 +99,7 @@ class CheckpointStore:
             raise self._make_error(error) from error
 
     def _write(self, partial):
-        """Writes a checkpoint and gives its name, None on all but the chief."""
+        """Writes a checkpoint and returns its name; None except on the chief."""
         try:
             name = f"ckpt-{checkpoint_files.number_next(self._folder)}"
             self._checkpoint.write(os.path.join(partial, name))
@@ -119,14 +119,13 @@ class CheckpointStore:
         return UserError(
             f"A checkpoint cannot be written to {os.path.abspath(self._folder)}: "
             f"{getattr(error, 'message', error)}. Free some disk, or make the folder "
-            "writable, and run the same command again: it goes on from the checkpoint before."
+            "writable, and run the same command again: it resumes from the previous checkpoint."
         )
 
     def keep_copy(self, folder: str) -> None:
-        """Copies the newest checkpoint, which is the state just scored, to a folder of its own.
+        """Copies the newest checkpoint, the state just scored, to a separate folder.
 
-        The copy takes the place of the one before: one more checkpoint stays on disk, whatever
-        becomes of those that training goes on from.
+        The copy replaces the previous copy, and is kept when training deletes its own checkpoints.
 
         Args:
             folder: that of a `RunDirectory`'s best or source checkpoint.
@@ -143,17 +142,17 @@ class CheckpointStore:
             raise UserError(
                 f"The newest checkpoint cannot be copied to {os.path.abspath(folder)}: "
                 f"{error}. Free some disk, or make the folder writable, and run the same command "
-                "again: it goes on with scoring."
+                "again: it resumes with scoring."
             ) from error
 
     def restore_latest(self) -> str | None:
         """Restores the newest checkpoint that can be read.
 
         Returns:
-            Its path; None where there is no checkpoint at all.
+            Its path; None if there is no checkpoint.
 
         Raises:
-            UserError: there are some and none can be read, or they are of another model.
+            UserError: none of the checkpoints can be read, or they are of another model.
         """
         name = self._workers.ask_chief(self._find_latest)
         if name is None:
@@ -171,7 +170,7 @@ class CheckpointStore:
         self._checkpoint.read(path).assert_existing_objects_matched()
 
     def _find_latest(self):
-        """Gives the name of the newest checkpoint that can be read, None where there is none."""
+        """Returns the name of the newest readable checkpoint, or None if there is none."""
         path, shapes, unreadable = checkpoint_files.find_newest(self._folder)
         if path is not None:
             self._check_shapes(path, shapes)
@@ -199,7 +198,7 @@ class CheckpointStore:
             for key, variable in variables.items()
             if variable.dtype.is_floating
         ]
-        # One read for all: each waits for the device.
+        # One read for all, as each waits for the device.
         finite = tf.stack([is_finite for _, is_finite in found]).numpy()
         return [name for (name, _), is_finite in zip(found, finite) if not is_finite]
 

@@ -37,7 +37,7 @@ class ComparisonFigure:
         self._pairs = list(pairs)
 
     def collect(self, round_index: int) -> Callable[[Pair, np.ndarray], None]:
-        """Gives the function that keeps the chosen frames' predictions of a round.
+        """Returns a function that stores the chosen frames' predictions of a round.
 
         Args:
             round_index: 0 for the source stage.
@@ -58,14 +58,14 @@ class ComparisonFigure:
         """Draws the figure.
 
         Args:
-            last_round: the round whose predictions are the adapted ones.
+            last_round: the round of the adapted predictions.
 
         Returns:
-            Its path; None where there is no labelled frame to show.
+            Its path; None if there is no labelled frame to show.
         """
         if not self._pairs:
             return None
-        # matplotlib takes a moment to import, which the start of a training need not wait for.
+        # matplotlib is slow to import, which would delay the start of training.
         from drsl_tf.figures import panel_grid
         from drsl_tf.figures import rendering
 
@@ -85,7 +85,7 @@ class ComparisonFigure:
         maps = [self._domain.read_label(pair.label_path)]
         for round_index in sorted({0, last_round}):
             maps.append(read_id_map(self._find(round_index, pair), self._domain.max_pixels))
-        # A prediction where the truth says nothing cannot be judged by eye either.
+        # A prediction without ground truth cannot be judged by eye either.
         maps = [np.where(maps[0] == common.IGNORE_ID, common.IGNORE_ID, ids) for ids in maps]
         return [self._domain.read_image(pair.image_path), *maps]
 

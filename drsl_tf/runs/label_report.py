@@ -12,16 +12,16 @@ from drsl_tf.files import Number
 
 
 class LabelReport(files.Entry):
-    """How many pixels a round labels, by which thresholds, and how many of them right.
+    """Number of pixels that a round labels, their thresholds and accuracy.
 
     Attributes:
         round: 1 for the first round.
-        portion: share of each class's pixels that the round asked for.
+        portion: share of each class's pixels that the round was to select.
         fraction: share of all pixels that have a label.
-        accuracy: share of the labels that are right, where the truth is known; None without truth.
+        accuracy: share of the correct labels, where the truth is known; None without truth.
         fractions: share of the pixels predicted as a class that have its label, by class name; None
             for a class that is never predicted.
-        accuracies: share of a class's labels that are right; None without truth.
+        accuracies: share of a class's correct labels; None without truth.
         pixels: labelled pixels, by class name.
         thresholds: least confidence of a labelled pixel, by class name.
         mode_usage: pixels predicted as a class by their nearest mode; None without a multi-modal
@@ -63,7 +63,7 @@ def read_label_report(path: str) -> LabelReportFile:
         Its content.
 
     Raises:
-        UserError: it cannot be read, or holds a value that no run writes.
+        UserError: it cannot be read, or holds an invalid value.
     """
     fix = "Put a copy of it back, or start over with --fresh."
     return files.read_model(path, LabelReportFile, fix)

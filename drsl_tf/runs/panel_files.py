@@ -1,4 +1,4 @@
-"""The pictures that a run keeps of a few frames."""
+"""The pictures that a run stores of a few frames."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def read_index(run_dir: str) -> PanelIndex:
         run_dir: the run's directory.
 
     Returns:
-        The index, which is empty where the run keeps no panels.
+        The index; empty if the run keeps no panels.
 
     Raises:
-        UserError: it cannot be read, or holds something else.
+        UserError: it cannot be read, or is invalid.
     """
     path = RunDirectory(run_dir).panels
     if not os.path.isfile(path):
@@ -66,7 +66,7 @@ def read_index(run_dir: str) -> PanelIndex:
 
 
 def locate_panel(run_dir: str, panel: str, frame: int, round_index: int) -> str:
-    """Gives the path of one picture.
+    """Returns the path of one picture.
 
     Args:
         run_dir: the run's directory.
@@ -90,7 +90,7 @@ def list_panels(run_dir: str, frame: int, round_index: int) -> dict[str, str]:
         round_index: 0 for the source stage.
 
     Returns:
-        Panel -> path, in the order of `PANELS`; what the run does not have is left out.
+        Panel -> path, in the order of `PANELS`, without those that the run does not have.
     """
     paths = {panel: locate_panel(run_dir, panel, frame, round_index) for panel in PANELS}
     return {panel: path for panel, path in paths.items() if os.path.isfile(path)}

@@ -1,4 +1,4 @@
-"""The record of a run: `results.json`, and the table that a person reads."""
+"""The record of a run: `results.json`, and the printed table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ResultsFile:
         seed: the experiment's seed.
         class_names: names of the classes, in the order of their ids.
         initial_run: directory of the run whose weights this one started from, if any.
-        is_chief: whether this process is the one of its job that writes files.
+        is_chief: whether this process writes the files of its job.
     """
 
     def __init__(
@@ -82,17 +82,16 @@ class ResultsFile:
         *,
         steps: int | None = None,
     ) -> Stage:
-        """Adds a stage, in the place of an earlier record of the same round, and writes the file.
+        """Adds a stage, or replaces that of the same round, and writes the file.
 
-        The confusion matrix goes to a file of its own, `confusion/round_N.csv`.
+        The confusion matrix is written to `confusion/round_N.csv`.
 
         Args:
             round_index: 0 for the source stage.
             confusion: scores on the target; None where it has no labels.
-            pseudo_label: what is known of the pseudo-labels it trained on; None in the source
-                stage.
-            seconds: wall time of the stage, over all the processes that worked on it.
-            warnings: sentences on what a person should look at.
+            pseudo_label: report of the pseudo-labels it trained on; None in the source stage.
+            seconds: wall time of the stage, over all processes that ran it.
+            warnings: sentences for the user.
             steps: training steps of the stage.
 
         Returns:
@@ -133,7 +132,7 @@ class ResultsFile:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether adaptation helped so far, as `verdict.judge` tells."""
+        """Whether adaptation has helped so far, see `verdict.judge`."""
         return verdict.judge(self.stages, self._record.initial_run)
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,7 +157,7 @@ class ResultsFile:
         """Formats all stages as one table.
 
         Returns:
-            Text of several lines: a row a class, a column a stage.
+            Text of several lines: one row per class, one column per stage.
         """
         columns = [f"round {s.round}" if s.round else "source only" for s in self.stages]
         width = max([len("mIoU (%)"), *map(len, self._class_names)])
@@ -177,14 +176,14 @@ class ResultsFile:
 
 
 def flatten_numbers(entry: Any, prefix: str = "") -> dict[str, float]:
-    """Lists the numbers of a nested record under the paths to them.
+    """Lists the numbers of a nested record by their paths.
 
     Args:
         entry: a model, or dicts and lists of numbers and other values, such as a `Stage`.
-        prefix: what stands before every path.
+        prefix: start of every path.
 
     Returns:
-        Path, such as "iou/road" or "mode_usage/road/0", -> number. What is no number is left out.
+        Path, such as "iou/road" or "mode_usage/road/0", -> number. Other values are omitted.
     """
     if isinstance(entry, pydantic.BaseModel):
         entry = entry.model_dump()

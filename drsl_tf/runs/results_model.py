@@ -19,7 +19,7 @@ _MOST_ROUNDS = 10_000
 
 
 class StageScores(files.Entry):
-    """What a stage scored on the target's evaluation split.
+    """Scores of a stage on the target's evaluation split.
 
     Attributes:
         round: 0 for the source stage, then the round.
@@ -34,14 +34,14 @@ class StageScores(files.Entry):
 
 
 class Stage(StageScores):
-    """All that is recorded of a stage.
+    """The record of a stage.
 
     Attributes:
         num_classes_scored: classes that `miou` averages.
         pseudo_label: report of the pseudo-labels it trained on; None in the source stage.
-        warnings: sentences on what a person should look at.
-        steps: training steps; None where an earlier version did not note them.
-        seconds: wall time, over all the processes that worked on it.
+        warnings: sentences for the user.
+        steps: training steps; None in files of earlier versions.
+        seconds: wall time, over all processes that ran it.
         protocols: scores over subsets of Cityscapes' classes, by name.
     """
 
@@ -68,8 +68,8 @@ class RunResults(files.Entry, VersionedModel):
         experiment: the experiment's name.
         seed: the experiment's seed.
         initial_run: directory of the run whose weights this one started from, if any.
-        versions: of Python and the packages that matter, by name.
-        stages: those that are finished, by round.
+        versions: of Python and the main packages, by name.
+        stages: finished stages, by round.
         last: scores of the last stage.
         best: scores of the stage of highest mIoU, which is chosen with target labels.
         verdict: whether adaptation helped; None without rounds.
@@ -106,7 +106,7 @@ def read_results(path: str) -> RunResults:
         Its content.
 
     Raises:
-        UserError: it cannot be read, is of another schema, or holds a value that no run writes.
+        UserError: it cannot be read, is of another schema, or holds an invalid value.
     """
     fix = "Put a copy of it back, or use the version of drsl_tf that wrote it."
     return files.read_model(path, RunResults, fix)
@@ -119,7 +119,7 @@ def find_best_round(stages: Sequence[StageScores]) -> int | None:
         stages: those of a run.
 
     Returns:
-        The first such round; None where none was scored.
+        The first such round; None if no round was scored.
     """
     scored = [(stage.miou, -stage.round) for stage in stages if stage.miou is not None]
     return -max(scored)[1] if scored else None

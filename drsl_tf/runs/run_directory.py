@@ -1,4 +1,4 @@
-"""The paths of a run, each spelled here and nowhere else; nothing is read or written here."""
+"""The paths of a run, defined only here; nothing is read or written."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import os
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """The files and folders that a run leaves behind, as `docs/runs.md` lists them.
+    """The files and folders of a run, as listed in `docs/runs.md`.
 
-    The paths may be of files that do not exist yet.
+    The files may not exist yet.
 
     Args:
         path: what `--run_dir` names.
@@ -36,7 +36,7 @@ class RunDirectory:
 
     @property
     def inspection(self) -> str:
-        """Picture of the data as training sees them."""
+        """Picture of the training data after augmentation."""
         return os.path.join(self.path, "inspection.png")
 
     @property
@@ -46,7 +46,7 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> str:
-        """Folder of what a rerun of the same command resumes from."""
+        """Folder of the checkpoints that the same command resumes from."""
         return os.path.join(self.path, "checkpoints")
 
     @property
@@ -56,7 +56,7 @@ class RunDirectory:
 
     @property
     def best_checkpoint(self) -> str:
-        """Folder of the checkpoint of highest mIoU; its name says what the choice took."""
+        """Folder of the checkpoint of highest mIoU, which is chosen with target labels."""
         return os.path.join(self.path, "best_by_target_labels")
 
     @property
@@ -66,7 +66,7 @@ class RunDirectory:
 
     @property
     def projector_config(self) -> str:
-        """List of the stages that TensorBoard's Projector shows; its place is TensorBoard's."""
+        """List of the stages in TensorBoard's Projector, at the path that TensorBoard expects."""
         return os.path.join(self.tensorboard, "projector_config.pbtxt")
 
     @property
@@ -93,7 +93,7 @@ class RunDirectory:
         return os.path.join(self.tensorboard, "projector", f"round_{round_index}", "vectors.tsv")
 
     def locate_vector_metadata(self, round_index: int) -> str:
-        """Returns the path of the table that says what each of a stage's vectors is."""
+        """Returns the path of the table that describes each of a stage's vectors."""
         return os.path.join(self.tensorboard, "projector", f"round_{round_index}", "metadata.tsv")
 
     def locate_pseudo_labels(self, round_index: int) -> str:
@@ -105,7 +105,7 @@ class RunDirectory:
         return os.path.join(self.path, "predictions", f"round_{round_index}")
 
     def locate_evaluation(self, name: str) -> str:
-        """Returns the folder of what `drsl_tf.evaluate` found by one kind of test."""
+        """Returns the folder of the scores of `drsl_tf.evaluate` by one kind of test."""
         return os.path.join(self.path, "evaluation", name)
 
     def list_evaluations(self) -> list[str]:
@@ -125,7 +125,7 @@ class PseudoLabelDirectory:
 
     @property
     def report(self) -> str:
-        """What the round labelled; it is there once all labels are."""
+        """Report of the pseudo-labels; written after all of them."""
         return os.path.join(self.path, "report.json")
 
     def locate_label(self, name: str) -> str:

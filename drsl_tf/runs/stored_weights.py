@@ -1,4 +1,4 @@
-"""The weights of a run, read from one of its checkpoints and nothing else of it."""
+"""The weights of a run, read from one of its checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROUND = f"counters/round{_VALUE}"
 
 
 def start_from(model: DrslModel, run_dir: str) -> None:
-    """Gives a model that is yet to be trained the last weights of a run, and logs it.
+    """Initialises an untrained model from the last weights of a run, and logs it.
 
     Args:
         model: as in `restore_weights`.
@@ -32,7 +32,7 @@ def start_from(model: DrslModel, run_dir: str) -> None:
     checkpoint = find_checkpoint(run_dir)
     whole = restore_weights(model, checkpoint)
     afresh = model.multimodal_head is not None and not whole
-    note = "; the multi-modal head starts afresh" if afresh else ""
+    note = "; the multi-modal head keeps its initial weights" if afresh else ""
     logging.info("Starting from the weights of %s%s.", checkpoint, note)
 
 
@@ -46,11 +46,11 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
             labels; or the name of one in `run_dir/checkpoints`, such as "ckpt-12".
 
     Returns:
-        Its path, without an ending.
+        Its path, without a suffix.
 
     Raises:
-        UserError: there is none, names those that are there; or the run is of the other line of
-            Keras.
+        UserError: there is none, and the message names those there are; or the run is of the other
+            line of Keras.
     """
     if checkpoint in ("best", "source"):
         _check_line(run_dir)
@@ -129,7 +129,7 @@ def _read_round(path):
 
 
 def restore_weights(model: DrslModel, checkpoint: str) -> bool:
-    """Gives a model the weights of a checkpoint.
+    """Restores the weights of a checkpoint.
 
     Args:
         model: a model with every variable created.
@@ -137,8 +137,8 @@ def restore_weights(model: DrslModel, checkpoint: str) -> bool:
             those of the model.
 
     Returns:
-        True where the multi-modal heads are the same too, or both models have none. Otherwise that
-        of the model keeps its own weights, and False comes back.
+        True if the multi-modal heads match too, or both models have none; otherwise False, and
+        the model's head keeps its own weights.
 
     Raises:
         UserError: the checkpoint cannot be read or is of another model.
@@ -147,8 +147,8 @@ def restore_weights(model: DrslModel, checkpoint: str) -> bool:
         stored = _list_shapes(checkpoint_files.read_shapes(checkpoint))
     except ValueError as error:
         raise UserError(f"The checkpoint {checkpoint} cannot be read: {error}") from error
-    # Keras 2 counts metrics among a model's variables, last of all; what loss terms there are, and
-    # so how many metrics, is no matter of weights.
+    # Keras 2 lists metrics last among a model's variables; their number depends on the loss terms,
+    # not on the weights.
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     variables = [
         compat.as_tf_variable(variable)
@@ -182,7 +182,7 @@ def _list_shapes(shapes):
 
 
 def _check_line(run_dir):
-    """Refuses a run of the other line of Keras, whose variables come in another order."""
+    """Rejects a run of the other line of Keras, whose variables are in another order."""
     path = RunDirectory(run_dir).results
     if not os.path.isfile(path):
         return
@@ -190,6 +190,6 @@ def _check_line(run_dir):
     if trained.split(".")[0] != keras.__version__.split(".")[0]:
         raise UserError(
             f"The run {run_dir} was trained with Keras {trained}, and this is Keras "
-            f"{keras.__version__}: checkpoints do not cross from one to the other. Export the run "
+            f"{keras.__version__}: neither reads the other's checkpoints. Export the run "
             "with the Keras that trained it; a SavedModel loads with both."
         )

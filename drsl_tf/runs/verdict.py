@@ -1,4 +1,4 @@
-"""Whether adaptation helped: the scores of the last round beside those of the source stage."""
+"""Whether adaptation helped: the last round compared with the source stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from drsl_tf.files import Number
 if TYPE_CHECKING:
     from drsl_tf.runs.results_model import Stage
 
-# Points of mIoU that one decimal place shows as 0.
+# Differences of mIoU below this are 0 when rounded to one decimal place.
 _SMALLEST = 0.05
 
 
@@ -22,12 +22,12 @@ class Verdict(files.Entry):
     """Whether adaptation helped.
 
     Attributes:
-        outcome: "unknown" has a reason, the others have the numbers below it.
+        outcome: "unknown" has a reason, the others have the numbers below.
         round: the last one.
         reason: why the outcome is unknown.
-        points: of mIoU that were gained.
-        source_miou: of the source stage, in percent.
-        last_miou: of the last round, in percent.
+        points: gain in mIoU.
+        source_miou: mIoU of the source stage, in percent.
+        last_miou: mIoU of the last round, in percent.
         classes_up: how many classes have a higher IoU.
         classes_down: how many classes have a lower IoU.
     """
@@ -75,7 +75,7 @@ def judge(stages: Sequence[Stage], initial_run: str | None = None) -> Verdict | 
 
 
 def format_verdict(verdict: Verdict, run_dir: str) -> str:
-    """Formats a verdict as the line that ends a run.
+    """Formats a verdict as the last line of a run's output.
 
     Args:
         verdict: what `judge` returned.

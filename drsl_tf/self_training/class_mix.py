@@ -24,9 +24,9 @@ def draw_class_masks(
         labels: (B, H, W) integer tensor, classes 0..num_classes-1 or 255, which is never masked.
         num_classes: number of classes.
         seed: (2,) integer tensor.
-        first: place of the first map in the batch of all replicas, so that a map's draw does not
-            depend on how that batch is shared out.
-        total: maps in that batch; None is B.
+        first: index of the first map in the batch of all replicas, so that a map's draw does not
+            depend on how that batch is split.
+        total: number of maps in that batch; None is B.
 
     Returns:
         (B, H, W) bool tensor.
@@ -34,13 +34,13 @@ def draw_class_masks(
     count = tf.shape(labels)[0]
     total = count if total is None else total
     labels = tf.where(labels == IGNORE_ID, num_classes, tf.cast(labels, tf.int32))
-    # One segment a map and class; the last class of each holds the ignored pixels.
+    # One segment per map and class; the last class of each map holds the ignored pixels.
     segments = tf.range(count)[:, tf.newaxis, tf.newaxis] * (num_classes + 1) + labels
     pixels = tf.math.unsorted_segment_sum(
         tf.ones_like(segments), segments, count * (num_classes + 1)
     )
     present = tf.reshape(pixels, (count, num_classes + 1))[:, :num_classes] > 0
-    # Philox by name: left to choose, TensorFlow takes another generator on other devices.
+    # Philox by name: by default the generator depends on the device.
     noise = tf.random.stateless_uniform((total, num_classes), seed, alg="philox")
     noise = tf.where(present, noise[first : first + count], 2.0)
     ranks = tf.argsort(tf.argsort(noise, axis=1), axis=1)
@@ -51,7 +51,7 @@ def draw_class_masks(
 
 
 def paste(mask: tf.Tensor, pasted: tf.Tensor, under: tf.Tensor) -> tf.Tensor:
-    """Puts pixels of one batch of maps over another.
+    """Pastes pixels of one batch of maps onto another.
 
     Args:
         mask: (B, H, W) bool, where to paste.
@@ -59,7 +59,7 @@ def paste(mask: tf.Tensor, pasted: tf.Tensor, under: tf.Tensor) -> tf.Tensor:
         under: tensor of the same shape and type.
 
     Returns:
-        Such a tensor.
+        Tensor of that shape and type.
     """
     if pasted.shape.rank == 4:
         mask = mask[..., tf.newaxis]

@@ -1,4 +1,4 @@
-"""How many pixels a round labels, and how many of them right."""
+"""Counts of the pixels that a round labels, and of the correct ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from drsl_tf.self_training.thresholds import ConfidenceHistogram
 
 
 class LabelTally:
-    """Counts selected and right pixels, by the pseudo-label's class.
+    """Counts selected and correct pixels, by the pseudo-label's class.
 
     Args:
         num_classes: C, the number of classes.
@@ -26,7 +26,7 @@ class LabelTally:
 
     @classmethod
     def from_counts(cls, counts: np.ndarray) -> LabelTally:
-        """Makes a tally from `counts` of another one, or from a sum of several."""
+        """Creates a tally from the `counts` of another, or from a sum of several."""
         tally = cls((len(counts) - 1) // 3)
         tally._pixels = int(counts[0])
         tally._selected, tally._known, tally._right = np.split(counts[1:], 3)
@@ -34,7 +34,7 @@ class LabelTally:
 
     @property
     def counts(self) -> np.ndarray:
-        """(1 + 3 C,) int64: all pixels, then by class those selected, known and right."""
+        """(1 + 3 C,) int64: all pixels, then by class those selected, known and correct."""
         return np.concatenate([[self._pixels], self._selected, self._known, self._right])
 
     def add(self, label: np.ndarray, truth: np.ndarray | None) -> None:
@@ -55,7 +55,7 @@ class LabelTally:
         return np.bincount(label.reshape(-1), minlength=256)[: len(self._selected)]
 
     def as_dict(self, class_names: Sequence[str], histogram: ConfidenceHistogram) -> dict[str, Any]:
-        """Gives the shares, over all classes and by class name.
+        """Returns the shares, over all classes and by class name.
 
         Args:
             class_names: the C names.
@@ -77,7 +77,7 @@ class LabelTally:
 
 
 def _divide(parts, wholes, class_names):
-    """Gives part / whole by class name, None for an empty whole."""
+    """Returns part / whole by class name, None for an empty whole."""
     return {
         name: float(part / whole) if whole else None
         for name, part, whole in zip(class_names, parts, wholes)

@@ -1,24 +1,24 @@
-"""What a round's pseudo-labels warn of."""
+"""Warnings about a round's pseudo-labels."""
 
 from __future__ import annotations
 
 from drsl_tf.runs.label_report import LabelReport
 
-# Below this share of what there was before, a round is said to have collapsed: our choice.
+# A round below this share of the previous one counts as collapsed: this project's choice.
 _COLLAPSE = 0.5
 
 
 def list_warnings(report: LabelReport, previous: LabelReport | None = None) -> list[str]:
-    """Compares the report of a round with that of the round before.
+    """Compares the report of a round with that of the previous round.
 
     Args:
         report: as `PseudoLabeler.generate` returns it.
-        previous: of the round before; None for the first round, whose fraction is compared with
-            the portion that was asked for.
+        previous: of the previous round; None for the first round, whose fraction is compared with
+            the requested portion.
 
     Returns:
-        One sentence for a labelled fraction that is less than half of that, and one for all
-        classes that the round before labelled and this one does not.
+        One sentence for a labelled fraction of less than half of that, and one for all classes
+        that the previous round labelled and this one does not.
     """
     found = []
     name = f"The pseudo-labels of round {report.round}"

@@ -1,4 +1,4 @@
-"""DRSL as a regulariser of today's recipes: a mean teacher labels the target in every step."""
+"""DRSL as a regulariser of online self-training: a mean teacher labels the target each step."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ _TEACHER = "teacher_"
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class OnlineDrslModel(DrslModel):
-    """A `DrslModel` that makes its pseudo-labels itself, in every training step.
+    """A `DrslModel` that generates its pseudo-labels itself, in every training step.
 
     This goes beyond DRSL's paper. It follows the released recipe of DAFormer (L. Hoyer et al.,
     CVPR 2022), which builds on DACS: an exponential moving average of the network predicts every
     target image; all its pixels are labelled, and the cross-entropy is weighted by the share of
-    pixels whose confidence reaches a threshold. The share is taken of each image by itself, so
-    that it does not depend on the batch.
+    pixels whose confidence reaches a threshold. The share is computed per image, so that it
+    does not depend on the batch.
 
-    The losses on the embedding see confident target pixels alone, and none that was pasted from
-    the source: that choice is this project's.
+    The losses on the embedding use only confident target pixels, and none pasted from the source:
+    this project's choice.
 
-    The target labels of a batch are read for one thing only: 255 marks padding.
+    The target labels of a batch are used only to find padding, marked by 255.
 
     Args:
         base: see `DrslModel`.
         segmentation_head: see `DrslModel`.
         multimodal_head: see `DrslModel`.
-        threshold: confidence in [0, 1] from which on a pixel counts as confident.
-        teacher_decay: how much of the teacher stays in a step. Its first steps average over all
+        threshold: confidence in [0, 1] from which a pixel counts as confident.
+        teacher_decay: decay of the teacher's moving average. The first steps average over all
             steps so far: the decay of step t is min(1 - 1 / t, teacher_decay).
         mix_classes: paste half of the classes of a source image, with their labels, into the
             target image (ClassMix).
         **settings: further arguments of `DrslModel`.
 
     Raises:
-        UserError: when an argument is out of its range.
+        UserError: an argument is out of range.
     """
 
     labels_online = True
@@ -85,7 +85,7 @@ class OnlineDrslModel(DrslModel):
     def prepare_batch(
         self, batch: dict[str, dict[str, tf.Tensor]]
     ) -> dict[str, dict[str, tf.Tensor]]:
-        """Labels the target images by the teacher and mixes source classes into them."""
+        """Labels the target images with the teacher and mixes source classes into them."""
         source, target = batch[common.SOURCE], batch[common.TARGET]
         if target[common.IMAGE].shape[0] == 0:
             return batch
@@ -95,12 +95,12 @@ class OnlineDrslModel(DrslModel):
         return {common.SOURCE: source, common.TARGET: target}
 
     def finish_step(self) -> None:
-        """Lets the teacher follow."""
+        """Updates the teacher."""
         step = tf.maximum(tf.cast(self.optimizer.iterations, tf.float32), 1.0)
         self._teacher.follow(tf.minimum(1.0 - 1.0 / step, self._online_settings["teacher_decay"]))
 
     def adopt_weights(self) -> None:
-        """Lets the teacher start as the equal of what the model was given."""
+        """Initialises the teacher from the loaded weights."""
         self._teacher.restart()
 
     def _label_target(self, target):
@@ -120,7 +120,7 @@ class OnlineDrslModel(DrslModel):
 
     def _mix(self, source, target):
         count = tf.shape(target[common.IMAGE])[0]
-        # Where the halves differ in size, source images are used more than once, or some not.
+        # If the halves differ in size, source images are used more than once, or not at all.
         order = tf.range(count) % tf.shape(source[common.IMAGE])[0]
         image = tf.gather(source[common.IMAGE], order)
         label = tf.gather(source[common.LABEL], order)
@@ -141,10 +141,10 @@ class OnlineDrslModel(DrslModel):
         return {key: class_mix.paste(mask, pasted[key], target[key]) for key in target}
 
     def save_own_variables(self, store: Any) -> None:
-        """Stores the teacher, which no layer holds, beside the network.
+        """Stores the teacher, which belongs to no layer, with the network.
 
         Args:
-            store: dict-like, as Keras gives it to every layer that it saves.
+            store: dict-like, as Keras passes it to every layer that it saves.
         """
         super().save_own_variables(store)
         for index, variable in enumerate(self._teacher.variables):
@@ -154,10 +154,10 @@ class OnlineDrslModel(DrslModel):
         """Restores the teacher that `save_own_variables` stored.
 
         Args:
-            store: dict-like, as Keras gives it to every layer that it loads.
+            store: dict-like, as Keras passes it to every layer that it loads.
 
         Raises:
-            ValueError: it holds no such teacher.
+            ValueError: it holds no matching teacher.
         """
         stored = {name: store[name] for name in store.keys()}
         values = {name: stored.pop(name) for name in list(stored) if name.startswith(_TEACHER)}
@@ -174,5 +174,5 @@ class OnlineDrslModel(DrslModel):
             variable.assign(values[f"{_TEACHER}{index}"])
 
     def get_config(self) -> dict[str, Any]:
-        """Gives what `from_config` rebuilds the model from, weights apart."""
+        """Returns the arguments, without weights, that `from_config` rebuilds the model from."""
         return {**super().get_config(), **self._online_settings}

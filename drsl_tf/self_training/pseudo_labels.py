@@ -1,8 +1,8 @@
 """Pseudo-labels from logits and thresholds per class, as tensors.
 
-The rule follows CBST (Zou et al., ECCV 2018): a pixel takes the class that lies highest above its
-threshold. Confidences are exact up to the last float64 below 1: float32 softmax would round every
-margin above 17 to a confidence of 1, and such pixels could not be ranked.
+The rule follows CBST (Zou et al., ECCV 2018): a pixel gets the class that exceeds its threshold
+most. Confidences are exact up to the last float64 below 1: float32 softmax would round every margin
+above 17 to a confidence of 1, and such pixels could not be ranked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from drsl_tf.common import IGNORE_ID
 
 
 def confidence_and_prediction(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Predicts every pixel, with its confidence.
+    """Predicts the class of every pixel and its confidence.
 
     1 - p is summed from the other classes, not subtracted: with u = logsumexp of all logits minus
     logsumexp of the others, confidence = 1 - exp(-u) = -expm1(-u).
@@ -41,7 +41,7 @@ def select_labels(
 
     "ratio" is CBST's rule: with P the softmax, label = argmax_c P_c / thr_c where this ratio is at
     least 1. It may differ from the prediction, and so the labelled share from the portion that
-    the thresholds were made for. "argmax" keeps the prediction where its confidence reaches the
+    the thresholds were computed for. "argmax" keeps the prediction where its confidence reaches the
     threshold of its class. Both compare the confidences of `confidence_and_prediction`, without
     further rounding.
 
@@ -61,7 +61,7 @@ def select_labels(
     if rule not in ("ratio", "argmax"):
         raise ValueError(f'rule must be "ratio" or "argmax", not {rule!r}.')
     thresholds = tf.convert_to_tensor(thresholds, tf.float64)
-    # A threshold of 0 would win every ratio. The slack is that of the float32 softmax.
+    # A threshold of 0 would win every ratio. The tolerance is that of the float32 softmax.
     chance = (1.0 - 1e-6) / tf.cast(tf.shape(logits)[-1], tf.float64)
     thresholds = tf.maximum(thresholds, chance)
     shifted = _shift_logits(logits)
@@ -75,13 +75,13 @@ def select_labels(
 
 
 def _shift_logits(logits):
-    """Logits in float32 with the largest of each pixel at 0."""
+    """Returns logits in float32, with the largest of each pixel at 0."""
     logits = tf.cast(logits, tf.float32)
     return logits - tf.reduce_max(logits, axis=-1, keepdims=True)
 
 
 def _probability_of(shifted, labels):
-    """(B, H, W) float64: the softmax probability of one class per pixel."""
+    """Returns (B, H, W) float64, the softmax probability of one class per pixel."""
     powers = tf.exp(shifted)
     is_other = tf.one_hot(labels, tf.shape(shifted)[-1], on_value=0.0, off_value=1.0)
     others = tf.reduce_sum(powers * is_other, axis=-1)

@@ -1,4 +1,4 @@
-"""One round of pseudo-labelling: thresholds over the whole target, then a label map an image."""
+"""One round of pseudo-labelling: thresholds over the whole target, then the label maps."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class PseudoLabeler:
 
     The first pass predicts every image, counts confidences into histograms and keeps the logits
     at the network's stride as float16 on disk; the second pass reads them back and selects. So
-    memory does not grow with the number of images, and no image goes through the network twice.
-    The disk holds 2 * C * h * w bytes an image meanwhile: 0.9 GB for Cityscapes' training set at
+    memory does not grow with the number of images, and the network sees each image once. The
+    temporary files take 2 * C * h * w bytes per image: 0.9 GB for Cityscapes' training set at
     1024x512 and stride 8.
 
     On several machines each process does both for its share of the images; histograms are summed
@@ -50,11 +50,11 @@ class PseudoLabeler:
 
     Args:
         portion: share of each class's pixels that the first round selects.
-        portion_step: what each later round adds.
-        portion_limit: the share that no round exceeds.
-        confidence_floor: least threshold of any class. Equal shares of all classes admit pixels of
-            a class that the model hardly knows; each round then trains on more of its errors. A
-            choice of this project; 0 is CBST's rule.
+        portion_step: increase of the share per later round.
+        portion_limit: largest share of any round.
+        confidence_floor: least threshold of any class. Equal shares of all classes also select
+            pixels of a poorly learned class; each round then trains on more of its errors. This
+            project's choice; 0 is CBST's rule.
         rule: "ratio" labels a pixel argmax_c P_c / thr_c, "argmax" the most probable class.
         num_bins: bins of each class's confidence histogram.
     """
@@ -88,7 +88,7 @@ class PseudoLabeler:
         self._num_bins = num_bins
 
     def compute_portion(self, round_index: int) -> float:
-        """Gives the share of each class's pixels that a round selects.
+        """Computes the share of each class's pixels that a round selects.
 
         Args:
             round_index: 1 for the first round.
@@ -113,19 +113,19 @@ class PseudoLabeler:
     ) -> tuple[list[Pair], LabelReportFile]:
         """Labels every image of the target.
 
-        A directory that is complete already is read and left as it is. All processes of a job
-        write to one directory, each the labels of its share; the chief writes the report.
+        A complete directory is read and left unchanged. All processes of a job write to one
+        directory, each the labels of its share; the chief writes the report.
 
         Args:
-            model: what predicts.
-            strategy: where to run.
+            model: predicts the labels.
+            strategy: distribution strategy of the model.
             domain: the target; its labels, where `pairs` name any, only score the result.
             pairs: the target's training images.
             round_index: 1 for the first round.
-            directory: where the PNGs and `report.json` go.
-            size: (height, width) at which the network sees the images, and of the PNGs; None
-                keeps each image's own.
-            batch_size: images at once.
+            directory: folder of the PNGs and `report.json`.
+            size: (height, width) of the network's input and of the PNGs; None keeps each image's
+                own.
+            batch_size: images per batch.
 
         Returns:
             The pairs of image and pseudo-label, and the report.
@@ -254,7 +254,7 @@ class PseudoLabeler:
 
 
 def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
-    """Finds the nearest mode, among those of its predicted class, of every pixel.
+    """Finds, for every pixel, the nearest mode of its predicted class.
 
     Args:
         outputs: a `DrslModel`'s outputs: logits (B, h, w, C) and embedding (B, h', w', d).
@@ -277,11 +277,11 @@ def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
 
 
 def _read_report_or_clear(directory, partial):
-    """Returns the report of a finished directory; otherwise begins a new one and returns None."""
+    """Returns the report of a finished directory; otherwise creates a new one and returns None."""
     report_path = PseudoLabelDirectory(directory).report
     if os.path.exists(report_path):
         return read_label_report(report_path).as_json()
-    # Without a report the labels are not whole: what is there is not trusted, but redone.
+    # Without a report the labels are incomplete and are generated again.
     for leftover in (partial, directory):
         shutil.rmtree(leftover, ignore_errors=True)
     with whole_files.explain_failures(partial):

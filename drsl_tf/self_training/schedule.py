@@ -1,4 +1,4 @@
-"""How long an experiment trains."""
+"""The number of training steps of an experiment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Schedule:
         source_steps: steps of the source stage.
         rounds: rounds of self-training; 0 trains on the source alone.
         epochs_per_round: passes over the target's training images in a round.
-        steps_per_round: steps of a round, in the place of `epochs_per_round`.
+        steps_per_round: steps of a round, instead of `epochs_per_round`.
         checkpoint_every: most steps that an interrupted run repeats.
     """
 
@@ -51,7 +51,7 @@ class Schedule:
             batch_size: target images in a batch, over all replicas.
 
         Returns:
-            Steps.
+            The number of steps.
         """
         if round_index == 0:
             return self._source_steps

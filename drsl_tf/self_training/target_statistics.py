@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics, taken anew over images of the target."""
+"""Batch normalisation's statistics, computed again over images of the target."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from drsl_tf.models import inference
 
 
 class TargetStatistics:
-    """Replaces the running means and variances of batch normalisation by those of the target.
+    """Replaces the running means and variances of batch normalisation with those of the target.
 
-    Training leaves running statistics of source images, or of both domains mixed, while whole
-    target images are what the network labels and is scored on. Taken anew over the target alone
-    they undo much of the shift between the domains (AdaBN: Y. Li et al., "Revisiting Batch
-    Normalization for Practical Domain Adaptation", 2017). To do so after every round, so that each
-    round's labels come from such a network, is this project's choice.
+    After training, running statistics are of source images, or of both domains mixed, while the
+    network labels and is scored on whole target images. Statistics of the target only undo much of
+    the shift between the domains (AdaBN: Y. Li et al., "Revisiting Batch Normalization for
+    Practical Domain Adaptation", 2017). Computing them after every round, so that each round's
+    labels come from such a network, is this project's choice.
 
-    No label is read and no weight moves. Layers that do not train keep their statistics, so this
-    changes nothing in a network of frozen batch normalisation. What comes out depends on the
-    weights and the images alone: every replica and every machine sees all of them, and dropout
-    and stochastic depth are off.
+    No label is read and no weight changes. Layers that do not train keep their statistics, so a
+    network of frozen batch normalisation is unchanged. The result depends only on the weights and
+    the images: every replica and every machine processes all of them, and dropout and stochastic
+    depth are off.
 
     It does not help on every target: between two sets of photos it costs points
-    (`docs/results.md`), so no run does it unless its configuration says so.
+    (`docs/results.md`), so it is off by default.
 
     Args:
-        images: how many training images of the target, evenly spaced over its list; 0 is all.
+        images: number of the target's training images, evenly spaced over its list; 0 is all.
     """
 
     def __init__(self, *, images: int = 200):
@@ -70,21 +70,21 @@ class TargetStatistics:
         batch_size: int = 8,
         title: str = "statistics",
     ) -> None:
-        """Takes the statistics of the target and stores them in the model.
+        """Computes the statistics of the target and stores them in the model.
 
         With m_i and v_i the mean and variance of batch i, the mean is that of the m_i, and the
-        variance mean(v_i + m_i^2) - mean(m_i)^2, as if all batches were one; a batch counts by its
-        number of images.
+        variance mean(v_i + m_i^2) - mean(m_i)^2, as if all batches were one; batches are weighted
+        by their number of images.
 
         Args:
             model: a built `DrslModel`.
-            strategy: where its variables live.
+            strategy: distribution strategy of its variables.
             domain: the target.
             pairs: its training images.
-            size: (height, width) at which the network sees the images; None keeps each one's own.
-            batch_size: images whose statistics are taken at once; each layer sees its inputs
-                normalised by those of the batch, as in training.
-            title: what the progress bar says.
+            size: (height, width) of the network's input; None keeps each image's own.
+            batch_size: images per batch; each layer's inputs are normalised by the batch's
+                statistics, as in training.
+            title: text of the progress bar.
 
         Raises:
             UserError: an image cannot be read.
@@ -110,7 +110,7 @@ class TargetStatistics:
                 count = len(batch.pairs)
                 moments = measure(tf.constant(batch.images))
                 for place, value in enumerate(moments):
-                    # All replicas saw the same images.
+                    # All replicas process the same images.
                     value = strategy.experimental_local_results(value)[0]
                     sums[place] += count * np.float64(value)
                 bar.update(count)
@@ -124,7 +124,7 @@ class TargetStatistics:
 
 
 def find_batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Finds the batch normalisations whose statistics training moves.
+    """Finds the batch normalisations whose statistics training updates.
 
     Args:
         model: any Keras model.
@@ -143,10 +143,10 @@ def find_batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization
 
 @contextlib.contextmanager
 def _measuring(layers) -> Iterator[None]:
-    """Lets these layers, and no other, run as in training, each batch replacing their statistics.
+    """Runs only these layers as in training, each batch replacing their statistics.
 
-    To call the whole network as in training would switch dropout and stochastic depth on as well,
-    whose draws change what the layers behind them see.
+    Calling the whole network as in training would also enable dropout and stochastic depth, whose
+    draws change the inputs of the following layers.
     """
     momenta = [layer.momentum for layer in layers]
     try:
@@ -157,7 +157,7 @@ def _measuring(layers) -> Iterator[None]:
     finally:
         for layer, momentum in zip(layers, momenta):
             layer.momentum = momentum
-            vars(layer).pop("call", None)  # The method of the class shows again.
+            vars(layer).pop("call", None)  # Restores the method of the class.
 
 
 def _call_as_in_training(call, inputs, training=None, mask=None):
@@ -166,7 +166,7 @@ def _call_as_in_training(call, inputs, training=None, mask=None):
 
 
 def _measure(model, layers, images):
-    """Gives every layer's batch means, then the batch means of its inputs' squares."""
+    """Returns every layer's batch means, then the batch means of its inputs' squares."""
     for layer in layers:
         # From 0 the step to the batch's statistics is exact: x - (x - y) is not always y.
         layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))

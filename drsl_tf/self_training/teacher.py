@@ -1,4 +1,4 @@
-"""The mean teacher: a copy of the network whose variables follow the trained ones."""
+"""The mean teacher: a copy of the network with averaged variables."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Teacher:
     floating-point variable of base and segmentation head is averaged, the statistics of batch
     normalisation too.
 
-    The copy is no part of the model: neither `model.variables` nor an export holds it, a
-    checkpoint names its variables apart.
+    The copy is not part of the model: neither `model.variables` nor an export contains it, and a
+    checkpoint stores its variables separately.
 
     Args:
-        model: a `DrslModel`, built; the copy starts as its equal.
+        model: a built `DrslModel`; the copy is initialised from it.
     """
 
     def __init__(self, model: DrslModel):
@@ -45,7 +45,7 @@ class Teacher:
         return [own for own, _ in self._pairs]
 
     def restart(self) -> None:
-        """Makes the copy equal to the network as it is now."""
+        """Sets the copy to the current weights of the network."""
         for copy, student in self._copies:
             copy.set_weights(student.get_weights())
 
@@ -56,7 +56,7 @@ class Teacher:
             images: (B, H, W, 3) float32 in [0, 255].
 
         Returns:
-            (B, H, W, C) float32 logits, no gradient behind them.
+            (B, H, W, C) float32 logits, without gradient.
         """
         features = self._base(inference.pad_images(images), training=False)
         logits = self._head(features, training=False)
@@ -64,7 +64,7 @@ class Teacher:
         return tf.stop_gradient(logits)
 
     def follow(self, decay: tf.Tensor) -> None:
-        """Moves every average: w' = decay * w' + (1 - decay) * w; called in replica context.
+        """Updates every average: w' = decay * w' + (1 - decay) * w; called in replica context.
 
         Args:
             decay: float32 scalar in [0, 1].

@@ -1,14 +1,14 @@
 """Confidence thresholds per class from histograms of a fixed size.
 
 The rule follows CBST (Zou et al., ECCV 2018), whose code keeps every confidence; here the memory is
-C x bins whatever the number of pixels.
+C x bins for any number of pixels.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# The largest float64 below 1 is 1 - 2**-53, so no confidence but 1 itself lies beyond.
+# The largest float64 below 1 is 1 - 2**-53, so only confidence 1 lies beyond.
 _MAX_CERTAINTY = 53.0 * np.log(2.0)
 
 
@@ -16,12 +16,12 @@ class ConfidenceHistogram:
     """Counts the predicted pixels of each class by confidence.
 
     The bins are uniform in u = -log(1 - p) over [0, 53 log 2], and p = 1 falls into the last.
-    Confidences of a trained network crowd just below 1, where bins uniform in p would put most of
-    them into one; in u they stay apart as far as float64 tells them from 1.
+    Most confidences of a trained network are just below 1, where bins uniform in p would put them
+    into one; in u they are distinct as long as float64 distinguishes them from 1.
     """
 
     def __init__(self, num_classes: int, num_bins: int = 4096):
-        """Makes an empty histogram.
+        """Creates an empty histogram.
 
         Args:
             num_classes: the number C of classes.
@@ -39,7 +39,7 @@ class ConfidenceHistogram:
 
     @classmethod
     def from_counts(cls, counts: np.ndarray) -> ConfidenceHistogram:
-        """Makes a histogram from `counts` of another one, or from a sum of several.
+        """Creates a histogram from the `counts` of another, or from a sum of several.
 
         Args:
             counts: (C, bins) integer array; copied.
@@ -64,15 +64,15 @@ class ConfidenceHistogram:
 
     @property
     def counts(self) -> np.ndarray:
-        """(C, bins) int64 array, a copy: what workers sum and checkpoints keep."""
+        """(C, bins) int64 array, a copy, to be summed over workers."""
         return self._counts.copy()
 
     def update(self, confidence: np.ndarray, prediction: np.ndarray) -> None:
         """Adds pixels.
 
         Args:
-            confidence: float array of any shape, values in [0, 1]; float64 keeps the confidences
-                near 1 apart.
+            confidence: float array of any shape, values in [0, 1]; float64 distinguishes the
+                confidences near 1.
             prediction: integer array of the same shape, values 0..C-1.
 
         Raises:
@@ -114,7 +114,7 @@ class ConfidenceHistogram:
         """Adds the counts of another histogram of the same shape.
 
         Args:
-            other: a ConfidenceHistogram, left as it is.
+            other: a ConfidenceHistogram; unchanged.
 
         Raises:
             ValueError: the numbers of classes or bins differ.
@@ -133,7 +133,7 @@ class ConfidenceHistogram:
         min(floor(n * portion), n - 1) decides, as in CBST: the threshold is the lower edge of its
         bin. The edge is rounded to float64 so that `confidence >= threshold` holds for exactly the
         pixels counted in this bin and above. Pixels of confidence 1 (1 - p below 2**-53) cannot be
-        told apart: a class with more of them than the portion is selected with all of them.
+        distinguished: of a class with more of them than the portion, all are selected.
 
         Args:
             portion: the share of each class's pixels to select, in (0, 1].
@@ -155,7 +155,7 @@ class ConfidenceHistogram:
 
 
 def _find_bins(confidence, num_bins):
-    """The bins of a float64 array of confidences in [0, 1]; returns intp."""
+    """Returns the bins (intp) of a float64 array of confidences in [0, 1]."""
     certainty = np.negative(confidence)
     with np.errstate(divide="ignore"):  # log(0) at confidence 1: minus infinity is clipped below.
         np.log1p(certainty, out=certainty)
@@ -165,10 +165,10 @@ def _find_bins(confidence, num_bins):
 
 
 def _find_lower_edges(bins, num_bins):
-    """The smallest float64 confidence of each bin.
+    """Returns the smallest float64 confidence of each bin.
 
     Near 1 the confidences are sparser than the bins, and the rounded edge of a bin may be a
-    confidence of the bin below; the steps to the neighbouring float64 put it right.
+    confidence of the bin below; steps to the neighbouring float64 correct it.
     """
     edges = -np.expm1(-bins * (_MAX_CERTAINTY / num_bins))
     below = _find_bins(edges, num_bins) < bins

@@ -1,1 +1,1 @@
-"""Exported models, and the prediction of files by them."""
+"""Exported models, and prediction of files with them."""

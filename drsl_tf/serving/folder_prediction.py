@@ -1,4 +1,4 @@
-"""Predicts files: a folder of images in, a folder of label maps out."""
+"""Predicts the label maps of a folder of images."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def predict_files(
     overlap: int = 128,
     max_pixels: int = decoding.MAX_PIXELS,
 ) -> dict[str, str]:
-    """Predicts every image and video frame that a pattern leads to.
+    """Predicts every image and video frame that a pattern matches.
 
     Args:
         model: a SavedModel or TFLite file that `drsl_tf.export` wrote.
         pattern: file, folder or glob.
         output: the folder to write to.
-        kinds: what to write, of `output_files.KINDS`.
-        format_name: of `output_files.FORMATS`.
-        batch_size: most images at once; only neighbours of one size go together.
-        tile: (height, width); an image that is larger either way is predicted in tiles of at most
-            this size. None predicts every image whole. A model with a network size of its own
-            sees every image whole.
-        overlap: pixels that neighbouring tiles share at least.
+        kinds: what to write, some of `output_files.KINDS`.
+        format_name: one of `output_files.FORMATS`.
+        batch_size: most images per batch; only consecutive images of one size share a batch.
+        tile: (height, width); an image that is larger in height or width is predicted in tiles of
+            at most this size. None, or a model with a fixed network size, predicts every image
+            whole.
+        overlap: fewest pixels that neighbouring tiles share.
         max_pixels: larger images are skipped.
 
     Returns:
-        Path -> reason for every file that could not be read, empty where all could.
+        Path -> reason for every file that could not be read.
 
     Raises:
-        UserError: the arguments do not fit, there is no input, or an output cannot be written.
+        UserError: the arguments are invalid, there is no input, or an output cannot be written.
     """
     if batch_size < 1:
         raise UserError(f"--batch_size={batch_size} must be at least 1.")

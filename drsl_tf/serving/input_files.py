@@ -1,4 +1,4 @@
-"""Finds the files to predict, and reads them ahead of the network."""
+"""Finds the files to predict and prefetches them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from drsl_tf.serving import video
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _READERS = 2
-# More than any sensible file holds: 16-bit RGBA without compression.
+# Upper limit: 16-bit RGBA without compression.
 _BYTES_PER_PIXEL = 8
 
 
@@ -27,8 +27,8 @@ class Input(NamedTuple):
     """A file to predict.
 
     Attributes:
-        name: what its outputs are called: its path below the input folder, without its ending
-            unless another file would have the same name.
+        name: name of its outputs: its path below the input folder, without its suffix unless
+            another file would have the same name.
         path: the file.
     """
 
@@ -37,7 +37,7 @@ class Input(NamedTuple):
 
     @property
     def is_video(self) -> bool:
-        """Whether it holds frames."""
+        """Whether it is a video."""
         return self.path.lower().endswith(video.SUFFIXES)
 
 
@@ -49,12 +49,12 @@ class Frame(NamedTuple):
 
 
 def find_inputs(pattern: str, excluded: str) -> list[Input]:
-    """Finds what `--input` means.
+    """Finds the files that `--input` names.
 
     Args:
         pattern: a file, a folder, which is searched with its sub-folders, or a glob, in which
-            "**" stands for sub-folders. Neither looks behind links to folders.
-        excluded: a folder whose files are no inputs: that of the outputs, which may lie within.
+            "**" stands for sub-folders. Neither follows links to folders.
+        excluded: a folder whose files are ignored: that of the outputs, which may lie within.
 
     Returns:
         Images and videos, sorted by name.
@@ -99,15 +99,15 @@ def find_inputs(pattern: str, excluded: str) -> list[Input]:
 def read_frames(
     inputs: Sequence[Input], max_pixels: int, skipped: dict[str, str]
 ) -> Iterator[Frame]:
-    """Reads files in order, a few ahead of whoever takes them.
+    """Reads files in order, and prefetches a few.
 
     Args:
-        inputs: what `find_inputs` found.
+        inputs: result of `find_inputs`.
         max_pixels: larger images are skipped before they are decoded.
         skipped: receives path -> reason for every file that cannot be read.
 
     Yields:
-        Images upright in RGB; of a video every frame, named NAME/000000 and so on.
+        Upright RGB images; every frame of a video, named NAME/000000 and so on.
     """
     waiting: collections.deque = collections.deque()
     remaining = iter(inputs)
@@ -133,7 +133,7 @@ def read_frames(
 
 
 def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
-    """Groups neighbours of one size.
+    """Groups consecutive images of one size.
 
     Args:
         frames: images in order.
@@ -158,7 +158,7 @@ def _read_image(source, max_pixels):
 
 
 def _expand(pattern):
-    """Expands a glob as `glob` does, but for "**", which there follows links without end."""
+    """Expands a glob as `glob` does, but "**" does not follow links, which may be cyclic."""
     parts = pattern.split(os.sep)
     if "**" not in parts:
         return glob.glob(pattern)
@@ -174,7 +174,7 @@ def _expand(pattern):
 
 
 def _find_fixed_folder(pattern):
-    """The folders of a glob before its first wildcard."""
+    """Returns the folders of a glob before its first wildcard."""
     parts: list[str] = []
     for part in pattern.split(os.sep)[:-1]:
         if glob.has_magic(part):
@@ -184,7 +184,7 @@ def _find_fixed_folder(pattern):
 
 
 def _leads_back(path, root):
-    """Whether a path below a folder goes through a link to a folder above itself."""
+    """Returns whether a path below a folder passes a link to a folder above itself."""
     if ".." in path.split(os.sep):
         return False
     folder, seen = os.path.dirname(path), set()

@@ -1,8 +1,8 @@
-"""What an exported model says of itself: classes, colours, the size it sees images at, checksums.
+"""The description of an exported model: classes, colours, input size, checksums.
 
-TensorFlow ends the whole process on some damaged models, so a model's files are compared with the
-checksums that its export noted before TensorFlow gets to see them. They tell damage and mixed-up
-files, not ill will: who can change a model can change its checksums.
+Some damaged models crash TensorFlow's process, so a model's files are compared with the checksums
+of its export before TensorFlow loads them. The checksums detect damaged and mixed files, not
+manipulation: whoever can change a model can change its checksums.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _Side = Annotated[int, pydantic.Field(ge=1)]
 
 
 class ModelDescription(NamedTuple):
-    """What is known of an exported model without loading it.
+    """Properties of an exported model that are known without loading it.
 
     Attributes:
         label_space: its classes.
-        network_size: (height, width) at which the network sees every image, or None.
+        network_size: (height, width) of the network's input, or None.
     """
 
     label_space: LabelSpace
@@ -46,7 +46,7 @@ class ModelDescription(NamedTuple):
 
 
 class DescriptionFile(files.Entry, VersionedModel):
-    """The content of the description, which lies in or beside an exported model.
+    """The content of the description file, in or beside an exported model.
 
     Attributes:
         version: of this format.
@@ -54,7 +54,7 @@ class DescriptionFile(files.Entry, VersionedModel):
         class_names: names of the classes, in the order of their ids.
         palette: their colours as RGB.
         ignore_id: the id of pixels that have no class.
-        network_size: (height, width) at which the network sees every image, or None.
+        network_size: (height, width) of the network's input, or None.
         drsl_tf: version of this package that exported the model.
         tensorflow: version of TensorFlow that exported it.
         sha256: checksums of the model's files, by their names below it.
@@ -72,12 +72,12 @@ class DescriptionFile(files.Entry, VersionedModel):
 
 
 def write_description(path: str, model: str, description: ModelDescription) -> None:
-    """Describes an exported model for whoever uses it.
+    """Writes the description of an exported model.
 
     Args:
         path: the JSON file to write.
         model: the SavedModel's directory or TFLite file, written already.
-        description: what to say of it.
+        description: its properties.
 
     Raises:
         UserError: it cannot be written.
@@ -98,7 +98,7 @@ def write_description(path: str, model: str, description: ModelDescription) -> N
 
 
 def locate_description(model: str) -> str:
-    """Gives the path of a model's description.
+    """Returns the path of a model's description.
 
     Args:
         model: a SavedModel's directory or a TFLite file.
@@ -143,7 +143,7 @@ def read_description(path: str) -> ModelDescription:
 
 
 def _hash_files(model: str) -> dict[str, str]:
-    """Hashes the files of a model, its description apart, by their names below it."""
+    """Hashes the files of a model, except its description, by their names below it."""
     if os.path.isfile(model):
         return {"model.tflite": _hash(model)}
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(model) for name in names]

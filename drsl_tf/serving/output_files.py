@@ -1,4 +1,4 @@
-"""Writes predictions as pictures, under the names of their images."""
+"""Writes predictions as pictures, named after their images."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
 
 
 class PredictionWriter:
-    """Writes OUTPUT/KIND/NAME.png for every kind asked for.
+    """Writes OUTPUT/KIND/NAME.png for every requested kind.
 
     "ids" are 8-bit grey PNGs of class ids; "color" shows them in the label space's palette;
-    "overlay" lays those colours over the image; "confidence" is 8-bit grey, 255 for certainty.
+    "overlay" blends those colours with the image; "confidence" is 8-bit grey, 255 for 1.
 
     Args:
         output: the folder.
-        kinds: of `KINDS`.
+        kinds: some of `KINDS`.
         label_space: the classes of the predictions.
         format_name: "png", or "cityscapes": ids become Cityscapes' labelIds, under the file names
-            that its evaluation looks for.
+            that its evaluation expects.
 
     Raises:
         UserError: a kind or format is unknown, or the classes are not Cityscapes'.
@@ -70,7 +70,7 @@ class PredictionWriter:
             name: an image's name.
 
         Raises:
-            UserError: the format's evaluation could not match it to an image.
+            UserError: the format's evaluation cannot match it to an image.
         """
         if self._cityscapes and not _CITYSCAPES_FRAME.match(name.split("/")[-1]):
             raise UserError(
@@ -114,7 +114,7 @@ class PredictionWriter:
 
 
 def make_label_id_table(label_space: LabelSpace) -> np.ndarray:
-    """Makes the table from class ids to Cityscapes' labelIds.
+    """Creates the table from class ids to Cityscapes' labelIds.
 
     Args:
         label_space: classes whose names are among Cityscapes' 19.

@@ -1,4 +1,4 @@
-"""An exported model, ready to label images."""
+"""Prediction with an exported model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNATURE = "serving_default"
 
 
 class Predictor:
-    """Labels images by a SavedModel or a TFLite file that `drsl_tf.export` wrote.
+    """Labels images with a SavedModel or a TFLite file that `drsl_tf.export` wrote.
 
     Args:
         path: the SavedModel's directory or the `.tflite` file.
@@ -43,8 +43,8 @@ class Predictor:
         """Labels a batch.
 
         Args:
-            images: (B, H, W, 3) uint8 RGB. A TFLite file with a network size gets them resized,
-                and its labels are resized back to the nearest pixel's.
+            images: (B, H, W, 3) uint8 RGB. For a TFLite file with a network size they are resized,
+                and its labels are resized back by nearest neighbour.
 
         Returns:
             Labels (B, H, W) uint8 and their confidences (B, H, W) float32.
@@ -57,7 +57,7 @@ class Predictor:
         return outputs[common.LABEL].numpy(), outputs[_CONFIDENCE].numpy()
 
     def compute_logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Runs the network as it is, without resizing to its network size.
+        """Runs the network without resizing to its network size.
 
         Args:
             images: (B, H, W, 3) float32 tensor in [0, 255].
@@ -70,7 +70,7 @@ class Predictor:
         """
         if self.is_lite:
             raise UserError(
-                f"{self.path} is a TFLite file, which gives labels and no logits: scales, "
+                f"{self.path} is a TFLite file, which returns labels but no logits: scales, "
                 "mirroring and windows need the SavedModel."
             )
         return self._model.signatures[common.LOGITS](images=images)[common.LOGITS]

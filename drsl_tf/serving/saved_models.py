@@ -1,4 +1,4 @@
-"""Writes a trained model in the formats that are served."""
+"""Exports a trained model in the formats for serving."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from drsl_tf.serving import served_model
 def export_saved_model(
     model: DrslModel, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
 ) -> None:
-    """Writes a SavedModel, whole or not at all.
+    """Writes a SavedModel atomically.
 
     Its signatures: "serving_default", images (B, H, W, 3) uint8 RGB -> label (B, H, W) uint8 and
     confidence (B, H, W) float32; "encoded", the same from JPEG or PNG files (B,); "logits", images
-    as float32 -> logits (B, H, W, C). Its description lies among its assets.
+    as float32 -> logits (B, H, W, C). Its description is an asset.
 
     Args:
         model: a `DrslModel`.
         label_space: its classes.
-        path: the directory to make.
-        size: (height, width) at which the network sees every image; None is each image's own.
+        path: the directory to create.
+        size: (height, width) of the network's input; None is each image's own.
 
     Raises:
         UserError: the path is taken or cannot be written.
@@ -41,7 +41,7 @@ def export_saved_model(
     description = model_description.ModelDescription(label_space, size)
     partial = _reserve(path)
     try:
-        # TensorFlow copies an asset as it saves; its content follows, once there are files to hash.
+        # TensorFlow copies the asset on saving; its content follows when there are files to hash.
         source = os.path.join(partial, model_description.NAME)
         files.write_text(source, "")
         served.description = tf.saved_model.Asset(source)
@@ -72,7 +72,7 @@ def export_tflite(
         model: a `DrslModel` of the policy "float32".
         label_space: its classes.
         path: the file to write.
-        size: (height, width) of the images it takes; None takes every size.
+        size: (height, width) of its input images; None accepts every size.
         dynamic_range: stores weights in 8 bits.
 
     Raises:
@@ -82,7 +82,7 @@ def export_tflite(
     height, width = size or (None, None)
 
     def serve(images):
-        # Padding with sizes known at run time alone forgets the channels, which TFLite must know.
+        # Padding by sizes known only at run time loses the number of channels, which TFLite needs.
         padded = inference.pad_images(tf.cast(images, tf.float32))
         padded = tf.reshape(padded, tf.concat([tf.shape(padded)[:3], [3]], axis=0))
         logits = network(tf.ensure_shape(padded, (None, None, None, 3)), training=False)
@@ -119,7 +119,7 @@ def export_tflite(
 
 
 def _reserve(path):
-    """Makes a temporary directory beside a path that must be free."""
+    """Creates a temporary directory beside a path that must not exist."""
     if os.path.exists(path):
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     parent = os.path.dirname(os.path.abspath(path))

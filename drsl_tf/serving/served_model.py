@@ -1,4 +1,4 @@
-"""The segmentation network as it is served: its own preprocessing, and no trace of training."""
+"""The segmentation network for serving: with preprocessing, without training state."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ CONFIDENCE = "confidence"
 
 
 class ServedModel(tf.Module):
-    """Label ids and confidences for images of any size and number.
+    """Computes label ids and confidences for images of any size and number.
 
-    It tracks variables and no Keras object, so what is saved of it loads where neither Keras nor
-    this package can be imported. The multi-modal head is left out: nothing at inference needs it.
+    It tracks variables and no Keras object, so that it loads where neither Keras nor this package
+    can be imported. The multi-modal head is omitted, as inference does not need it.
 
     Args:
         model: a `DrslModel`.
-        size: (height, width) at which the network sees every image, as a run with an
-            `inference_size` was scored; None is each image's own.
+        size: (height, width) of the network's input, such as the size that the run was scored at;
+            None is each image's own.
     """
 
     def __init__(self, model: DrslModel, size: tuple[int, int] | None = None):
         super().__init__(name="drsl_tf")
         network = DrslModel(model.base, model.segmentation_head)
         self._size = None if size is None else tuple(size)
-        # Functions only see these two through their closure: an attribute would be tracked.
+        # The functions hold the network in a closure: an attribute would be tracked.
         self._variables = list_variables(network)
         self.serve = tf.function(
             lambda images: self._classify(network, images),
@@ -68,7 +68,7 @@ class ServedModel(tf.Module):
 
 
 def list_variables(network: DrslModel) -> list[tf.Variable]:
-    """Lists the variables that inference reads: no metric, and nothing of the multi-modal head.
+    """Lists the variables of inference, without metrics and the multi-modal head.
 
     Args:
         network: a `DrslModel`.
@@ -81,13 +81,13 @@ def list_variables(network: DrslModel) -> list[tf.Variable]:
 
 
 def classify(logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Turns logits into what is served.
+    """Converts logits to labels and confidences.
 
     Args:
         logits: (B, H, W, C) float32.
 
     Returns:
-        `{"label": (B, H, W) uint8 ids, "confidence": (B, H, W) float32}`, the confidence being the
+        `{"label": (B, H, W) uint8 ids, "confidence": (B, H, W) float32}`; the confidence is the
         softmax probability of the label.
     """
     label = tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -99,14 +99,14 @@ def decode_images(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes JPEG and PNG files of one size.
 
     Args:
-        encoded: (B,) strings. EXIF orientation is not looked at.
+        encoded: (B,) strings. EXIF orientation is ignored.
 
     Returns:
         (B, H, W, 3) uint8 RGB.
     """
     return tf.map_fn(
-        # The kernel tells the formats apart by itself; the accurate transform is the one that
-        # training images are decoded with.
+        # The kernel detects the format itself; training images are decoded with the accurate
+        # transform too.
         lambda data: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
         encoded,
         fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),

@@ -1,4 +1,4 @@
-"""Predictions of large images, tile by tile."""
+"""Prediction of large images in tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from drsl_tf.models.inference import SIZE_MULTIPLE
 
 
 class Span(NamedTuple):
-    """A tile along one axis: it reads [start, stop) and what it gives to [first, last) is kept."""
+    """A tile along one axis: it reads [start, stop), and its result on [first, last) is kept."""
 
     start: int
     stop: int
@@ -20,10 +20,10 @@ class Span(NamedTuple):
 
 
 def split_axis(length: int, tile: int, overlap: int) -> list[Span]:
-    """Splits an axis into overlapping tiles that share out its pixels.
+    """Splits an axis into overlapping tiles and assigns each pixel to one.
 
-    Tiles start at multiples of `SIZE_MULTIPLE`, so that every tile's feature maps lie on the grid
-    of the whole image's, and neighbours meet in the middle of what they share.
+    Tiles start at multiples of `SIZE_MULTIPLE`, so that their feature maps lie on the grid of the
+    whole image's; the seam between neighbours is the middle of their overlap.
 
     Args:
         length: pixels of the axis.
@@ -31,7 +31,7 @@ def split_axis(length: int, tile: int, overlap: int) -> list[Span]:
         overlap: fewest pixels that neighbours share; less than `tile` - `SIZE_MULTIPLE`.
 
     Returns:
-        The tiles, in order; one where the axis fits a tile.
+        The tiles, in order; only one if the axis fits a tile.
     """
     step = (tile - overlap) // SIZE_MULTIPLE * SIZE_MULTIPLE
     starts = [0]
@@ -48,13 +48,13 @@ def predict_in_tiles(
     tile: tuple[int, int],
     overlap: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels one image, holding the network's outputs of one tile at a time.
+    """Labels one image, with the network's outputs of one tile in memory at a time.
 
     Args:
         predict: (1, h, w, 3) uint8 -> labels (1, h, w) uint8 and confidences (1, h, w) float32.
         image: (H, W, 3) uint8.
         tile: (height, width) of the largest tile.
-        overlap: pixels that neighbours share at least.
+        overlap: fewest pixels that neighbours share.
 
     Returns:
         Labels (H, W) uint8 and confidences (H, W) float32.

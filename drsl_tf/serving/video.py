@@ -1,4 +1,4 @@
-"""Frames of video files, by OpenCV where it is installed."""
+"""Frames of video files, read with OpenCV if installed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def iterate_frames(path: str) -> Iterator[np.ndarray]:
         (H, W, 3) uint8 RGB frames, in order.
 
     Raises:
-        UserError: not a single frame can be read; names no path.
+        UserError: no frame can be read; the message names no path.
     """
     import cv2
 

@@ -350,5 +350,5 @@ def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
     with open(os.path.join(run_dir, "results.json"), "w", encoding="utf-8") as file:
         record = {"schema": 1, "experiment": "test", "seed": 0, "stages": []}
         json.dump({**record, "versions": {"keras": "1.0"}}, file)
-    with pytest.raises(UserError, match="do not cross"):
+    with pytest.raises(UserError, match="neither reads the other"):
         loaded_run.load_run(run_dir)

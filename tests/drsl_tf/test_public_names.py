@@ -78,5 +78,5 @@ def test_what_is_no_such_model_is_refused(tmp_path):
         drsl_tf.load_model(str(tmp_path))
     path = str(tmp_path / "other.keras")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
-    with pytest.raises(UserError, match="no DrslModel"):
+    with pytest.raises(UserError, match="not a DrslModel"):
         drsl_tf.load_model(path)

@@ -55,7 +55,7 @@ class Records(Domain):
         return {**ids, label_spaces.IGNORE_ID: label_spaces.IGNORE_ID}
 
     def has_labels(self, split):
-        """Says whether a split was written with labels."""
+        """Returns whether a split was written with labels."""
         self._check_split(split)
         return self._indices[split].has_labels
 
