@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +46,18 @@ class Stream:
     augmenter: Augmenter
     batch_size: int
     weights: np.ndarray | None = None
+
+
+class Shard(NamedTuple):
+    """The replicas that a worker feeds.
+
+    Attributes:
+        total: replicas over all workers; each gets an equal part of every global batch.
+        here: indices of this worker's replicas; their batches are consecutive.
+    """
+
+    total: int = 1
+    here: range = range(1)
 
 
 def derive_seed(*parts: int | str) -> np.ndarray:
@@ -105,9 +118,7 @@ def make_training_batches(
     start_step: int = 0,
     seed: int,
     round_index: int,
-    num_shards: int = 1,
-    shard_index: int = 0,
-    shards_here: int = 1,
+    shard: Shard = Shard(),
     parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """Builds the batches of one stage, from `start_step` on.
@@ -120,13 +131,11 @@ def make_training_batches(
         start_step: the first step; earlier ones are not read.
         seed: the experiment's seed.
         round_index: the stage.
-        num_shards: replicas over all workers; each gets an equal part of every global batch.
-        shard_index: the first replica of this worker.
-        shards_here: replicas of this worker; their batches are consecutive.
+        shard: the replicas to feed.
         parallel_calls: images decoded and augmented in parallel.
 
     Returns:
-        A dataset of (steps - start_step) * shards_here batches
+        A dataset of (steps - start_step) * len(shard.here) batches
         `{"source": {"image": (b, H, W, 3) float32 in [0, 255], "label": (b, H, W) int32},
         "target": the same}`.
 
@@ -142,8 +151,7 @@ def make_training_batches(
             start_step=start_step,
             seed=seed,
             round_index=round_index,
-            num_shards=num_shards,
-            shards=range(shard_index, shard_index + shards_here),
+            shard=shard,
             parallel_calls=parallel_calls,
         )
         for name, stream in halves.items()
@@ -189,12 +197,20 @@ def list_batch(stream: Stream, name: str, *, step: int, seed: int, round_index: 
 
 
 def _make_stream_batches(
-    stream, name, *, steps, start_step, seed, round_index, num_shards, shards, parallel_calls
-):
-    if stream.batch_size % num_shards:
+    stream: Stream,
+    name: str,
+    *,
+    steps: int,
+    start_step: int,
+    seed: int,
+    round_index: int,
+    shard: Shard,
+    parallel_calls: int,
+) -> tf.data.Dataset:
+    if stream.batch_size % shard.total:
         raise ValueError(
             f"the {name} batch of {stream.batch_size} images does not divide over "
-            f"{num_shards} replicas"
+            f"{shard.total} replicas"
         )
     order = draw_order(
         steps * stream.batch_size,
@@ -204,9 +220,9 @@ def _make_stream_batches(
         stream=name,
         weights=stream.weights,
     )
-    share = stream.batch_size // num_shards
-    places = np.arange(steps * stream.batch_size).reshape(steps, num_shards, share)
-    places = places[start_step:, shards.start : shards.stop].reshape(-1)
+    share = stream.batch_size // shard.total
+    places = np.arange(steps * stream.batch_size).reshape(steps, shard.total, share)
+    places = places[start_step:, shard.here.start : shard.here.stop].reshape(-1)
     image_paths = tf.constant([pair.image_path for pair in stream.pairs])
     label_paths = tf.constant([pair.label_path or "" for pair in stream.pairs])
     stage_seed = tf.constant(derive_seed(seed, round_index, name, "augment"))

@@ -14,6 +14,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.config.bad_values import explain_bad_values
 from drsl_tf.config.configuration import Configuration
+from drsl_tf.models.model import DrslModel
 from drsl_tf.training.adapting import adapt
 
 _NO_ROOT = "."
@@ -84,7 +85,7 @@ class Experiment:
         """
         return self._follow(self._data["target"])
 
-    def build_model(self):
+    def build_model(self) -> DrslModel:
         """Builds the experiment's model with its initial weights.
 
         Returns:

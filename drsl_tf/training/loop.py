@@ -248,6 +248,9 @@ class TrainingLoop:
     def _distribute(self, steps, start_step, relay):
         replicas = count_local_replicas(self._strategy)
         first = self._workers.index * replicas
+        shard = interleave.Shard(
+            self._strategy.num_replicas_in_sync, range(first, first + replicas)
+        )
 
         def make_dataset(_):
             return interleave.make_training_batches(
@@ -255,9 +258,7 @@ class TrainingLoop:
                 steps=steps,
                 start_step=start_step,
                 **self._stage,
-                num_shards=self._strategy.num_replicas_in_sync,
-                shard_index=first,
-                shards_here=replicas,
+                shard=shard,
             )
 
         return self._strategy.distribute_datasets_from_function(make_dataset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.domains.records import index as record_index
@@ -45,21 +47,21 @@ class Records(Domain):
         self.splits = tuple(self._indices)
         super().__init__(root=root, label_space=label_space, max_pixels=max_pixels)
 
-    def native_space(self):
+    def native_space(self) -> LabelSpace:
         """Returns the classes that the labels were written in."""
         return next(iter(self._indices.values())).label_space
 
-    def raw_table(self):
+    def raw_table(self) -> Mapping[int, int]:
         """Returns the ids as they are."""
         ids = {index: index for index in range(self.native_space().num_classes)}
         return {**ids, label_spaces.IGNORE_ID: label_spaces.IGNORE_ID}
 
-    def has_labels(self, split):
+    def has_labels(self, split: str) -> bool:
         """Returns whether a split was written with labels."""
         self._check_split(split)
         return self._indices[split].has_labels
 
-    def list_pairs(self, split):
+    def list_pairs(self, split: str) -> list[Pair]:
         """Lists a split; the paths are those of records."""
         self._check_split(split)
         index = self._indices[split]
@@ -78,7 +80,7 @@ class Records(Domain):
             for entry in index.entries
         )
 
-    def list_orphans(self, split):
+    def list_orphans(self, split: str) -> list[str]:
         """Returns no path: a label is written with its image."""
         self._check_split(split)
         return []

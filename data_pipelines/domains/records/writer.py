@@ -8,6 +8,7 @@ import os
 import uuid
 import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -22,6 +23,9 @@ from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io import record_files
 from data_pipelines.io import whole_files
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 IMAGES_PER_SHARD = 500
 """Images in a shard where nobody says how many shards there shall be."""
@@ -113,7 +117,7 @@ def write_split(
             tf.io.gfile.rmtree(partial)
 
 
-def make_example(name: str, image: bytes, label: bytes | None):
+def make_example(name: str, image: bytes, label: bytes | None) -> tf.train.Example:
     """Builds the `tf.train.Example` of a pair.
 
     Args:
@@ -122,7 +126,7 @@ def make_example(name: str, image: bytes, label: bytes | None):
         label: content of a PNG of class ids, of the image's size; None without a label.
 
     Returns:
-        The example; `docs/several_machines.md` lists its features.
+        The example; `docs/domains.md` lists its features.
     """
     import tensorflow as tf
 

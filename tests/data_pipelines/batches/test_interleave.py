@@ -5,6 +5,7 @@ import pytest
 
 from data_pipelines.batches import interleave
 from data_pipelines.batches.augment import Augmenter
+from data_pipelines.batches.interleave import Shard
 from data_pipelines.domains.domain import Pair
 
 _SIZE = (8, 12)
@@ -60,7 +61,7 @@ def test_a_resumed_stage_goes_on_with_the_same_batches():
 
 def test_replicas_share_the_batch_of_one():
     whole = _collect()
-    parts = _collect(num_shards=2, shard_index=0, shards_here=2)
+    parts = _collect(shard=Shard(2, range(2)))
     assert len(parts) == 12
     for step, batch in enumerate(whole):
         for half in ("source", "target"):
@@ -69,8 +70,8 @@ def test_replicas_share_the_batch_of_one():
 
 
 def test_workers_get_what_replicas_of_one_worker_get():
-    together = _collect(num_shards=2, shard_index=0, shards_here=2)
-    second = _collect(num_shards=2, shard_index=1, shards_here=1)
+    together = _collect(shard=Shard(2, range(2)))
+    second = _collect(shard=Shard(2, range(1, 2)))
     for batch, other in zip(together[1::2], second):
         _assert_equal(batch, other)
 
@@ -140,4 +141,4 @@ def test_a_batch_is_named_as_it_was_drawn():
 
 def test_uneven_replicas_are_refused():
     with pytest.raises(ValueError, match="3 replicas"):
-        _collect(num_shards=3, shards_here=3)
+        _collect(shard=Shard(3, range(3)))
