@@ -15,7 +15,7 @@ from benchmarks.adaptation_plan import Plan
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 from drsl_tf.runs.label_report import read_label_report
-from drsl_tf.runs.results_model import read_results
+from drsl_tf.runs.results_schema import read_results
 from drsl_tf.runs.run_directory import RunDirectory
 
 

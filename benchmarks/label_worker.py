@@ -98,7 +98,7 @@ def main() -> None:
 def _infer(model, strategy, domain, pairs):
     import tensorflow as tf
 
-    from data_pipelines.batches import images as image_batches
+    from data_pipelines.batches import whole_images as image_batches
     from drsl_tf.distribution.replicated import ReplicatedFunction
     from drsl_tf.models import inference
 

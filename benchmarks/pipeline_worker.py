@@ -36,7 +36,7 @@ def main() -> None:
     """Measures and prints the result."""
     cli.require_flags("root")
     output, sys.stdout = sys.stdout, sys.stderr
-    from data_pipelines.batches import interleave
+    from data_pipelines.batches import training_batches
     from data_pipelines.batches.augment import Augmenter
     from data_pipelines.domains import cityscapes
     from data_pipelines.streets import rendered
@@ -52,7 +52,7 @@ def main() -> None:
     )
     domain = cityscapes.Cityscapes(root=root)
     pairs = domain.list_pairs("train")
-    stream = interleave.Stream(
+    stream = training_batches.Stream(
         pairs=pairs,
         read_image=domain.read_image,
         read_label=domain.read_label,
@@ -70,7 +70,7 @@ def main() -> None:
 
     def measure_pipeline():
         steps = max(1, _PASSES * len(pairs) // (2 * _BATCH))
-        batches = interleave.make_training_batches(
+        batches = training_batches.make_training_batches(
             stream, stream, steps=steps, seed=0, round_index=1
         )
         began = time.perf_counter()

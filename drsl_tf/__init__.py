@@ -43,7 +43,7 @@ _HOMES = {
     "StageSchedule": "drsl_tf.optimization.stage_schedule",
     "TargetStatistics": "drsl_tf.self_training.target_statistics",
     "Trainer": "drsl_tf.training.trainer",
-    "adapt": "drsl_tf.training.adapting",
+    "adapt": "drsl_tf.training.adapt",
     "backbones": "drsl_tf.networks.backbones:",
     "build_model": "drsl_tf.models.builder",
     "export": "drsl_tf.experiments.exporting:export_run",

@@ -16,7 +16,7 @@ import gin
 import pytest
 
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 from tests.support import repository
 from tests.support.documents import commands
 from tests.support.documents.shortening import TABLE

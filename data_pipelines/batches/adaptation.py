@@ -9,7 +9,7 @@ import numpy as np
 
 from data_pipelines.auditing import audit
 from data_pipelines.batches import class_statistics
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.augment import Augmenter
 from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.domains.domain import Domain
@@ -178,9 +178,9 @@ class AdaptationData:
         kept_as = "target_truth" if role == "target" else role
         return self._count(kept_as, pairs, domain.read_label, domain.id_table())
 
-    def make_source_stream(self) -> interleave.Stream:
+    def make_source_stream(self) -> training_batches.Stream:
         """Creates the labelled half of every batch."""
-        return interleave.Stream(
+        return training_batches.Stream(
             pairs=self.source_pairs,
             read_image=self.source.read_image,
             read_label=self.source.read_label,
@@ -191,7 +191,7 @@ class AdaptationData:
             ),
         )
 
-    def make_target_stream(self, labelled: Sequence[Pair]) -> interleave.Stream:
+    def make_target_stream(self, labelled: Sequence[Pair]) -> training_batches.Stream:
         """Creates the pseudo-labelled half of every batch.
 
         Args:
@@ -200,7 +200,7 @@ class AdaptationData:
         Returns:
             The stream; it does not read the target's own labels.
         """
-        return interleave.Stream(
+        return training_batches.Stream(
             pairs=labelled,
             read_image=self.target.read_image,
             read_label=self._read_pseudo_label,
@@ -209,14 +209,14 @@ class AdaptationData:
             weights=self._weigh("target", labelled, self._read_pseudo_label),
         )
 
-    def make_true_target_stream(self) -> interleave.Stream:
+    def make_true_target_stream(self) -> training_batches.Stream:
         """Creates the target half with the target's own labels, for display and never for training.
 
         Returns:
             The stream; its labels are 0 where the target has none.
         """
         is_labelled = self.target.has_labels(self._splits["target"])
-        return interleave.Stream(
+        return training_batches.Stream(
             pairs=self.target_pairs,
             read_image=self.target.read_image,
             read_label=self.target.read_label if is_labelled else None,
@@ -224,7 +224,7 @@ class AdaptationData:
             batch_size=self._batches["target"],
         )
 
-    def make_unlabelled_target_stream(self) -> interleave.Stream:
+    def make_unlabelled_target_stream(self) -> training_batches.Stream:
         """Creates the target half of every batch for a model that labels it in training.
 
         Returns:
@@ -238,7 +238,7 @@ class AdaptationData:
                 "AdaptationData.target_sampler draws target images by their pseudo-labels, but "
                 "this model makes them in training. Bind it to None."
             )
-        return interleave.Stream(
+        return training_batches.Stream(
             pairs=self.target_pairs,
             read_image=self.target.read_image,
             read_label=None,

@@ -15,7 +15,7 @@ from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.config.bad_values import explain_bad_values
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.models.model import DrslModel
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 
 _NO_ROOT = "."
 

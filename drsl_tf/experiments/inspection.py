@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
 from data_pipelines.io import files as data_files
@@ -104,7 +104,7 @@ def list_examples(data: AdaptationData, *, seed: int, count: int) -> list[contac
     """
     streams = {"source": data.make_source_stream(), "target": data.make_true_target_stream()}
     steps = max(-(-count // stream.batch_size) for stream in streams.values())
-    batches = interleave.make_training_batches(
+    batches = training_batches.make_training_batches(
         streams["source"], streams["target"], steps=steps, seed=seed, round_index=0
     )
     drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {role: [] for role in streams}
@@ -121,7 +121,9 @@ def list_examples(data: AdaptationData, *, seed: int, count: int) -> list[contac
         pairs = [
             pair
             for step in range(steps)
-            for pair in interleave.list_batch(stream, role, step=step, seed=seed, round_index=0)
+            for pair in training_batches.list_batch(
+                stream, role, step=step, seed=seed, round_index=0
+            )
         ]
         examples = [
             contact_sheet.Example(pair.name, image, None if stream.read_label is None else label)

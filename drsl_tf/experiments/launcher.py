@@ -17,9 +17,9 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.distribution import strategy as strategies
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import verdict
-from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 
 
 def launch(

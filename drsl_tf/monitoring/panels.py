@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from data_pipelines.batches import images as image_batches
+from data_pipelines.batches import whole_images as image_batches
 from data_pipelines.batches.adaptation import read_id_map
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipelines.batches import images as image_batches
+from data_pipelines.batches import whole_images as image_batches
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from drsl_tf import common

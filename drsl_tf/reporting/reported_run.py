@@ -10,7 +10,7 @@ import numpy as np
 from data_pipelines.errors import UserError
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.runs import panel_files
-from drsl_tf.runs import results_model
+from drsl_tf.runs import results_schema
 from drsl_tf.runs.run_directory import RunDirectory
 
 
@@ -37,7 +37,7 @@ class RunRecord:
                 f"{os.path.abspath(run_dir)} holds no results.json: it is no run directory, or its "
                 "source stage is not finished yet. Name what --run_dir of drsl_tf.train named."
             )
-        content = results_model.read_results(path)
+        content = results_schema.read_results(path)
         self.experiment = content.experiment
         self.seed = content.seed
         self.versions = content.versions

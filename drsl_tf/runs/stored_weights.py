@@ -12,7 +12,7 @@ from data_pipelines.errors import UserError
 from drsl_tf import compat
 from drsl_tf.models.model import DrslModel
 from drsl_tf.runs import checkpoint_files
-from drsl_tf.runs import results_model
+from drsl_tf.runs import results_schema
 from drsl_tf.runs.run_directory import RunDirectory
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -85,7 +85,7 @@ def _find_best(run_dir):
     results = RunDirectory(run_dir).results
     best = None
     if os.path.isfile(results):
-        best = results_model.find_best_round(results_model.read_results(results).stages)
+        best = results_schema.find_best_round(results_schema.read_results(results).stages)
     if not found or best is None:
         raise UserError(
             f"{os.path.abspath(run_dir)} holds no best checkpoint: no stage of it has been scored, "
@@ -186,7 +186,7 @@ def _check_line(run_dir):
     path = RunDirectory(run_dir).results
     if not os.path.isfile(path):
         return
-    trained = results_model.read_results(path).versions.get("keras", keras.__version__)
+    trained = results_schema.read_results(path).versions.get("keras", keras.__version__)
     if trained.split(".")[0] != keras.__version__.split(".")[0]:
         raise UserError(
             f"The run {run_dir} was trained with Keras {trained}, and this is Keras "

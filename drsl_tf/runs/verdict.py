@@ -12,7 +12,7 @@ from drsl_tf import files
 from drsl_tf.files import Number
 
 if TYPE_CHECKING:
-    from drsl_tf.runs.results_model import Stage
+    from drsl_tf.runs.results_schema import Stage
 
 # Differences of mIoU below this are 0 when rounded to one decimal place.
 _SMALLEST = 0.05

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from data_pipelines import progress
-from data_pipelines.batches import images as image_batches
+from data_pipelines.batches import whole_images as image_batches
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError

@@ -114,7 +114,7 @@ def decode_images(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _resize_as_read(images, size):
-    """Resizes a batch as `data_pipelines.batches.images` resizes an image."""
+    """Resizes a batch as `data_pipelines.batches.whole_images` resizes an image."""
     return tf.cond(
         tf.reduce_all(tf.equal(tf.shape(images)[1:3], size)),
         lambda: tf.ensure_shape(images, (None, *size, 3)),

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines import progress
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.error_relay import ErrorRelay
 from drsl_tf import common
 from drsl_tf import compat
@@ -44,8 +44,8 @@ class Stage:
 
     round_index: int
     steps: int
-    source: interleave.Stream
-    target: interleave.Stream | None
+    source: training_batches.Stream
+    target: training_batches.Stream | None
     retry: int = 0
 
 
@@ -100,7 +100,7 @@ class TrainingLoop:
         self._vote = tf.function(self._count_votes)
         self._guard = NumberGuard()
         self._stage: dict[str, int] = {}
-        self._streams: dict[str, interleave.Stream | None] = {}
+        self._streams: dict[str, training_batches.Stream | None] = {}
 
     def begin(self) -> None:
         """Calls the callbacks' `on_train_begin`, once per process."""
@@ -131,7 +131,11 @@ class TrainingLoop:
         if start_step >= stage.steps:
             return  # Trained before the run was interrupted; `end_stage` still follows.
         retry = stage.retry
-        seed = int(interleave.derive_seed(self._seed, "retry", retry)[0]) if retry else self._seed
+        seed = (
+            int(training_batches.derive_seed(self._seed, "retry", retry)[0])
+            if retry
+            else self._seed
+        )
         self._stage = {"round_index": stage.round_index, "seed": seed}
         self._streams = {common.SOURCE: stage.source, common.TARGET: stage.target}
         relay = ErrorRelay()
@@ -183,7 +187,7 @@ class TrainingLoop:
             pair.image_path
             for name, stream in self._streams.items()
             if stream is not None
-            for pair in interleave.list_batch(stream, name, step=step, **self._stage)
+            for pair in training_batches.list_batch(stream, name, step=step, **self._stage)
         ]
         return NonFiniteError(self._stage["round_index"], step, names, files)
 
@@ -248,12 +252,12 @@ class TrainingLoop:
     def _distribute(self, steps, start_step, relay):
         replicas = count_local_replicas(self._strategy)
         first = self._workers.index * replicas
-        shard = interleave.Shard(
+        shard = training_batches.Shard(
             self._strategy.num_replicas_in_sync, range(first, first + replicas)
         )
 
         def make_dataset(_):
-            return interleave.make_training_batches(
+            return training_batches.make_training_batches(
                 *(_watch(stream, relay) for stream in self._streams.values()),
                 steps=steps,
                 start_step=start_step,

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
 from drsl_tf.distribution.workers import Workers
@@ -24,8 +24,8 @@ from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.comparison_figure import ComparisonFigure
 from drsl_tf.runs.label_report import LabelReport
-from drsl_tf.runs.results import ResultsFile
-from drsl_tf.runs.results import flatten_numbers
+from drsl_tf.runs.results_file import ResultsFile
+from drsl_tf.runs.results_file import flatten_numbers
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
@@ -266,7 +266,7 @@ class Trainer:
 
     def _label_target(
         self, round_index: int
-    ) -> tuple[interleave.Stream | None, LabelReport | None]:
+    ) -> tuple[training_batches.Stream | None, LabelReport | None]:
         """Returns the target stream of a stage and the report of its pseudo-labels."""
         if round_index == 0:
             return None, None

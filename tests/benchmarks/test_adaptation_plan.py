@@ -8,7 +8,7 @@ from benchmarks import adaptation_arms
 from benchmarks.adaptation_plan import Plan
 from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 
 
 def _make(setup, arm, tmp_path, **kwargs):

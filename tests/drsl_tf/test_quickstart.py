@@ -50,6 +50,6 @@ def test_the_exported_model_labels_whole_images(names):
 
 def test_the_trainer_leaves_a_run_behind(names):
     stages = names["results"].stages
-    assert [stage["round"] for stage in stages] == [0, 1]
-    assert stages[1]["pseudo_label"]["fraction"] > 0
+    assert [stage.round for stage in stages] == [0, 1]
+    assert stages[1].pseudo_label.fraction > 0
     assert {"results.json", "checkpoints", "pseudo_labels"} <= set(names["files"])

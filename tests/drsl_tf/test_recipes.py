@@ -17,7 +17,7 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.optimization.kernel_adamw import KernelAdamW
 from drsl_tf.optimization.stage_schedule import StageSchedule
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 from tests.support import streets
 
 _NAMES = [s + c for s in ("gta2cs", "synthia2cs") for c in ("", "_cbst", "_source_only")]
@@ -356,8 +356,8 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
         results = run(run_dir=str(tmp_path / "run"), callbacks=[Watch()])
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert [stage["round"] for stage in results.stages] == [0, 1]
+    assert [stage.round for stage in results.stages] == [0, 1]
     assert len(losses) == (2 if rounds_only else 3)
     assert np.isfinite(losses).all() and max(losses) > 0
-    assert all(stage["miou"] is not None for stage in results.stages)
-    assert (results.stages[1]["pseudo_label"] is None) == rounds_only
+    assert all(stage.miou is not None for stage in results.stages)
+    assert (results.stages[1].pseudo_label is None) == rounds_only

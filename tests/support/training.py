@@ -4,7 +4,7 @@ import dataclasses
 
 from drsl_tf.models.inference import Inference
 from drsl_tf.monitoring.callbacks import Monitoring
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 from drsl_tf.training.settings import Learner
 from drsl_tf.training.settings import RunSettings
 from drsl_tf.training.settings import SelfTraining

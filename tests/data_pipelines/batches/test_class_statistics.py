@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines.batches import class_statistics
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.adaptation import read_id_map
 from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.domains.domain import Pair
@@ -102,7 +102,7 @@ def test_chances_are_those_of_drawing_a_class_and_then_an_image(temperature, min
 def test_rare_classes_come_up_more_often_than_they_occur():
     counts = _draw_counts()
     weights = RareClassSampler(temperature=0.05).weigh(counts)
-    order = interleave.draw_order(
+    order = training_batches.draw_order(
         4000, num_items=40, seed=0, round_index=0, stream="source", weights=weights
     )
     drawn = (counts[order, 3] > 0).mean()

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from data_pipelines.auditing import audit
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.augment import Augmenter
 from data_pipelines.batches.class_statistics import count_pixels
 from data_pipelines.domains.cityscapes import Cityscapes
@@ -103,14 +103,14 @@ def test_pairs_are_those_of_the_loose_files(loose, written):
 
 def test_batches_are_those_of_the_loose_files(loose, written):
     def collect(domain):
-        stream = interleave.Stream(
+        stream = training_batches.Stream(
             pairs=domain.list_pairs("train"),
             read_image=domain.read_image,
             read_label=domain.read_label,
             augmenter=Augmenter(size=(16, 24), scale=(0.8, 1.2), brightness=0.3),
             batch_size=2,
         )
-        batches = interleave.make_training_batches(
+        batches = training_batches.make_training_batches(
             stream, stream, steps=6, start_step=2, seed=3, round_index=1
         )
         return list(batches.as_numpy_iterator())

@@ -9,7 +9,7 @@ import pytest
 import gin_configs
 from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 
 
 def experiment(*, first: int, second: str = "two", part: object | None = None):

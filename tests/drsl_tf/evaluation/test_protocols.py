@@ -42,17 +42,17 @@ def test_a_head_is_scored_under_every_subset_of_its_classes(names):
     for key, subset in (("19", NAMES_19), ("16", NAMES_16), ("13", NAMES_13)):
         if key in scores:
             entry = scores[key]
-            assert list(entry["iou"]) == subset
-            np.testing.assert_allclose(list(entry["iou"].values()), [iou[n] for n in subset])
-            np.testing.assert_allclose(entry["miou"], np.mean([iou[n] for n in subset]))
-            assert entry["num_classes"] == len(subset)
-    assert scores[str(len(names))]["miou"] == pytest.approx(100 * confusion.mean_iou())
+            assert list(entry.iou) == subset
+            np.testing.assert_allclose(list(entry.iou.values()), [iou[n] for n in subset])
+            np.testing.assert_allclose(entry.miou, np.mean([iou[n] for n in subset]))
+            assert entry.num_classes == len(subset)
+    assert scores[str(len(names))].miou == pytest.approx(100 * confusion.mean_iou())
 
 
 def test_conventions_are_named():
     conventions = {
         len(names): {
-            key: entry["convention"]
+            key: entry.convention
             for key, entry in protocols.score_protocols(_draw_confusion(len(names)), names).items()
         }
         for names in (NAMES_19, NAMES_16, NAMES_13)
@@ -74,8 +74,8 @@ def test_a_19_way_head_pays_for_the_classes_left_out():
     np.fill_diagonal(matrix, 10)
     matrix[NAMES_19.index("car"), NAMES_19.index("truck")] = 10
     scores = protocols.score_protocols(ConfusionMatrix.from_matrix(matrix), NAMES_19)
-    assert scores["16"]["iou"]["car"] == 50.0
-    assert scores["16"]["miou"] == pytest.approx(100 * 15.5 / 16)
+    assert scores["16"].iou["car"] == 50.0
+    assert scores["16"].miou == pytest.approx(100 * 15.5 / 16)
 
 
 def test_classes_are_found_by_name_and_not_by_position():
@@ -89,16 +89,16 @@ def test_classes_are_found_by_name_and_not_by_position():
 def test_a_class_without_iou_is_null_and_counted_out():
     train = NAMES_19.index("train")
     scores = protocols.score_protocols(_draw_confusion(19, missing=[train]), NAMES_19)
-    assert scores["19"]["iou"]["train"] is None
-    assert scores["19"]["num_classes"] == 18
-    assert scores["16"]["num_classes"] == 16
-    known = [value for value in scores["19"]["iou"].values() if value is not None]
-    assert scores["19"]["miou"] == pytest.approx(np.mean(known))
+    assert scores["19"].iou["train"] is None
+    assert scores["19"].num_classes == 18
+    assert scores["16"].num_classes == 16
+    known = [value for value in scores["19"].iou.values() if value is not None]
+    assert scores["19"].miou == pytest.approx(np.mean(known))
 
 
 def test_scores_are_valid_json_even_of_an_empty_matrix():
     scores = protocols.score_protocols(ConfusionMatrix(19), NAMES_19)
-    assert scores["19"]["miou"] is None and scores["19"]["num_classes"] == 0
+    assert scores["19"].miou is None and scores["19"].num_classes == 0
     content = scores["19"].as_json()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
 

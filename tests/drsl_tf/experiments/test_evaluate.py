@@ -23,7 +23,7 @@ from drsl_tf.experiments import exporting
 from drsl_tf.experiments import run_evaluation
 from drsl_tf.models import inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
-from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving import folder_prediction

@@ -12,7 +12,7 @@ from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.reporting import page
 from drsl_tf.runs import panel_files
 from drsl_tf.runs.label_report import LabelReport
-from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 
 NAMES = list(cityscapes19().class_names)

@@ -14,7 +14,7 @@ from drsl_tf.reporting import evaluations
 from drsl_tf.reporting import page
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.reported_run import RunRecord
-from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 

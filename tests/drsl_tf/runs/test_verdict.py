@@ -11,7 +11,7 @@ from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import verdict
 from drsl_tf.runs.label_report import LabelReport
-from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results_file import ResultsFile
 
 NAMES = ["road", "car", "sky"]
 

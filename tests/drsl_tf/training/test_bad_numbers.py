@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
@@ -130,15 +130,15 @@ def recovered(roots, tmp_path_factory):
 
 def test_a_passing_fault_goes_back_and_on_with_other_data(recovered):
     run_dir, results, said = recovered
-    assert [stage["round"] for stage in results.stages] == [0, 1]
+    assert [stage.round for stage in results.stages] == [0, 1]
     assert "In step 4 of round 1, ce_source" in said and "retry 1 of 3" in said
     assert all(np.isfinite(values).all() for values in _read_values(run_dir))
 
 
 def test_warnings_stand_in_the_log_in_the_results_and_in_tensorboard(recovered):
     run_dir, results, said = recovered
-    assert results.stages[0]["warnings"] == []
-    back, collapse = results.stages[1]["warnings"]
+    assert results.stages[0].warnings == []
+    back, collapse = results.stages[1].warnings
     assert "other batches, 1 time" in back
     assert "cover 0.0% of the pixels, less than half of the 20.0% asked for" in collapse
     assert back in said and collapse in said
@@ -183,7 +183,7 @@ def test_a_run_broken_off_in_a_retry_goes_on_in_it(roots, tmp_path, recovered):
     last = _read_last(tmp_path)
     assert [int(last[f"counters/{name}"]) for name in ("round", "step", "retry")] == [1, 2, 1]
     results = _run(roots, tmp_path, pseudo_labeler=_LABELER)
-    assert results.stages[1]["warnings"] == whole.stages[1]["warnings"]
+    assert results.stages[1].warnings == whole.stages[1].warnings
     last, other = _read_last(tmp_path), _read_last(run_dir)
     assert last.keys() == other.keys()
     for key in last.keys() - {"counters/seconds"}:
@@ -222,9 +222,9 @@ def test_a_lasting_fault_stops_with_step_term_and_files(roots, tmp_path):
     assert "In step 1 of the source stage, dml_source is not finite" in message
     assert "after 2 retries" in message
     images = [pair.image_path for pair in Gta5(root=roots[0]).list_pairs("train")]
-    seed = int(interleave.derive_seed(0, "retry", 2)[0])
-    order = interleave.draw_order(
-        2, num_items=6, seed=seed, round_index=0, stream=interleave.SOURCE
+    seed = int(training_batches.derive_seed(0, "retry", 2)[0])
+    order = training_batches.draw_order(
+        2, num_items=6, seed=seed, round_index=0, stream=training_batches.SOURCE
     )
     assert all(images[place] in message for place in order)
     assert sum(path in message for path in images) == 2

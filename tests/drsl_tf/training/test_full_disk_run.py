@@ -134,9 +134,9 @@ def test_a_run_says_what_it_could_not_write_and_goes_on_from_there(roots, tmp_pa
             disk.free()
         full.place = None
         results = _run(roots, run_dir)
-        assert [stage["round"] for stage in results.stages] == [0, 1]
+        assert [stage.round for stage in results.stages] == [0, 1]
         for stage, expected in zip(results.stages, undisturbed.stages):
-            assert stage["miou"] == pytest.approx(expected["miou"], abs=1e-3)
+            assert stage.miou == pytest.approx(expected.miou, abs=1e-3)
         names = {name.split("/", 1)[1] for name in disk.list_names()}
         expected_names = {
             os.path.relpath(os.path.join(at, name), tmp_path / "undisturbed")

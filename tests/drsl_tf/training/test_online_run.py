@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.errors import UserError
 from drsl_tf.networks import backbones
@@ -48,8 +48,8 @@ def test_a_run_without_pseudo_label_files(tmp_path):
         gradient_update=GradientUpdate(head_rate_factor=10.0, micro_batches=2),
         callbacks=[Watch()],
     )
-    assert [stage["round"] for stage in results.stages] == [0, 1]
-    assert all(stage["pseudo_label"] is None for stage in results.stages)
+    assert [stage.round for stage in results.stages] == [0, 1]
+    assert all(stage.pseudo_label is None for stage in results.stages)
     assert not os.path.exists(tmp_path / "run" / "pseudo_labels")
     assert stream_labels[-1] > 0
 
@@ -72,7 +72,7 @@ def test_the_unlabelled_stream_opens_no_label_file(tmp_path):
     data.audit()
     data.target_pairs = [pair._replace(label_path=None) for pair in data.target_pairs]
     stream = data.make_unlabelled_target_stream()
-    batches = interleave.make_training_batches(
+    batches = training_batches.make_training_batches(
         data.make_source_stream(), stream, steps=4, seed=0, round_index=1
     )
     labels = np.concatenate([batch["target"]["label"] for batch in batches.as_numpy_iterator()])

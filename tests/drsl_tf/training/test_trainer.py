@@ -191,7 +191,7 @@ def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, 
 def test_pseudo_labels_of_another_size_than_the_images(roots, tmp_path):
     size = (streets.SIZE[0] // 2, streets.SIZE[1] // 2)
     results, _ = _run(roots, tmp_path / "run", rounds=1, inference=Inference(size))
-    assert [stage["round"] for stage in results.stages] == [0, 1]
+    assert [stage.round for stage in results.stages] == [0, 1]
     pair = Cityscapes(root=roots[1]).list_pairs("train")[0]
     label = Image.open(tmp_path / "run" / "pseudo_labels" / "round_1" / f"{pair.name}.png")
     assert label.size == size[::-1]
@@ -225,7 +225,7 @@ def test_a_broken_run_resumes_to_the_same_end(finished, roots, tmp_path):
             _run(roots, tmp_path, [_Stop(after)])
     results, resumed = _run(roots, tmp_path)
     for stage, other in zip(results.stages, whole.stages):
-        assert stage["iou"] == pytest.approx(other["iou"], abs=0.5)
+        assert stage.iou == pytest.approx(other.iou, abs=0.5)
     for array, other in zip(model.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(array, other, atol=1e-4)
 
@@ -277,8 +277,8 @@ def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             _run(roots, tmp_path)
     results, _ = _run(roots, tmp_path)
-    assert [stage["round"] for stage in results.stages] == [0, 1, 2]
-    assert results.stages[0]["iou"] == pytest.approx(whole.stages[0]["iou"], abs=0.5)
+    assert [stage.round for stage in results.stages] == [0, 1, 2]
+    assert results.stages[0].iou == pytest.approx(whole.stages[0].iou, abs=0.5)
 
 
 def test_a_run_stopped_while_the_best_is_copied_resumes(finished, roots, tmp_path, monkeypatch):
@@ -318,8 +318,8 @@ def test_labels_of_the_target_teach_nothing(finished, roots, tmp_path):
     results, other = _run((roots[0], camera), tmp_path / "run")
     for array, twin in zip(model.get_weights(), other.get_weights()):
         np.testing.assert_allclose(array, twin, atol=1e-4)
-    assert results.stages[1]["pseudo_label"]["accuracy"] != pytest.approx(
-        finished[1].stages[1]["pseudo_label"]["accuracy"]
+    assert results.stages[1].pseudo_label.accuracy != pytest.approx(
+        finished[1].stages[1].pseudo_label.accuracy
     )
 
 

@@ -84,7 +84,7 @@ def source_run(roots, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("source")
     watch = _Watch()
     results = _run(roots, run_dir, watch, source_steps=6, rounds=0, model=_build_plain)
-    return str(run_dir), watch.model, results.stages[0]["miou"]
+    return str(run_dir), watch.model, results.stages[0].miou
 
 
 def test_the_rounds_alone_start_from_a_source_only_run(source_run, roots, tmp_path):
@@ -101,8 +101,8 @@ def test_the_rounds_alone_start_from_a_source_only_run(source_run, roots, tmp_pa
     assert not _are_equal(watch.first, _list_weights(source))
     content = json.loads((tmp_path / "results.json").read_text())
     assert content["initial_run"] == run_dir
-    assert results.stages[0]["miou"] == pytest.approx(score, abs=0.01)
-    assert [stage["round"] for stage in results.stages] == [0, 1]
+    assert results.stages[0].miou == pytest.approx(score, abs=0.01)
+    assert [stage.round for stage in results.stages] == [0, 1]
 
 
 def test_a_run_with_the_same_heads_gives_the_modes_too(tmp_path):

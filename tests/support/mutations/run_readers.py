@@ -22,14 +22,14 @@ from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import label_report
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
-from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.serving import input_files
 from drsl_tf.serving.predictor import Predictor
-from drsl_tf.training.adapting import adapt
+from drsl_tf.training.adapt import adapt
 from tests.drsl_tf.reporting import conftest
 from tests.support import run_dirs
 from tests.support.mutations import pictures

@@ -24,7 +24,7 @@ from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
-from drsl_tf.training import adapting
+from drsl_tf.training import adapt
 from tests.support import replicas
 from tests.support import toys
 from tests.support import training
@@ -57,7 +57,7 @@ def _run(strategy, folder, name):
         source_augmenter=augmenter,
         target_augmenter=augmenter,
     )
-    with mock.patch.object(adapting, "create_strategy", lambda: strategy):
+    with mock.patch.object(adapt, "create_strategy", lambda: strategy):
         results = training.train(
             run_dir,
             data=data,
@@ -96,7 +96,7 @@ def check(one, many):
     # One bin of u = -log(1 - p), which spans 53 log 2 over all bins.
     width = 53 * np.log(2) / _NUM_BINS
     thresholds, other_thresholds = (
-        -np.log1p(-np.array(list(r["thresholds"].values()))) for r in (report, other_report)
+        -np.log1p(-np.array(list(r.thresholds.values()))) for r in (report, other_report)
     )
     known = np.isfinite(thresholds)
     assert known.sum() >= 2 and (known == np.isfinite(other_thresholds)).all()
@@ -105,7 +105,7 @@ def check(one, many):
     assert labels.shape == (5, *_SIZE) and len(np.unique(labels)) >= 3
     agreement = (labels == other_labels).mean()
     assert agreement >= 0.9999, agreement
-    gap = max(abs(a["miou"] - b["miou"]) for a, b in zip(stages, other_stages))
+    gap = max(abs(a.miou - b.miou) for a, b in zip(stages, other_stages))
     assert len(stages) == 2 and gap <= 0.01, gap
     print(
         f"run: weights {largest:.2e}, thresholds {bins:.2g} bins, pseudo-labels "

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.domain import Pair
@@ -134,7 +134,7 @@ class _Idle:
 def _stop_together(strategy, workers):
     """One process is asked to stop after its third step; gives what the loop tells of each."""
     pairs = [Pair(str(index), "image", "label") for index in range(4)]
-    stream = interleave.Stream(
+    stream = training_batches.Stream(
         pairs=pairs,
         read_image=lambda path: np.zeros((8, 8, 3), np.uint8),
         read_label=lambda path: np.zeros((8, 8), np.uint8),

@@ -11,7 +11,7 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.models.inference import Inference
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.optimization.gradient_update import GradientUpdate
-from drsl_tf.runs.results import ResultsFile
+from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training.settings import Learner

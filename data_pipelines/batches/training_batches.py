@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.batches.augment import Augmenter
-from data_pipelines.batches.images import resize_label_map
+from data_pipelines.batches.whole_images import resize_label_map
 from data_pipelines.domains.domain import Pair
 
 SOURCE = "source"

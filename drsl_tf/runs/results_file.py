@@ -16,12 +16,12 @@ from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.runs import results_model
+from drsl_tf.runs import results_schema
 from drsl_tf.runs import verdict
 from drsl_tf.runs.label_report import LabelReport
-from drsl_tf.runs.results_model import RunResults
-from drsl_tf.runs.results_model import Stage
-from drsl_tf.runs.results_model import StageScores
+from drsl_tf.runs.results_schema import RunResults
+from drsl_tf.runs.results_schema import Stage
+from drsl_tf.runs.results_schema import StageScores
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.runs.verdict import Verdict
 
@@ -65,7 +65,7 @@ class ResultsFile:
         self.stages: list[Stage] = []
         if os.path.exists(self.path):
             try:
-                self.stages = results_model.read_results(self.path).stages
+                self.stages = results_schema.read_results(self.path).stages
             except UserError as error:
                 raise UserError(
                     f"{error} Its scores cannot be carried on otherwise; or start over with "
@@ -128,7 +128,7 @@ class ResultsFile:
     @property
     def best_round(self) -> int | None:
         """The round of highest mIoU, chosen with target labels; None without them."""
-        return results_model.find_best_round(self.stages)
+        return results_schema.find_best_round(self.stages)
 
     @property
     def verdict(self) -> Verdict | None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines.batches import interleave
+from data_pipelines.batches import training_batches
 from data_pipelines.batches.augment import Augmenter
-from data_pipelines.batches.interleave import Shard
+from data_pipelines.batches.training_batches import Shard
 from data_pipelines.domains.domain import Pair
 
 _SIZE = (8, 12)
@@ -20,7 +20,7 @@ def _make_stream(num_items=5, batch_size=4, weights=None):
     def read_label(path):
         return np.full(_SIZE, int(path[len("label") :]), np.uint8)
 
-    return interleave.Stream(
+    return training_batches.Stream(
         pairs=pairs,
         read_image=read_image,
         read_label=read_label,
@@ -32,7 +32,7 @@ def _make_stream(num_items=5, batch_size=4, weights=None):
 
 def _collect(**arguments):
     options = {"steps": 6, "seed": 3, "round_index": 1, **arguments}
-    batches = interleave.make_training_batches(_make_stream(), _make_stream(7), **options)
+    batches = training_batches.make_training_batches(_make_stream(), _make_stream(7), **options)
     return list(batches.as_numpy_iterator())
 
 
@@ -85,14 +85,16 @@ def test_labels_of_another_size_lie_on_their_image():
     image = np.repeat(large[..., np.newaxis], 3, axis=2)
 
     def collect(label):
-        stream = interleave.Stream(
+        stream = training_batches.Stream(
             pairs=[Pair("scene", "image", "label")],
             read_image=lambda _: image,
             read_label=lambda _: label,
             augmenter=Augmenter(size=(16, 24), resize=size),
             batch_size=1,
         )
-        batches = interleave.make_training_batches(stream, stream, steps=4, seed=0, round_index=1)
+        batches = training_batches.make_training_batches(
+            stream, stream, steps=4, seed=0, round_index=1
+        )
         return [batch["target"] for batch in batches.as_numpy_iterator()]
 
     for found, expected in zip(collect(small), collect(large)):
@@ -109,21 +111,23 @@ def test_rounds_and_seeds_differ():
 
 
 def test_the_source_stage_has_an_empty_target_half():
-    batches = interleave.make_training_batches(_make_stream(), None, steps=2, seed=0, round_index=0)
+    batches = training_batches.make_training_batches(
+        _make_stream(), None, steps=2, seed=0, round_index=0
+    )
     for batch in batches.as_numpy_iterator():
         assert batch["target"]["image"].shape == (0, *_SIZE, 3)
         assert batch["target"]["label"].shape == (0, *_SIZE)
 
 
 def test_every_epoch_holds_every_item_once():
-    order = interleave.draw_order(21, num_items=7, seed=0, round_index=0, stream="source")
+    order = training_batches.draw_order(21, num_items=7, seed=0, round_index=0, stream="source")
     for epoch in order.reshape(3, 7):
         assert sorted(epoch) == list(range(7))
     assert not np.array_equal(order[:7], order[7:14])
 
 
 def test_weights_draw_in_proportion():
-    order = interleave.draw_order(
+    order = training_batches.draw_order(
         4000, num_items=4, seed=0, round_index=0, stream="source", weights=np.array([0, 1, 1, 2])
     )
     share = np.bincount(order, minlength=4) / 4000
@@ -133,9 +137,9 @@ def test_weights_draw_in_proportion():
 
 def test_a_batch_is_named_as_it_was_drawn():
     stream = _make_stream()
-    batches = interleave.make_training_batches(stream, None, steps=3, seed=9, round_index=2)
+    batches = training_batches.make_training_batches(stream, None, steps=3, seed=9, round_index=2)
     for step, batch in enumerate(batches.as_numpy_iterator()):
-        named = interleave.list_batch(stream, "source", step=step, seed=9, round_index=2)
+        named = training_batches.list_batch(stream, "source", step=step, seed=9, round_index=2)
         assert [int(p.name) for p in named] == batch["source"]["label"][:, 0, 0].tolist()
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipelines.batches.images import iterate_image_batches
+from data_pipelines.batches.whole_images import iterate_image_batches
 from data_pipelines.domains.domain import Pair
 
 _SIZES = [(8, 6), (8, 6), (8, 6), (4, 10), (8, 6)]

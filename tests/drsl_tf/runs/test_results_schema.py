@@ -11,7 +11,7 @@ from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import label_report
 from drsl_tf.runs import panel_files
-from drsl_tf.runs import results_model
+from drsl_tf.runs import results_schema
 from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from tests.drsl_tf.reporting import conftest as reports
@@ -56,10 +56,10 @@ def _change(path, *keys_and_value):
 )  # fmt: skip
 def test_entries_that_no_run_writes_are_named(run_dir, change):
     path = os.path.join(run_dir, "results.json")
-    results_model.read_results(path)
+    results_schema.read_results(path)
     _change(path, *change)
     with pytest.raises(UserError, match=f"results.json .*{change[0]}"):
-        results_model.read_results(path)
+        results_schema.read_results(path)
 
 
 def test_a_report_of_mixed_up_files_is_refused(run_dir):
@@ -104,7 +104,7 @@ def test_what_was_written_is_read_back(run_dir):
     path = RunDirectory(run_dir).results
     with open(path, encoding="utf-8") as file:
         written = file.read()
-    assert json.dumps(results_model.read_results(path).as_json(), indent=1) + "\n" == written
+    assert json.dumps(results_schema.read_results(path).as_json(), indent=1) + "\n" == written
 
 
 def _write_label_report(folder, **changes):
