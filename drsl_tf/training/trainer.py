@@ -142,10 +142,10 @@ class Trainer:
                 except NonFiniteError as error:
                     self._go_back(error)
             loop.end()
-            if stopped:
-                logging.info("Stopped by a callback. Run the same command again to continue.")
-            else:
+            if int(self._round) > self._schedule.rounds:
                 self._workers.ask_chief(lambda: figure.draw(self._schedule.rounds))
+            else:
+                logging.info("Stopped by a callback. Run the same command again to continue.")
         return self._results
 
     def _make_watchers(self, monitoring: Monitoring) -> list[keras.callbacks.Callback]:

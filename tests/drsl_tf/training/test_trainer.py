@@ -264,6 +264,8 @@ def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(roots, tmp_pat
     assert after.told == ["begin", 0, "end"]
     assert [stage.round for stage in results.stages] == [0]
     assert not os.path.exists(RunDirectory(str(tmp_path)).figure)
+    _run(roots, tmp_path, [_Ask(epoch=1)], rounds=1)
+    assert os.path.exists(RunDirectory(str(tmp_path)).figure)
 
 
 def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
