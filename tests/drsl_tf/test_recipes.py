@@ -15,6 +15,7 @@ from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.experiments.experiment import Experiment
+from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.optimization.kernel_adamw import KernelAdamW
 from drsl_tf.optimization.stage_schedule import StageSchedule
 from drsl_tf.training.adapt import adapt
@@ -339,7 +340,6 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
         "WEIGHTS = None",
         "CROP = (64, 128)",
         "drsl_tf.Inference.size = (64, 128)",
-        "drsl_tf.Monitoring.tensorboard = False",
         f"SOURCE_STEPS = {0 if rounds_only else 1}",
         "ROUNDS = 1",
         "STEPS_PER_ROUND = 2",
@@ -353,7 +353,9 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
     configuration = Configuration(files, params)
     run = configuration.apply(adapt)
     try:
-        results = run(run_dir=str(tmp_path / "run"), callbacks=[Watch()])
+        results = run(
+            str(tmp_path / "run"), monitoring=Monitoring(tensorboard=False, callbacks=[Watch()])
+        )
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert [stage.round for stage in results.stages] == [0, 1]
