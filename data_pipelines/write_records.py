@@ -7,7 +7,7 @@ The reader `records` takes them in the loose files' place, in the audit and in t
 
     records.Records.root = "gs://bucket/gta5"
 
-`docs/several_machines.md` lists the features. Images are kept as they are; labels become 8-bit PNGs
+`docs/domains.md` lists the features. Images are kept as they are; labels become 8-bit PNGs
 of ids of --label_space. The split is audited first: exit code 2 where files are bad, 3 where
 --bad_files=skip left them out. Nothing is ever overwritten.
 """

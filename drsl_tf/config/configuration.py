@@ -32,6 +32,7 @@ from drsl_tf.config.gin_statements import join_lines
 from drsl_tf.config.gin_statements import parse_statements
 
 _HEADER = "from __gin__ import dynamic_registration"
+_NAMES = "docs/configuration.md lists the names; an earlier version had others."
 
 
 class Configuration:
@@ -155,6 +156,7 @@ class Configuration:
         for statement in self._imports.values():
             if statement.module.startswith("__gin__") or statement.bound_name() != first:
                 continue
+            found: Any = None
             try:
                 # A gin file is code, as docs/security.md says: what it names is imported.
                 found = importlib.import_module(  # noqa: TID251
@@ -164,14 +166,15 @@ class Configuration:
                     found = getattr(found, name)
                 return found
             except (ImportError, AttributeError) as error:
+                missing = getattr(error, "name", None) or rest[-1]
                 raise UserError(
-                    f"{origin} names {selector!r}, which cannot be found ({error}). "
-                    "docs/configuration.md lists the names; an earlier version had others."
+                    f"{origin} names {selector!r}, which cannot be found"
+                    f"{_suggest(missing, dir(found))} ({error}). {_NAMES}"
                 ) from error
         names = sorted({s.bound_name() for s in self._imports.values()} - {"dynamic_registration"})
         raise UserError(
             f"{origin} names {selector!r}, but nothing called {first!r} is imported"
-            f"{_suggest(first, names)}. Add an import line, or correct the name."
+            f"{_suggest(first, names)}. Add an import line, or correct the name. {_NAMES}"
         )
 
     def _walk(self, root, overridden: Sequence[Binding] = ()) -> tuple[dict[Any, str], set, set]:

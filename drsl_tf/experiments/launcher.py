@@ -111,6 +111,7 @@ def _print_summary(results, run_dir):
     figure = RunDirectory(run_dir).figure
     if os.path.exists(figure):
         print(f"\nFigure:  {figure}")
-    print(f"Results: {results.path}")
+    if results.stages:
+        print(f"Results: {results.path}")
     if results.verdict is not None:
         print(f"\n{verdict.format_verdict(results.verdict, run_dir)}")

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from data_pipelines.batches.adaptation import AdaptationData
+from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.monitoring.projector import ProjectorWriter
@@ -35,6 +36,20 @@ class Monitoring:
     figure_images: int = 3
     tensorboard: bool = True
     callbacks: Sequence[keras.callbacks.Callback] = ()
+
+    def __post_init__(self):
+        if not isinstance(self.figure_images, int) or self.figure_images < 0:
+            raise UserError(
+                f"Monitoring.figure_images is {self.figure_images!r}; it must be an integer of at "
+                "least 0."
+            )
+        if not isinstance(self.callbacks, Sequence) or not all(
+            isinstance(callback, keras.callbacks.Callback) for callback in self.callbacks
+        ):
+            raise UserError(
+                f"Monitoring.callbacks is {self.callbacks!r}; it must be a list of Keras "
+                "callbacks, such as [@module.Class()]."
+            )
 
 
 def make_callbacks(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from typing import Literal
 
 import pydantic
 
 from data_pipelines.io.json_models import VersionedModel
 from drsl_tf import files
-from drsl_tf.files import Number
+
+_Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+# The rule "ratio" labels pixels as a class that they were not predicted as.
+_Ratio = Annotated[float, pydantic.Field(ge=0)]
 
 
 class LabelReport(files.Entry):
@@ -29,13 +33,13 @@ class LabelReport(files.Entry):
     """
 
     round: int
-    portion: Number
-    fraction: Number
-    accuracy: Number | None
-    fractions: dict[str, Number | None]
-    accuracies: dict[str, Number | None] | None
+    portion: _Share
+    fraction: _Share
+    accuracy: _Share | None
+    fractions: dict[str, _Ratio | None]
+    accuracies: dict[str, _Share | None] | None
     pixels: dict[str, int]
-    thresholds: dict[str, Number]
+    thresholds: dict[str, _Share]
     mode_usage: dict[str, list[int]] | None
 
     @pydantic.model_validator(mode="after")

@@ -16,6 +16,7 @@ from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.verdict import Verdict
 
 _MOST_ROUNDS = 10_000
+_Percent = Annotated[float, pydantic.Field(ge=0, le=100.001)]
 
 
 class StageScores(files.Entry):
@@ -29,8 +30,8 @@ class StageScores(files.Entry):
     """
 
     round: Annotated[int, pydantic.Field(ge=0, lt=_MOST_ROUNDS)]
-    miou: Number | None
-    iou: dict[str, Number | None] | None
+    miou: _Percent | None
+    iou: dict[str, _Percent | None] | None
 
 
 class Stage(StageScores):
@@ -49,7 +50,7 @@ class Stage(StageScores):
     pseudo_label: LabelReport | None
     warnings: list[str] = []
     steps: int | None = None
-    seconds: Number
+    seconds: Annotated[Number, pydantic.Field(ge=0)]
     protocols: dict[str, ProtocolScores] = {}
 
     @pydantic.model_validator(mode="after")

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import keras
 
+from data_pipelines.errors import UserError
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.target_statistics import TargetStatistics
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Name, seed, precision and recovery of a run.
 
@@ -37,8 +38,16 @@ class RunSettings:
     initial_run: str | None = None
     max_retries: int = 3
 
+    def __post_init__(self):
+        for name in ("seed", "max_retries"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise UserError(
+                    f"RunSettings.{name} is {value!r}; it must be an integer of at least 0."
+                )
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Learner:
     """The model and its optimizer.
 

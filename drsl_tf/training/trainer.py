@@ -145,7 +145,9 @@ class Trainer:
             if int(self._round) > self._schedule.rounds:
                 self._workers.ask_chief(lambda: figure.draw(self._schedule.rounds))
             else:
-                logging.info("Stopped by a callback. Run the same command again to continue.")
+                logging.warning(
+                    "A callback stopped the run early. Run the same command again to continue."
+                )
         return self._results
 
     def _make_watchers(self, monitoring: Monitoring) -> list[keras.callbacks.Callback]:

@@ -11,12 +11,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import cityscapes19
 from drsl_tf import compat
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.figures import label_maps
 from drsl_tf.models.model import DrslModel
 from drsl_tf.monitoring import callbacks
+from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.monitoring.tensorboard import read_hparams
 from drsl_tf.networks import backbones
@@ -272,3 +274,17 @@ def test_the_rate_is_that_of_the_last_step(kind):
 def test_frames_are_spread_over_the_split():
     assert callbacks.spread_evenly("abcdefgh", 3) == ["a", "c", "f"]
     assert callbacks.spread_evenly("ab", 3) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"figure_images": "a"}, "figure_images is 'a'"),
+        ({"figure_images": -1}, "figure_images is -1"),
+        ({"callbacks": 5}, "must be a list of Keras callbacks"),
+        ({"callbacks": [keras.callbacks.Callback]}, "must be a list of Keras callbacks"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        Monitoring(**settings)
