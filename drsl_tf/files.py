@@ -22,6 +22,10 @@ Number = Annotated[float, pydantic.Field(gt=-1e15, lt=1e15)]
 """A score, share, time or setting; finite in an `Entry`."""
 
 
+Channel = Annotated[int, pydantic.Field(ge=0, le=255)]
+"""A colour channel."""
+
+
 class Entry(pydantic.BaseModel):
     """A part of a JSON file: immutable, numbers finite, no other fields than those declared."""
 

@@ -27,9 +27,7 @@ _TIMEOUT = 900
 
 
 def _list_documents():
-    names = sorted(
-        name for name in os.listdir(os.path.join(repository.ROOT, "docs")) if name.endswith(".md")
-    )
+    names = sorted(os.listdir(os.path.join(repository.ROOT, "docs")))
     return ["README.md", *(f"docs/{name}" for name in names if name.endswith(".md"))]
 
 

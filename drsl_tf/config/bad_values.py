@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from types import CodeType
+from types import FrameType
 
 from data_pipelines.errors import UserError
 
@@ -29,9 +30,11 @@ def explain_bad_values(entry: Callable, parts: Iterable[Callable]) -> Iterator[N
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        known = {_find_code(part): part for part in (entry, *parts)}
-        frames = traceback.walk_tb(error.__traceback__)
-        passed = [known[frame.f_code] for frame, _ in frames if frame.f_code in known]
+        known: dict[CodeType | None, list[Callable]] = {}
+        for part in (entry, *parts):
+            known.setdefault(_find_code(part), []).append(part)
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        passed = [_choose(known[f.f_code], f) for f in frames if f.f_code in known]
         # An error of the run itself, rather than of a part, is a bug.
         if passed and passed[-1] is entry:
             raise
@@ -42,6 +45,12 @@ def explain_bad_values(entry: Callable, parts: Iterable[Callable]) -> Iterator[N
             f"The configuration gives {name} a value that it cannot take: {reason}. Fix its "
             "binding; --debug shows the traceback."
         ) from error
+
+
+def _choose(parts: list[Callable], frame: FrameType) -> Callable:
+    """Returns the part that a frame runs: classes may share an inherited constructor."""
+    built = frame.f_locals.get("self")
+    return next((p for p in parts if inspect.isclass(p) and isinstance(built, p)), parts[0])
 
 
 def _find_code(part: Callable) -> CodeType | None:

@@ -121,10 +121,11 @@ def list_config_files() -> list[str]:
 
 def _format_callable(path: str) -> str:
     target = find_callable(path)
-    above, module, name = path.rsplit(".", 2) if not path.startswith("drsl_tf.") else ("", "", "")
-    lines = [f"### `{module}.{name}`\n", f"`from {above} import {module}`. "]
-    if not module:
+    if path.startswith("drsl_tf."):
         lines = [f"### `{path}`\n", "`import drsl_tf`. "]
+    else:
+        package, module, name = path.rsplit(".", 2)
+        lines = [f"### `{module}.{name}`\n", f"`from {package} import {module}`. "]
     lines[-1] += (inspect.getdoc(target) or "").split("\n\n")[0].replace("\n", " ") + "\n"
     rows = []
     for parameter in inspect.signature(target).parameters.values():

@@ -16,8 +16,6 @@ PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_ma
 _OF_EVERY_STAGE = ("image", "truth")
 _MOST_MODES = 1000
 
-_Channel = Annotated[int, pydantic.Field(ge=0, le=255)]
-
 
 class PanelIndex(files.Entry, VersionedModel):
     """The content of `panels/index.json`; false where a run keeps no panels.
@@ -33,7 +31,7 @@ class PanelIndex(files.Entry, VersionedModel):
     version: Literal[1] = pydantic.Field(default=1, alias="schema")
     frames: list[str]
     class_names: list[str]
-    palette: list[tuple[_Channel, _Channel, _Channel]]
+    palette: list[tuple[files.Channel, files.Channel, files.Channel]]
     modes_per_class: Annotated[int, pydantic.Field(ge=0, le=_MOST_MODES)]
 
     def __bool__(self) -> bool:

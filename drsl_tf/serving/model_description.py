@@ -29,7 +29,6 @@ NAME = "segmentation.json"
 _CHUNK = 1 << 20
 _FIX = "Make one by: python -m drsl_tf.export --run_dir=RUN --output=MODEL"
 
-_Channel = Annotated[int, pydantic.Field(ge=0, le=255)]
 _Side = Annotated[int, pydantic.Field(ge=1)]
 
 
@@ -63,7 +62,7 @@ class DescriptionFile(files.Entry, VersionedModel):
     version: Literal[1] = pydantic.Field(alias="schema")
     label_space: str
     class_names: list[str]
-    palette: list[tuple[_Channel, _Channel, _Channel]]
+    palette: list[tuple[files.Channel, files.Channel, files.Channel]]
     ignore_id: int
     network_size: tuple[_Side, _Side] | None
     drsl_tf: str

@@ -130,12 +130,9 @@ class TrainingLoop:
         self._callbacks.on_epoch_begin(stage.round_index)
         if start_step >= stage.steps:
             return  # Trained before the run was interrupted; `end_stage` still follows.
-        retry = stage.retry
-        seed = (
-            int(training_batches.derive_seed(self._seed, "retry", retry)[0])
-            if retry
-            else self._seed
-        )
+        seed = self._seed
+        if stage.retry:
+            seed = int(training_batches.derive_seed(seed, "retry", stage.retry)[0])
         self._stage = {"round_index": stage.round_index, "seed": seed}
         self._streams = {common.SOURCE: stage.source, common.TARGET: stage.target}
         relay = ErrorRelay()

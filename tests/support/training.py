@@ -2,12 +2,27 @@
 
 import dataclasses
 
+import keras
+
 from drsl_tf.models.inference import Inference
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.training.adapt import adapt
 from drsl_tf.training.settings import Learner
 from drsl_tf.training.settings import RunSettings
 from drsl_tf.training.settings import SelfTraining
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Breaks a run off after a number of steps, without a checkpoint."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self._left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
 
 
 def train(run_dir, *, data, schedule, experiment="test", inference=Inference(), **options):

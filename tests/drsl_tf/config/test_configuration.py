@@ -8,6 +8,7 @@ import pytest
 
 import gin_configs
 from data_pipelines.errors import UserError
+from drsl_tf.config.bad_values import explain_bad_values
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.training.adapt import adapt
 
@@ -178,3 +179,23 @@ def test_every_experiment_is_complete(name):
     configuration = Configuration([name])
     configuration.check_required(adapt, ["run_dir"])
     configuration.apply(adapt)
+
+
+class _Base:
+    def __init__(self, size):
+        self.size = size + 1
+
+
+class _First(_Base):
+    """Inherits its constructor, as the readers of data sets do."""
+
+
+class _Second(_Base):
+    """Shares it."""
+
+
+@pytest.mark.parametrize("part", [_First, _Second])
+def test_a_bad_value_names_the_class_that_was_built(part):
+    with pytest.raises(UserError, match=f"gives {part.__name__} a value"):
+        with explain_bad_values(experiment, [_First, _Second]):
+            part("wide")

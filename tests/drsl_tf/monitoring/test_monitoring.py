@@ -40,19 +40,6 @@ _RATES = StageSchedule(
 )  # fmt: skip
 
 
-class _Stop(keras.callbacks.Callback):
-    """Breaks a run off after a number of steps."""
-
-    def __init__(self, after):
-        super().__init__()
-        self._left = after
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._left -= 1
-        if not self._left:
-            raise KeyboardInterrupt
-
-
 def _build_model(label_space):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, _MODES, 8, hidden_units=(8,))
@@ -86,7 +73,7 @@ def finished(tmp_path_factory):
     run_dir.mkdir()
     (run_dir / "config.gin").write_text(Configuration(["demo.gin"]).format_text())
     with pytest.raises(KeyboardInterrupt):
-        _run(folder, run_dir, [_Stop(22)])
+        _run(folder, run_dir, [training.StopAfter(22)])
     return run_dir, _run(folder, run_dir).as_dict()
 
 

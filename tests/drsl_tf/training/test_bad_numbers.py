@@ -10,12 +10,8 @@ import pytest
 import tensorflow as tf
 
 from data_pipelines.batches import training_batches
-from data_pipelines.batches.adaptation import AdaptationData
-from data_pipelines.batches.augment import Augmenter
-from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
-from data_pipelines.streets import rendered
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
@@ -26,10 +22,10 @@ from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
+from tests.support import streets
 from tests.support import training
 from tests.support.events import read_events
 
-_SIZE = (32, 64)
 _SOURCE_STEPS, _ROUND_STEPS = 5, 4
 # No pixel is so certain.
 _LABELER = PseudoLabeler(confidence_floor=1.0)
@@ -37,20 +33,8 @@ _LABELER = PseudoLabeler(confidence_floor=1.0)
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("streets")
-    shared = {"size": _SIZE, "seed": 5}
-    game = rendered.rendered_root(
-        root=str(folder / "game"), layout="gta5", style="game", count=6, **shared
-    )
-    camera = rendered.rendered_root(
-        root=str(folder / "camera"),
-        layout="cityscapes",
-        style="camera",
-        count=4,
-        val_count=2,
-        **shared,
-    )
-    return game, camera
+    """Renders a source of 6 scenes and a target of 4 + 2."""
+    return streets.render_roots(tmp_path_factory.mktemp("streets"), num_source=6)
 
 
 class _Spoil(keras.callbacks.Callback):
@@ -73,8 +57,6 @@ class _Spoil(keras.callbacks.Callback):
 
 
 def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, build=DrslModel, **options):
-    augmenter = Augmenter(size=_SIZE, scale=(0.8, 1.2))
-
     def build_model(space):
         head = multimodal_head.MultimodalHead(space.num_classes, 2, 8, hidden_units=(8,))
         base = backbones.small_cnn(width=8)
@@ -89,14 +71,7 @@ def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, build=DrslModel, *
     )
     return training.train(
         run_dir,
-        data=AdaptationData(
-            source=Gta5(root=roots[0]),
-            target=Cityscapes(root=roots[1]),
-            source_augmenter=augmenter,
-            target_augmenter=augmenter,
-            source_batch=2,
-            target_batch=2,
-        ),
+        data=streets.make_data(roots, scale=(0.8, 1.2)),
         build_model=build_model,
         optimizer=lambda: keras.optimizers.SGD(rate),
         callbacks=callbacks,
@@ -154,19 +129,6 @@ def test_warnings_stand_in_the_log_in_the_results_and_in_tensorboard(recovered):
     assert text.item().decode() == f"- {back}\n- {collapse}"
 
 
-class _Stop(keras.callbacks.Callback):
-    """Breaks a run off after a number of steps."""
-
-    def __init__(self, after):
-        super().__init__()
-        self._left = after
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._left -= 1
-        if not self._left:
-            raise KeyboardInterrupt
-
-
 def _read_last(run_dir):
     path = checkpoint_files.list_checkpoints(os.path.join(run_dir, "checkpoints"))[0]
     reader = tf.train.load_checkpoint(path)
@@ -177,7 +139,7 @@ def _read_last(run_dir):
 def test_a_run_broken_off_in_a_retry_goes_on_in_it(roots, tmp_path, recovered):
     run_dir, whole, _ = recovered
     # The fault shows in the last step of the round; the retry's first step comes after it.
-    callbacks = [_spoil_round_1(), _Stop(_SOURCE_STEPS + _ROUND_STEPS + 1)]
+    callbacks = [_spoil_round_1(), training.StopAfter(_SOURCE_STEPS + _ROUND_STEPS + 1)]
     with pytest.raises(KeyboardInterrupt):
         _run(roots, tmp_path, callbacks, pseudo_labeler=_LABELER)
     last = _read_last(tmp_path)

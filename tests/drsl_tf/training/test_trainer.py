@@ -45,19 +45,6 @@ def roots(tmp_path_factory):
     return streets.render_roots(tmp_path_factory.mktemp("streets"), num_source=6)
 
 
-class _Stop(keras.callbacks.Callback):
-    """Breaks a run off, as a power cut would."""
-
-    def __init__(self, after):
-        super().__init__()
-        self._left = after
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._left -= 1
-        if self._left < 0:
-            raise KeyboardInterrupt
-
-
 class _Ask(keras.callbacks.Callback):
     """Asks the run to end, and counts its beginnings and ends."""
 
@@ -222,7 +209,7 @@ def test_a_broken_run_resumes_to_the_same_end(finished, roots, tmp_path):
     _, whole, model = finished
     for after in (3, 4):  # Within the source stage, then within round 1.
         with pytest.raises(KeyboardInterrupt):
-            _run(roots, tmp_path, [_Stop(after)])
+            _run(roots, tmp_path, [training.StopAfter(after + 1)])
     results, resumed = _run(roots, tmp_path)
     for stage, other in zip(results.stages, whole.stages):
         assert stage.iou == pytest.approx(other.iou, abs=0.5)
