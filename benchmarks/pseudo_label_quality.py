@@ -30,7 +30,7 @@ def main() -> None:
     from drsl_tf.self_training.rounds import PseudoLabeler
 
     run = loaded_run.load_run(_RUN_DIR.value)
-    target = run.experiment.make_target()
+    target = run.experiment.get("data", "target")
     labeler = PseudoLabeler(portion=_PORTION.value, portion_limit=_PORTION.value, rule="argmax")
     with tempfile.TemporaryDirectory() as folder:
         _, report = labeler.generate(

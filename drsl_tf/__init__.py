@@ -46,6 +46,7 @@ _HOMES = {
     "adapt": "drsl_tf.training.adapt",
     "backbones": "drsl_tf.networks.backbones:",
     "build_model": "drsl_tf.models.builder",
+    "count_all_steps": "drsl_tf.self_training.schedule",
     "export": "drsl_tf.experiments.exporting:export_run",
     "load_model": "drsl_tf.models.loading",
     "losses": "drsl_tf.losses:",

@@ -20,7 +20,7 @@ def explain_bad_values(entry: Callable, parts: Iterable[Callable]) -> Iterator[N
 
     Args:
         entry: entry point such as `drsl_tf.adapt`; its own errors are not converted.
-        parts: callables that the configuration refers to, from `Configuration.list_parts`.
+        parts: callables that the configuration refers to, from `Configuration.parts`.
 
     Raises:
         UserError: names the part. Errors raised outside the parts are not converted.

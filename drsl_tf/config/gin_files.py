@@ -1,10 +1,16 @@
-"""Finds and reads gin files, on disk and in the package `gin_configs`."""
+"""Reads gin files and parameters to statements, without evaluating them."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from collections.abc import Sequence
+from tokenize import TokenError
+from typing import Any
+from typing import NamedTuple
+
+from gin import config_parser
 
 from data_pipelines.errors import UserError
 
@@ -12,47 +18,73 @@ _CONFIG_PACKAGE = "gin_configs"
 _MOST_CHARACTERS = 1_000_000
 
 
-def find_gin_file(gin_file: str, folder: str, including: Sequence[str] = ()) -> str:
-    """Finds a gin file.
+class Reference(NamedTuple):
+    """`@scope/name` or, evaluated, `@scope/name()`."""
+
+    name: str
+    evaluate: bool
+
+    def __repr__(self):
+        return f"@{self.name}()" if self.evaluate else f"@{self.name}"
+
+
+class Macro(NamedTuple):
+    """`%name`."""
+
+    name: str
+
+    def __repr__(self):
+        return f"%{self.name}"
+
+
+class Binding(NamedTuple):
+    """One line of a configuration; a macro's definition has no argument."""
+
+    scope: str
+    selector: str
+    argument: str
+    value: Any
+    origin: str
+
+    @property
+    def key(self) -> str:
+        """The text to the left of the equals sign."""
+        scope = f"{self.scope}/" if self.scope else ""
+        return f"{scope}{self.selector}" + (f".{self.argument}" if self.argument else "")
+
+
+class _Delegate(config_parser.ParserDelegate):
+    configurable_reference = staticmethod(Reference)
+    macro = staticmethod(Macro)
+
+
+def read_gin_file(gin_file: str, folder: str, including: Sequence[str] = ()) -> Iterator[Any]:
+    """Reads a gin file and the files that it includes.
 
     Args:
         gin_file: a path relative to `folder`, or the name of a file in `gin_configs`.
         folder: the working directory, or the folder of the file that includes this one.
         including: the chain of including files.
 
-    Returns:
-        The absolute path.
+    Yields:
+        gin's import statements, and a `Binding` for each other line.
 
     Raises:
-        UserError: there is no such file; lists the paths tried and the known names.
+        UserError: a file is missing, cannot be read, is not valid gin, or includes itself.
     """
     spec = importlib.util.find_spec(_CONFIG_PACKAGE)
     roots = [] if spec is None else list(spec.submodule_search_locations or ())
-    places = [os.path.join(root, gin_file) for root in (folder, *roots)]
-    for place in places:
-        if os.path.isfile(place):
-            return os.path.abspath(place)
-    asked = f", which {including[-1]} includes," if including else ""
-    known = [name for root in roots for name in sorted(os.listdir(root)) if name.endswith(".gin")]
-    raise UserError(
-        f"The gin file {gin_file!r}{asked} does not exist; looked for "
-        f"{' and '.join(os.path.abspath(place) for place in places)}. "
-        f"Known by name are {', '.join(known)}."
-    )
-
-
-def read_gin_file(path: str) -> str:
-    """Reads a gin file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its text.
-
-    Raises:
-        UserError: it cannot be read as text, or is too long.
-    """
+    places = [os.path.abspath(os.path.join(root, gin_file)) for root in (folder, *roots)]
+    path = next((place for place in places if os.path.isfile(place)), None)
+    if path is None:
+        asked = f", which {including[-1]} includes," if including else ""
+        known = sorted(n for root in roots for n in os.listdir(root) if n.endswith(".gin"))
+        raise UserError(
+            f"The gin file {gin_file!r}{asked} does not exist; looked for {' and '.join(places)}. "
+            f"Known by name are {', '.join(known)}."
+        )
+    if path in including:
+        raise UserError(f"The config files {' -> '.join([*including, path])} form a circle.")
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(_MOST_CHARACTERS + 1)
@@ -60,4 +92,49 @@ def read_gin_file(path: str) -> str:
         raise UserError(f"The gin file {path} cannot be read: {error}.") from error
     if len(text) > _MOST_CHARACTERS:
         raise UserError(f"{path} is longer than {_MOST_CHARACTERS} characters: no gin file is.")
-    return text
+    yield from parse_gin(text, path, os.path.dirname(path), [*including, path])
+
+
+def parse_gin(text: str, origin: str, folder: str, including: Sequence[str] = ()) -> Iterator[Any]:
+    """Parses gin text.
+
+    Args:
+        text: imports, includes and bindings.
+        origin: the file or parameter that it comes from.
+        folder: see `read_gin_file`.
+        including: see `read_gin_file`.
+
+    Yields:
+        See `read_gin_file`.
+
+    Raises:
+        UserError: see `read_gin_file`.
+    """
+    try:
+        statements = list(config_parser.ConfigParser(text, _Delegate()))
+    except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
+        # Python's parser raises MemoryError for an expression nested too deeply.
+        raise UserError(f"{origin} is not valid gin: {join_lines(error)}") from error
+    for statement in statements:
+        if isinstance(statement, config_parser.IncludeStatement):
+            yield from read_gin_file(statement.filename, folder, including)
+        elif isinstance(statement, config_parser.BindingStatement):
+            yield Binding(*statement[:4], origin)
+        else:
+            yield statement
+
+
+def iterate_references(value: Any) -> Iterator[Reference | Macro]:
+    """Iterates over the references and macros in a bound value, in tuples, lists and dicts."""
+    if isinstance(value, (Reference, Macro)):
+        yield value
+    elif isinstance(value, dict):
+        yield from iterate_references([*value.keys(), *value.values()])
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from iterate_references(item)
+
+
+def join_lines(error: BaseException) -> str:
+    """Returns an error's text as one line."""
+    return " ".join(str(error).split())

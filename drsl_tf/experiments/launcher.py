@@ -48,7 +48,6 @@ def launch(
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().addFilter(_is_worth_showing)
     configuration = Configuration(gin_files, gin_params)
-    configuration.check_required(adapt, ["run_dir"])
     run = configuration.apply(adapt)
     is_chief = strategies.read_task_index() == 0
     if not fresh:
@@ -57,8 +56,8 @@ def launch(
         if fresh:
             with whole_files.explain_failures(run_dir):
                 _move_aside(run_dir)
-        files.write_text(RunDirectory(run_dir).config, configuration.format_record(adapt))
-    with bad_values.explain_bad_values(adapt, configuration.list_parts(adapt)):
+        files.write_text(RunDirectory(run_dir).config, configuration.format_record())
+    with bad_values.explain_bad_values(adapt, configuration.parts):
         results = run(run_dir=run_dir)
     if is_chief:
         _print_summary(results, run_dir)

@@ -56,15 +56,15 @@ class Target:
         split: str | None = None,
         stamp_dir: str | None = None,
     ):
-        self.split = split or experiment.eval_split
-        self.domain: Domain = experiment.make_target()
+        self.split = split or experiment.get("data", "eval_split")
+        self.domain: Domain = experiment.get("data", "target")
         if not self.domain.has_labels(self.split):
             raise UserError(
                 f"The target {self.domain.name} has no labels in its split {self.split!r}, so "
                 "there is nothing to score by. Name another by --split."
             )
         self.pairs: Sequence[Pair] = audit.audit_split(
-            self.domain, self.split, bad_files=experiment.bad_files, stamp_dir=stamp_dir
+            self.domain, self.split, bad_files=experiment.get("data", "bad_files"), stamp_dir=stamp_dir
         ).pairs
 
     def describe(self) -> dict[str, object]:

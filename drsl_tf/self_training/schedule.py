@@ -7,6 +7,20 @@ import math
 from data_pipelines.errors import UserError
 
 
+def count_all_steps(*, source_steps: int, rounds: int, steps_per_round: int) -> int:
+    """Counts the steps of a whole run, which a control trains on the source alone.
+
+    Args:
+        source_steps: steps of the source stage.
+        rounds: rounds of self-training.
+        steps_per_round: steps of a round.
+
+    Returns:
+        The number of steps.
+    """
+    return source_steps + rounds * steps_per_round
+
+
 class Schedule:
     """Counts the steps of the source stage and of the rounds after it.
 

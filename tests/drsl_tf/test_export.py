@@ -92,9 +92,9 @@ def test_a_run_is_read_back_whole(run):
     for array, other in zip(model.get_weights(), loaded.model.get_weights()):
         np.testing.assert_array_equal(array, other)
     assert loaded.experiment.label_space == label_spaces.cityscapes19()
-    assert loaded.experiment.eval_split == "val"
+    assert loaded.experiment.get("data", "eval_split") == "val"
     assert loaded.experiment.get("inference").size is None
-    assert loaded.experiment.make_target().root == "absent"
+    assert loaded.experiment.get("data", "target").root == "absent"
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 64), (3, 40, 56), (2, 33, 75), (1, 7, 5)])
