@@ -58,7 +58,6 @@ def main() -> int:
             name,
             steps_scale=_STEPS_SCALE.value,
             gin_params=_GIN_PARAM.value,
-            oracle_folder=os.path.join(_OUTPUT.value, "configs"),
         )
         # The report holds all methods ever run; a trial's bindings may not fit all of them.
         for name in (adaptation_arms.order_arms(_SETUP.value) if is_full else names)

@@ -14,16 +14,14 @@ class Setup:
     """A source and a target.
 
     Attributes:
-        drsl_file: the experiment that runs DRSL.
-        cbst_file: the same without a multi-modal head.
-        source_names: selectors and macros that these files bind only for the source's data.
+        gin_file: the experiment that runs DRSL.
+        oracle_params: bindings that put the labelled target in the place of the source.
         repeated_arms: methods that equal another one on this setup, such as those with the
             target's batch statistics if all methods have them.
     """
 
-    drsl_file: str
-    cbst_file: str
-    source_names: tuple[str, ...]
+    gin_file: str
+    oracle_params: tuple[str, ...]
     repeated_arms: tuple[str, ...]
 
 
@@ -33,9 +31,8 @@ class Arm:
 
     Attributes:
         title: its name in tables.
-        base: "drsl" or "cbst": the setup's experiment that it is based on.
-        gin_files: further configuration files.
-        gin_params: further bindings.
+        gin_files: configuration files after the setup's experiment.
+        gin_params: bindings after them.
         adapts: whether there are rounds; otherwise all steps are in the source stage.
         takes_statistics: without rounds, whether it computes the target's batch statistics at the
             end.
@@ -44,7 +41,6 @@ class Arm:
     """
 
     title: str
-    base: str
     gin_files: tuple[str, ...] = ()
     gin_params: tuple[str, ...] = ()
     adapts: bool = True
@@ -60,20 +56,21 @@ _WITHOUT_STATISTICS = ("cbst_source_bn", "drsl_source_bn")
 SETUPS: dict[str, Setup] = {
     "streets": Setup(
         "benchmarks/streets.gin",
-        "benchmarks/streets_cbst.gin",
-        ("gta5.Gta5", "game/rendered.rendered_root"),
+        ("adaptation.AdaptationData.source = @cityscapes.Cityscapes()",),
         _WITH_STATISTICS,
     ),
     "streets2camvid": Setup(
         "gin_configs/streets2camvid.gin",
-        "gin_configs/streets2camvid_cbst.gin",
-        ("gta5.Gta5", "streets/rendered.rendered_root"),
+        ("adaptation.AdaptationData.source = @camvid.CamVid()",),
         (*_WITHOUT_STATISTICS, *_FROZEN_ARMS),
     ),
     "simtown2kitti": Setup(
         "benchmarks/simtown2kitti.gin",
-        "benchmarks/simtown2kitti_cbst.gin",
-        ("source/folder.Folder", "SOURCE", "SOURCE_SPLITS"),
+        (
+            "SOURCE = %TARGET",
+            "SOURCE_SPLITS = %TARGET_SPLITS",
+            "source/folder.Folder.masks = %TARGET_MASKS",
+        ),
         _WITHOUT_STATISTICS,
     ),
 }
@@ -85,73 +82,63 @@ COMPARED_ARMS = ("cbst", "drsl")
 """The two methods whose paired difference is reported."""
 
 _ADDONS = "tensorflow_addons"
+_NO_MODES = "drsl_tf.build_model.multimodal_head = None"
+_SOURCE_ONLY = "recipes/source_only.gin"
+_TEACHER = "recipes/mean_teacher.gin"
 _TRIPLET = "benchmarks/triplet.gin"
-_FROZEN = "models/frozen_statistics.gin"
-_TEACHER = ("models/mean_teacher.gin", "models/class_mix.gin")
-_TEACHER_MODES = "models/mean_teacher_modes.gin"
+_FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
-_STATISTICS = "runs/target_statistics.gin"
+_POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
+_STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
 _TRAINING_STATISTICS = "drsl_tf.SelfTraining.target_statistics = None"
 
 ARMS: dict[str, Arm] = {
-    "source_only": Arm("source only", "cbst", adapts=False),
-    "cbst": Arm("cross-entropy self-training (CBST)", "cbst"),
-    "drsl": Arm("CBST + DML + SMA (DRSL, K = 3)", "drsl"),
-    "oracle": Arm("trained on target labels", "cbst", adapts=False, on_target=True),
-    "dml": Arm("CBST + DML", "drsl", gin_params=("drsl_tf.DrslModel.sma_weight = 0.0",)),
-    "margin": Arm(
-        "CBST + margin over all pixels + SMA",
-        "drsl",
-        gin_params=("drsl_tf.DrslModel.class_balance = False",),
-    ),
-    "drsl_posterior": Arm(
-        "DRSL + posterior loss",
-        "drsl",
-        gin_params=("drsl_tf.DrslModel.posterior_weight = 0.5",),
-    ),
+    "source_only": Arm("source only", (_SOURCE_ONLY,), adapts=False),
+    "cbst": Arm("cross-entropy self-training (CBST)", gin_params=(_NO_MODES,)),
+    "drsl": Arm("CBST + DML + SMA (DRSL, K = 3)"),
+    "oracle": Arm("trained on target labels", (_SOURCE_ONLY,), adapts=False, on_target=True),
+    "dml": Arm("CBST + DML", gin_params=("SMA_WEIGHT = 0.0",)),
+    "margin": Arm("CBST + margin over all pixels + SMA", gin_params=("CLASS_BALANCE = False",)),
+    "drsl_posterior": Arm("DRSL + posterior loss", gin_params=(_POSTERIOR,)),
     "adabn": Arm(
         "source only, the target's batch statistics",
-        "cbst",
-        gin_files=(_STATISTICS,),
+        (_SOURCE_ONLY,),
+        (_STATISTICS,),
         adapts=False,
         takes_statistics=True,
     ),
-    "cbst_target_bn": Arm("CBST, the target's batch statistics", "cbst", gin_files=(_STATISTICS,)),
-    "drsl_target_bn": Arm("DRSL, the target's batch statistics", "drsl", gin_files=(_STATISTICS,)),
+    "cbst_target_bn": Arm(
+        "CBST, the target's batch statistics", gin_params=(_NO_MODES, _STATISTICS)
+    ),
+    "drsl_target_bn": Arm("DRSL, the target's batch statistics", gin_params=(_STATISTICS,)),
     "cbst_source_bn": Arm(
-        "CBST, batch statistics of training", "cbst", gin_params=(_TRAINING_STATISTICS,)
+        "CBST, batch statistics of training", gin_params=(_NO_MODES, _TRAINING_STATISTICS)
     ),
-    "drsl_source_bn": Arm(
-        "DRSL, batch statistics of training", "drsl", gin_params=(_TRAINING_STATISTICS,)
+    "drsl_source_bn": Arm("DRSL, batch statistics of training", gin_params=(_TRAINING_STATISTICS,)),
+    "cbst_frozen": Arm(
+        "CBST, batch statistics frozen in the rounds", gin_params=(_NO_MODES, _FROZEN)
     ),
-    "cbst_frozen": Arm("CBST, batch statistics frozen in the rounds", "cbst", gin_files=(_FROZEN,)),
-    "drsl_frozen": Arm("DRSL, batch statistics frozen in the rounds", "drsl", gin_files=(_FROZEN,)),
+    "drsl_frozen": Arm("DRSL, batch statistics frozen in the rounds", gin_params=(_FROZEN,)),
     "drsl_frozen_posterior": Arm(
         "DRSL + posterior loss, batch statistics frozen in the rounds",
-        "drsl",
-        gin_files=(_FROZEN,),
-        gin_params=("drsl_tf.DrslModel.posterior_weight = 0.5",),
+        gin_params=(_FROZEN, _POSTERIOR),
     ),
     "drsl_target_bn_frozen": Arm(
         "DRSL, the target's batch statistics, frozen in the rounds",
-        "drsl",
-        gin_files=(_STATISTICS, _FROZEN),
+        gin_params=(_STATISTICS, _FROZEN),
     ),
-    "drsl_k1": Arm("DRSL, K = 1", "drsl", gin_params=(_MODES.format(1),)),
-    "drsl_k2": Arm("DRSL, K = 2", "drsl", gin_params=(_MODES.format(2),)),
-    "drsl_k5": Arm("DRSL, K = 5", "drsl", gin_params=(_MODES.format(5),)),
-    "triplet_semihard": Arm(
-        "CBST + semi-hard triplets", "cbst", gin_files=(_TRIPLET,), module=_ADDONS
-    ),
+    "drsl_k1": Arm("DRSL, K = 1", gin_params=(_MODES.format(1),)),
+    "drsl_k2": Arm("DRSL, K = 2", gin_params=(_MODES.format(2),)),
+    "drsl_k5": Arm("DRSL, K = 5", gin_params=(_MODES.format(5),)),
+    "triplet_semihard": Arm("CBST + semi-hard triplets", (_TRIPLET,), module=_ADDONS),
     "triplet_hard": Arm(
         "CBST + hard triplets",
-        "cbst",
-        gin_files=(_TRIPLET,),
-        gin_params=('triplet_model.TripletModel.mining = "hard"',),
+        (_TRIPLET,),
+        ('triplet_model.TripletModel.mining = "hard"',),
         module=_ADDONS,
     ),
-    "ema": Arm("mean teacher", "cbst", gin_files=_TEACHER),
-    "ema_drsl": Arm("mean teacher + DRSL", "cbst", gin_files=(*_TEACHER, _TEACHER_MODES)),
+    "ema": Arm("mean teacher", (_TEACHER,), (_NO_MODES,)),
+    "ema_drsl": Arm("mean teacher + DRSL", (_TEACHER,)),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 
@@ -17,12 +16,11 @@ _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
 _SEED = "drsl_tf.RunSettings.seed"
 # Not read by a source stage, which has no target, rounds or pseudo-labels.
 _AFTER_SOURCE = re.compile(
-    r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|drsl_tf\.SelfTraining\..*"
-    r"|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
-    r"|.*\.freeze_statistics"
+    r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|FREEZE_STATISTICS"
+    r"|drsl_tf\.SelfTraining\..*|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
 )
 # A source stage reads only whether these are 0, which removes a term of the loss.
-_WEIGHTS_AFTER_SOURCE = re.compile(r".*\.(sma_weight|target_weight)")
+_WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.target_weight")
 
 
 class Plan:
@@ -33,7 +31,6 @@ class Plan:
         arm_name: name of the method.
         steps_scale: factor on the steps of every stage.
         gin_params: additional bindings for every method.
-        oracle_folder: folder for the configuration that trains on target labels.
 
     Raises:
         UserError: the setup or method is unknown, or its configuration cannot be read.
@@ -46,34 +43,23 @@ class Plan:
         *,
         steps_scale: float = 1.0,
         gin_params: Sequence[str] = (),
-        oracle_folder: str,
     ):
         setup = adaptation_arms.find_setup(setup_name)
         arm = adaptation_arms.ARMS[arm_name]
         self.adapts = arm.adapts
-        self.gin_files = [
-            setup.drsl_file if arm.base == "drsl" else setup.cbst_file,
-            *arm.gin_files,
-        ]
+        self.gin_files = [setup.gin_file, *arm.gin_files]
         self.gin_params = [*gin_params, *arm.gin_params]
+        if arm.on_target:
+            self.gin_params += setup.oracle_params
+        if arm.takes_statistics:  # Add a round without steps.
+            self.gin_params += ["drsl_tf.Schedule.rounds = 1", "drsl_tf.Schedule.steps_per_round = 0"]
         self.gin_params.append(f'EXPERIMENT = "{setup_name}_{arm_name}"')
         macros = _read_macros(Configuration(self.gin_files, self.gin_params))
         scaled = {name: max(1, round(macros[name] * steps_scale)) for name in _STEP_MACROS}
-        if not arm.adapts:
-            scaled["SOURCE_STEPS"] += macros["ROUNDS"] * scaled["STEPS_PER_ROUND"]
-            scaled["ROUNDS"] = 0
-            if arm.takes_statistics:  # Add a round without steps.
-                scaled.update(ROUNDS=1, STEPS_PER_ROUND=0)
         self.gin_params += [
             f"{name} = {value}" for name, value in scaled.items() if value != macros[name]
         ]
-        self.steps = scaled["SOURCE_STEPS"]
-        if arm.adapts:
-            self.steps += macros["ROUNDS"] * scaled["STEPS_PER_ROUND"]
-        if arm.on_target:
-            path = os.path.join(oracle_folder, f"{setup_name}_{arm_name}.gin")
-            _write_on_target(path, setup, Configuration(self.gin_files, self.gin_params))
-            self.gin_files, self.gin_params = [path], []
+        self.steps = scaled["SOURCE_STEPS"] + macros["ROUNDS"] * scaled["STEPS_PER_ROUND"]
         self._bindings = Configuration(self.gin_files, self.gin_params).bindings
 
     @property
@@ -123,22 +109,3 @@ def _read_macros(configuration):
             raise UserError(f"The setup's configuration must define {name} to scale the steps.")
         found[name] = ast.literal_eval(configuration.bindings[name])
     return found
-
-
-def _write_on_target(path, setup, configuration):
-    """Writes the configuration with the labelled target as the source."""
-    source, target = (f"adaptation.AdaptationData.{role}" for role in ("source", "target"))
-    bindings = configuration.bindings
-    lines = []
-    for line in configuration.format_text().splitlines():
-        key = line.split(" = ")[0]
-        if f"{key}.".startswith(tuple(f"{name}." for name in setup.source_names)):
-            continue
-        if key == source:
-            line = f"{source} = {bindings[target]}"
-        elif key == f"{source}_augmenter":
-            line = f"{source}_augmenter = {bindings[f'{target}_augmenter']}"
-        lines.append(line)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")

@@ -23,7 +23,6 @@ from gin import config_parser
 from data_pipelines.errors import UserError
 from drsl_tf.config.gin_files import Binding
 from drsl_tf.config.gin_files import Macro
-from drsl_tf.config.gin_files import Reference
 from drsl_tf.config.gin_files import iterate_references
 from drsl_tf.config.gin_files import join_lines
 from drsl_tf.config.gin_files import parse_gin
@@ -117,9 +116,8 @@ class Configuration:
     def check(self, root: Callable) -> None:
         """Checks that every binding has an effect and that nothing is missing.
 
-        Where a later file or parameter replaces a part, such as the network, the lines of the file
-        that had chosen the part are dropped if they concern it alone. Any other line that reaches
-        nothing is an error.
+        Where a later line replaces a part, such as the network, lines of the file that had chosen
+        the part are dropped if they now reach nothing. In any other file such a line is an error.
 
         Args:
             root: the callable that the experiment starts from. The program passes its positional
@@ -135,7 +133,6 @@ class Configuration:
             (old, new, reference)
             for old, new in self._overridden
             for reference in iterate_references(old.value)
-            if isinstance(reference, Reference)
         ]
         replacing = {old.origin: new.origin for old, new, _ in replaced}
         unused = [binding for key, binding in self._bindings.items() if key not in used]
@@ -254,18 +251,17 @@ class Configuration:
 
 
 def _explain_unused(binding, used, replaced) -> str:
+    names = binding.key, f"{binding.scope}/{binding.selector}", binding.selector
+    news = [new for _, new, reference in replaced if reference.name in names]
+    why = f" ({news[0].origin} binds {news[0].key} to {news[0].value!r})" if news else ""
     if not binding.argument:
         return (
-            f"{binding.origin} defines {binding.key}, which nothing uses"
+            f"{binding.origin} defines {binding.key}, which nothing uses{why}"
             f"{_suggest(binding.key, used)}. Correct or remove it."
         )
-    names = f"{binding.scope}/{binding.selector}", binding.selector
-    why = next(
-        (f": {n.origin} binds {n.key} to {n.value}" for _, n, r in replaced if r.name in names), ""
-    )
     return (
         f"{binding.origin} binds {binding.key}, but nothing that the experiment uses refers to it"
-        f"{why}. Correct or remove the line, or bind what refers to it."
+        f"{why}. Remove the line, or bind what refers to it."
     )
 
 
