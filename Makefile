@@ -36,7 +36,8 @@ types: .venv/installed
 # Both benchmarks at a size that shows that they run, and nothing else.
 reduced-benchmarks: .venv/installed
 	.venv/bin/python -m benchmarks.adaptation --setup=streets --seeds=1 --steps_scale=0.01 \
-		--arms=source_only,cbst,drsl,oracle --output=$(REDUCED) --work=$(REDUCED)
+		--arms=source_only,cbst,drsl,oracle --gin_param='WEIGHTS = None' \
+		--output=$(REDUCED) --work=$(REDUCED)
 	.venv/bin/python -m benchmarks.speed --quick --output=$(REDUCED) --work=$(REDUCED)
 
 # Bazel's BUILD files: formatted and linted by buildifier, where npm can fetch it.

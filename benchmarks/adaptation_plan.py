@@ -52,7 +52,10 @@ class Plan:
         if arm.on_target:
             self.gin_params += setup.oracle_params
         if arm.takes_statistics:  # Add a round without steps.
-            self.gin_params += ["drsl_tf.Schedule.rounds = 1", "drsl_tf.Schedule.steps_per_round = 0"]
+            self.gin_params += [
+                "drsl_tf.Schedule.rounds = 1",
+                "drsl_tf.Schedule.steps_per_round = 0",
+            ]
         self.gin_params.append(f'EXPERIMENT = "{setup_name}_{arm_name}"')
         macros = _read_macros(Configuration(self.gin_files, self.gin_params))
         scaled = {name: max(1, round(macros[name] * steps_scale)) for name in _STEP_MACROS}

@@ -41,10 +41,9 @@ def main() -> int:
     """Does the missing measurements and prints the tables."""
     from benchmarks import memory_plan
     from benchmarks import memory_record
-    from drsl_tf.config import sizes
 
     plan = memory_plan.list_measurements(
-        quick=_QUICK.value, network=_NETWORK.value, size=sizes.parse_size(_SIZE.value, "all")
+        quick=_QUICK.value, network=_NETWORK.value, size=cli.parse_size(_SIZE.value, "all")
     )
     folder = _OUTPUT.value or ("runs/benchmark" if _QUICK.value else "benchmarks/results")
     record = memory_record.MemoryRecord(os.path.join(folder, "memory.json"))

@@ -65,7 +65,6 @@ def main() -> None:
         cli.require_flags("gin_file", "output")
     if _BATCH_SIZE.value is not None and _BATCH_SIZE.value < 1:
         raise UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1.")
-    from drsl_tf.config.sizes import parse_size
     from drsl_tf.evaluation.multi_scale import TestProtocol
     from drsl_tf.experiments import run_evaluation  # Imported late to keep --help fast.
 
@@ -76,8 +75,8 @@ def main() -> None:
     protocol = TestProtocol(
         scales=scales,
         flip=_FLIP.value,
-        window=parse_size(_WINDOW.value, otherwise="none"),
-        stride=parse_size(_STRIDE.value, otherwise="none"),
+        window=cli.parse_size(_WINDOW.value, otherwise="none"),
+        stride=cli.parse_size(_STRIDE.value, otherwise="none"),
     )
     target = (_GIN_FILE.value, _GIN_PARAM.value)
     options: dict[str, Any] = {

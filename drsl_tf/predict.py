@@ -38,7 +38,6 @@ _MAX_PIXELS = flags.DEFINE_integer("max_pixels", 64_000_000, "Larger images are 
 def main() -> int:
     """Predicts the inputs; returns the exit code."""
     model, source, output = cli.require_flags("model", "input", "output")
-    from drsl_tf.config import sizes
     from drsl_tf.serving import folder_prediction  # Imported late to keep --help fast.
 
     skipped = folder_prediction.predict_files(
@@ -48,7 +47,7 @@ def main() -> int:
         kinds=_WHAT.value,
         format_name=_FORMAT.value,
         batch_size=_BATCH_SIZE.value,
-        tile=sizes.parse_size(_TILE.value, otherwise="none"),
+        tile=cli.parse_size(_TILE.value, otherwise="none"),
         overlap=_OVERLAP.value,
         max_pixels=_MAX_PIXELS.value,
     )

@@ -3,7 +3,7 @@
   python -m drsl_tf.train --gin_file=gin_configs/demo.gin
   python -m drsl_tf.train --gin_file=gin_configs/synthia2cs.gin --run_dir=runs/first
   python -m drsl_tf.train --gin_file=demo.gin --gin_param="SOURCE_STEPS = 20"
-  python -m drsl_tf.train --gin_file=gta2cs.gin --gin_file=runs/memory_24gb.gin
+  python -m drsl_tf.train --gin_file=gta2cs.gin --gin_file=recipes/memory_24gb.gin
 
 The run directory contains config.gin, results.json, pseudo_labels/, checkpoints/ and figure.png.
 The same command, run again, resumes the run; --fresh starts over instead.

@@ -113,9 +113,7 @@ def _check_call(words):
 @functools.cache
 def _resolve(files, params):
     """Checks that files and parameters together are a whole experiment."""
-    configuration = Configuration(files, params)
-    configuration.check_required(adapt, ["run_dir"])
-    configuration.apply(adapt)
+    Configuration(files, params).apply(adapt)
 
 
 @pytest.mark.parametrize("document", _list_documents())

@@ -14,7 +14,8 @@ from typing import Any
 import drsl_tf
 import gin_configs
 from data_pipelines.domains import READERS
-from drsl_tf.config.configuration import Configuration
+from drsl_tf.config.gin_files import Binding
+from drsl_tf.config.gin_files import read_gin_file
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -24,6 +25,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "drsl_tf.RunSettings",
             "drsl_tf.Learner",
             "drsl_tf.Schedule",
+            "drsl_tf.count_all_steps",
             "drsl_tf.SelfTraining",
             "drsl_tf.Inference",
             "drsl_tf.Monitoring",
@@ -191,7 +193,7 @@ def _format_macros() -> str:
 
 def _iterate_lines(file: str) -> Iterator[tuple[str, str]]:
     """Yields the bindings of a file itself, without those of included files."""
-    path = os.path.join(gin_configs.__path__[0], file)
-    for binding in Configuration([file]).list_bindings():
-        if os.path.samefile(binding.origin, path):
-            yield binding.key, repr(binding.value)
+    root = os.path.abspath(gin_configs.__path__[0])
+    for statement in read_gin_file(file, root):
+        if isinstance(statement, Binding) and statement.origin == os.path.join(root, file):
+            yield statement.key, repr(statement.value)

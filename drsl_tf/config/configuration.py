@@ -22,16 +22,13 @@ from gin import config_parser
 
 from data_pipelines.errors import UserError
 from drsl_tf.config.gin_files import Binding
-from drsl_tf.config.gin_files import Macro
-from drsl_tf.config.gin_files import iterate_references
-from drsl_tf.config.gin_files import join_lines
 from drsl_tf.config.gin_files import parse_gin
 from drsl_tf.config.gin_files import read_gin_file
 
 _HEADER = "from __gin__ import dynamic_registration"
-_NAME = Macro("EXPERIMENT")
-_REQUIRED = Macro("gin.REQUIRED")
-_NAMES = "docs/configuration.md lists the names; an earlier version had others."
+_NAME = "EXPERIMENT"
+_REQUIRED = "%gin.REQUIRED"
+_HINT = "docs/configuration.md lists the names; an earlier version had others."
 
 
 class Configuration:
@@ -57,10 +54,9 @@ class Configuration:
             self._add(read_gin_file(gin_file, os.getcwd()))
         for param in gin_params:
             self._add(parse_gin(param, f"--gin_param={param}", os.getcwd()))
-        if any(binding.value == _NAME for binding in self._bindings.values()):
+        if any(binding.value == f"%{_NAME}" for binding in self._bindings.values()):
             name = os.path.splitext(os.path.basename(gin_files[0]))[0]
-            default = Binding("", _NAME.name, "", name, gin_files[0])
-            self._bindings.setdefault(_NAME.name, default)
+            self._bindings.setdefault(_NAME, Binding("", _NAME, "", name, gin_files[0]))
 
     @property
     def bindings(self) -> dict[str, str]:
@@ -72,10 +68,6 @@ class Configuration:
         """The functions and classes that a checked configuration reaches, the root first."""
         return list(self._parts)
 
-    def list_bindings(self) -> list[Binding]:
-        """Lists all bindings, with the file or parameter that each comes from."""
-        return list(self._bindings.values())
-
     def format_text(self) -> str:
         """Formats the configuration as one gin file."""
         imports = sorted(line for line in self._imports if line != _HEADER)
@@ -84,12 +76,10 @@ class Configuration:
 
     def format_record(self) -> str:
         """Formats a checked configuration, with the defaults in force as comments."""
-        bound = {(self._resolve(b), b.argument) for b in self._bindings.values() if b.argument}
         lines = [
             f"#   {name}.{parameter.name} = {parameter.default!r}"
-            for target, name in self._parts.items()
-            for parameter in _list_parameters(target)
-            if parameter.default is not parameter.empty and (target, parameter.name) not in bound
+            for name, parameter in self._list_unbound()
+            if parameter.default is not parameter.empty
         ]
         return "\n".join([self.format_text(), "# Defaults in force:", *lines]) + "\n"
 
@@ -110,7 +100,8 @@ class Configuration:
         try:
             gin.parse_config(self.format_text())
         except (ValueError, TypeError, AttributeError, ImportError, SyntaxError) as error:
-            raise UserError(f"The configuration cannot be used: {join_lines(error)}") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"The configuration cannot be used: {reason}") from error
         return gin.get_configurable(root)
 
     def check(self, root: Callable) -> None:
@@ -120,8 +111,7 @@ class Configuration:
         the part are dropped if they now reach nothing. In any other file such a line is an error.
 
         Args:
-            root: the callable that the experiment starts from. The program passes its positional
-                parameters.
+            root: the callable that the experiment starts from.
 
         Raises:
             UserError: a binding or macro is unknown, unused or missing.
@@ -129,28 +119,23 @@ class Configuration:
         self._parts, used = self._walk(root)
         for binding in self._bindings.values():
             self._check_argument(binding)
-        replaced = [
-            (old, new, reference)
-            for old, new in self._overridden
-            for reference in iterate_references(old.value)
-        ]
-        replacing = {old.origin: new.origin for old, new, _ in replaced}
+        replaced = {old.origin: new for old, new in self._overridden if old.list_references()}
         unused = [binding for key, binding in self._bindings.items() if key not in used]
         for binding in unused:
-            if binding.origin not in replacing:
-                raise UserError(_explain_unused(binding, used, replaced))
+            if binding.origin not in replaced:
+                raise UserError(self._explain_unused(binding, used))
             del self._bindings[binding.key]
         for origin in dict.fromkeys(binding.origin for binding in unused):
             keys = ", ".join(binding.key for binding in unused if binding.origin == origin)
-            logging.info("%s replaces a part of %s: dropped %s.", replacing[origin], origin, keys)
-        bindings = [b for b in self._bindings.values() if b.argument]
-        bound = {b.argument for b in bindings if self._resolve(b) is root}
-        for parameter in _list_parameters(root):
-            required = parameter.kind is parameter.KEYWORD_ONLY
-            if required and parameter.default is parameter.empty and parameter.name not in bound:
+            new = replaced[origin].origin
+            logging.info("%s replaces a part of %s, which drops %s.", new, origin, keys)
+        for name, parameter in self._list_unbound():
+            # The program passes positional parameters.
+            is_given = parameter.kind is not parameter.KEYWORD_ONLY
+            if parameter.default is parameter.empty and not is_given:
                 raise UserError(
-                    f"The configuration does not bind {_name_public(root)}.{parameter.name}. "
-                    "Start from one of the files in gin_configs/."
+                    f"The configuration does not bind {name}.{parameter.name}. Start from one of "
+                    "the files in gin_configs/."
                 )
 
     def _add(self, statements):
@@ -165,40 +150,40 @@ class Configuration:
                 self._overridden.append((old, statement))
             self._bindings[statement.key] = statement
 
-    def _resolve(self, binding: Binding, selector: str = "") -> Any:
-        """Returns the Python object that a binding, or a reference in it, names."""
-        selector = selector or binding.selector
+    def _resolve(self, selector: str, origin: str) -> Any:
+        """Returns the Python object that a selector names."""
         first, *rest = selector.split(".")
         imports = [s for s in self._imports.values() if not s.module.startswith("__gin__")]
-        for statement in imports:
-            if statement.bound_name() != first:
-                continue
-            module = statement.module if statement.is_from or statement.alias else first
-            found: Any = None
-            try:
-                # A gin file is code, as docs/security.md says: what it names is imported.
-                found = importlib.import_module(module)  # noqa: TID251
-                for name in rest:
-                    found = getattr(found, name)
-                return found
-            except (ImportError, AttributeError) as error:
-                missing = getattr(error, "name", None) or rest[-1]
-                raise UserError(
-                    f"{binding.origin} names {selector!r}, which cannot be found"
-                    f"{_suggest(missing, dir(found))} ({error}). {_NAMES}"
-                ) from error
-        names = {statement.bound_name() for statement in imports}
-        raise UserError(
-            f"{binding.origin} names {selector!r}, but nothing called {first!r} is imported"
-            f"{_suggest(first, names)}. Add an import line, or correct the name. {_NAMES}"
-        )
+        modules = {s.bound_name(): s for s in imports}
+        if first not in modules:
+            raise UserError(
+                f"{origin} names {selector!r}, but nothing called {first!r} is imported"
+                f"{_suggest(first, modules)}. Add an import line, or correct the name. {_HINT}"
+            )
+        statement = modules[first]
+        found: Any = None
+        try:
+            # A gin file is code, as docs/security.md says: what it names is imported.
+            found = importlib.import_module(  # noqa: TID251
+                statement.module if statement.is_from or statement.alias else first
+            )
+            for name in rest:
+                found = getattr(found, name)
+        except (ImportError, AttributeError) as error:
+            missing = getattr(error, "name", None) or rest[-1]
+            raise UserError(
+                f"{origin} names {selector!r}, which cannot be found"
+                f"{_suggest(missing, dir(found))} ({error}). {_HINT}"
+            ) from error
+        return found
 
     def _walk(self, root) -> tuple[dict[Any, str], set[str]]:
         """Follows references from the root; returns the parts reached and the bindings used."""
         bound: dict[Any, list[Binding]] = {}
         for binding in sorted(self._bindings.values(), key=lambda b: len(b.scope)):
             if binding.argument:
-                bound.setdefault(self._resolve(binding), []).append(binding)
+                target = self._resolve(binding.selector, binding.origin)
+                bound.setdefault(target, []).append(binding)
         parts: dict[Any, str] = {}
         used: set[str] = set()
         done = set()
@@ -210,59 +195,85 @@ class Configuration:
             done.add((target, scope))
             parts.setdefault(target, name)
             # gin's rule: a binding holds in its scope and those below; the longest scope wins.
-            chosen = {b.argument: b for b in bound.get(target, ()) if _holds(b.scope, scope)}
-            followed = [(binding, scope) for binding in chosen.values()]
+            within = [
+                b
+                for b in bound.get(target, ())
+                if (f"{scope}/").startswith(b.scope and f"{b.scope}/")
+            ]
+            followed = [(b, scope) for b in {b.argument: b for b in within}.values()]
             for binding, scope in followed:  # Grows by the macros found.
                 used.add(binding.key)
-                for value in iterate_references(binding.value):
-                    if isinstance(value, Macro):
-                        macro = self._find_macro(value, binding)
+                for reference in binding.list_references():
+                    if reference.is_macro:
+                        macro = self._find_macro(reference, binding)
                         if macro.key not in used:
-                            followed.append((macro, value.name))
+                            followed.append((macro, reference.name))
                     else:
-                        inner, _, name = value.name.rpartition("/")
-                        waiting.append((self._resolve(binding, name), name, inner or scope))
+                        inner, _, name = reference.name.rpartition("/")
+                        found = self._resolve(name, binding.origin)
+                        waiting.append((found, name, inner or scope))
         return parts, used
 
-    def _find_macro(self, macro, binding) -> Binding:
-        if macro == _REQUIRED:
+    def _find_macro(self, reference, binding) -> Binding:
+        if reference == _REQUIRED:
             raise UserError(
                 f"{binding.origin} requires {binding.key}, which nothing gives. Add a line "
                 f'"{binding.key} = ..." to your gin file, or --gin_param="{binding.key} = ...".'
             )
-        if macro.name not in self._bindings:
+        if reference.name not in self._bindings:
             raise UserError(
-                f"{binding.origin} binds {binding.key} to {macro}, which no file defines"
-                f"{_suggest(macro.name, self._bindings)}."
+                f"{binding.origin} binds {binding.key} to {reference}, which no file defines"
+                f"{_suggest(reference.name, self._bindings)}."
             )
-        return self._bindings[macro.name]
+        return self._bindings[reference.name]
 
     def _check_argument(self, binding):
-        if not binding.argument:
-            return
-        target = self._resolve(binding)
-        names = [parameter.name for parameter in _list_parameters(target)]
-        if names and binding.argument not in names and not _takes_any(target):
-            raise UserError(
-                f"{binding.origin} binds {binding.key}, but {binding.selector} has no "
-                f"parameter {binding.argument!r}{_suggest(binding.argument, names)}. It has: "
-                f"{', '.join(names)}."
-            )
+        if binding.argument:
+            target = self._resolve(binding.selector, binding.origin)
+            kinds = {p.name: p.kind for p in _list_parameters(target)}
+            if (
+                binding.argument not in kinds
+                and inspect.Parameter.VAR_KEYWORD not in kinds.values()
+            ):
+                raise UserError(
+                    f"{binding.origin} binds {binding.key}, but {binding.selector} has no "
+                    f"parameter {binding.argument!r}{_suggest(binding.argument, kinds)}. It has: "
+                    f"{', '.join(kinds)}."
+                )
 
-
-def _explain_unused(binding, used, replaced) -> str:
-    names = binding.key, f"{binding.scope}/{binding.selector}", binding.selector
-    news = [new for _, new, reference in replaced if reference.name in names]
-    why = f" ({news[0].origin} binds {news[0].key} to {news[0].value!r})" if news else ""
-    if not binding.argument:
-        return (
-            f"{binding.origin} defines {binding.key}, which nothing uses{why}"
-            f"{_suggest(binding.key, used)}. Correct or remove it."
+    def _explain_unused(self, binding, used) -> str:
+        names = binding.key, f"{binding.scope}/{binding.selector}".strip("/"), binding.selector
+        why = next(
+            (
+                f" ({new.origin} binds {new.key} to {new.value!r})"
+                for old, new in self._overridden
+                if any(reference.name in names for reference in old.list_references())
+            ),
+            "",
         )
-    return (
-        f"{binding.origin} binds {binding.key}, but nothing that the experiment uses refers to it"
-        f"{why}. Remove the line, or bind what refers to it."
-    )
+        if not binding.argument:
+            return (
+                f"{binding.origin} defines {binding.key}, which nothing uses{why}"
+                f"{_suggest(binding.key, used)}. Correct or remove it."
+            )
+        return (
+            f"{binding.origin} binds {binding.key}, but nothing that the experiment uses refers to "
+            f"it{why}. Remove the line, or bind what refers to it."
+        )
+
+    def _list_unbound(self) -> list[tuple[str, inspect.Parameter]]:
+        """Lists the parameters of the parts that nothing binds, with the parts' names."""
+        bound = {
+            (self._resolve(b.selector, b.origin), b.argument)
+            for b in self._bindings.values()
+            if b.argument
+        }
+        return [
+            (name, parameter)
+            for target, name in self._parts.items()
+            for parameter in _list_parameters(target)
+            if (target, parameter.name) not in bound
+        ]
 
 
 def _holds(outer: str, scope: str) -> bool:
@@ -279,15 +290,9 @@ def _name_public(target: Callable) -> str:
 
 def _list_parameters(target) -> list[inspect.Parameter]:
     try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):
+        return list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):  # Some built-in callables have none.
         return []
-    return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-
-
-def _takes_any(target) -> bool:
-    parameters = inspect.signature(target).parameters.values()
-    return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _suggest(name: str, names: Iterable[str]) -> str:

@@ -18,23 +18,20 @@ _CONFIG_PACKAGE = "gin_configs"
 _MOST_CHARACTERS = 1_000_000
 
 
-class Reference(NamedTuple):
-    """`@scope/name` or, evaluated, `@scope/name()`."""
+class Reference(str):
+    """A reference in a bound value, as its text: `@scope/name`, `@name()`, or a macro `%NAME`."""
 
-    name: str
-    evaluate: bool
+    __repr__ = str.__str__
 
-    def __repr__(self):
-        return f"@{self.name}()" if self.evaluate else f"@{self.name}"
+    @property
+    def is_macro(self) -> bool:
+        """Whether it refers to a macro."""
+        return self.startswith("%")
 
-
-class Macro(NamedTuple):
-    """`%name`."""
-
-    name: str
-
-    def __repr__(self):
-        return f"%{self.name}"
+    @property
+    def name(self) -> str:
+        """What it refers to, with its scope."""
+        return self.strip("@%()")
 
 
 class Binding(NamedTuple):
@@ -49,13 +46,29 @@ class Binding(NamedTuple):
     @property
     def key(self) -> str:
         """The text to the left of the equals sign."""
-        scope = f"{self.scope}/" if self.scope else ""
-        return f"{scope}{self.selector}" + (f".{self.argument}" if self.argument else "")
+        parts = (f"{self.scope}/" if self.scope else "", self.selector, self.argument)
+        return "".join(parts[:2]) + (f".{self.argument}" if self.argument else "")
+
+    def list_references(self) -> list[Reference]:
+        """Lists the references in the value, also those in tuples, lists and dicts."""
+        found, waiting = [], [self.value]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Reference):
+                found.append(value)
+            elif isinstance(value, dict):
+                waiting += [*value.keys(), *value.values()]
+            elif isinstance(value, (list, tuple)):
+                waiting += value
+        return found
 
 
 class _Delegate(config_parser.ParserDelegate):
-    configurable_reference = staticmethod(Reference)
-    macro = staticmethod(Macro)
+    def configurable_reference(self, scoped_configurable_name, evaluate):
+        return Reference(f"@{scoped_configurable_name}{'()' if evaluate else ''}")
+
+    def macro(self, macro_name):
+        return Reference(f"%{macro_name}")
 
 
 def read_gin_file(gin_file: str, folder: str, including: Sequence[str] = ()) -> Iterator[Any]:
@@ -92,29 +105,16 @@ def read_gin_file(gin_file: str, folder: str, including: Sequence[str] = ()) -> 
         raise UserError(f"The gin file {path} cannot be read: {error}.") from error
     if len(text) > _MOST_CHARACTERS:
         raise UserError(f"{path} is longer than {_MOST_CHARACTERS} characters: no gin file is.")
-    yield from parse_gin(text, path, os.path.dirname(path), [*including, path])
+    yield from parse_gin(text, path, os.path.dirname(path), (*including, path))
 
 
 def parse_gin(text: str, origin: str, folder: str, including: Sequence[str] = ()) -> Iterator[Any]:
-    """Parses gin text.
-
-    Args:
-        text: imports, includes and bindings.
-        origin: the file or parameter that it comes from.
-        folder: see `read_gin_file`.
-        including: see `read_gin_file`.
-
-    Yields:
-        See `read_gin_file`.
-
-    Raises:
-        UserError: see `read_gin_file`.
-    """
+    """Parses gin text from a file or parameter `origin`; see `read_gin_file`."""
     try:
         statements = list(config_parser.ConfigParser(text, _Delegate()))
     except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
         # Python's parser raises MemoryError for an expression nested too deeply.
-        raise UserError(f"{origin} is not valid gin: {join_lines(error)}") from error
+        raise UserError(f"{origin} is not valid gin: {' '.join(str(error).split())}") from error
     for statement in statements:
         if isinstance(statement, config_parser.IncludeStatement):
             yield from read_gin_file(statement.filename, folder, including)
@@ -122,19 +122,3 @@ def parse_gin(text: str, origin: str, folder: str, including: Sequence[str] = ()
             yield Binding(*statement[:4], origin)
         else:
             yield statement
-
-
-def iterate_references(value: Any) -> Iterator[Reference | Macro]:
-    """Iterates over the references and macros in a bound value, in tuples, lists and dicts."""
-    if isinstance(value, (Reference, Macro)):
-        yield value
-    elif isinstance(value, dict):
-        yield from iterate_references([*value.keys(), *value.values()])
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from iterate_references(item)
-
-
-def join_lines(error: BaseException) -> str:
-    """Returns an error's text as one line."""
-    return " ".join(str(error).split())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from data_pipelines import cli
 from data_pipelines.errors import UserError
-from drsl_tf.config import sizes
 from drsl_tf.experiments import loaded_run
 from drsl_tf.serving import saved_models
 
@@ -47,7 +47,7 @@ def export_run(
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     loaded = loaded_run.load_run(run_dir, checkpoint, "float32" if lite else precision)
     network_size = (
-        loaded.experiment.get("inference").size if size == "run" else sizes.parse_size(size)
+        loaded.experiment.get("inference").size if size == "run" else cli.parse_size(size)
     )
     space = loaded.experiment.label_space
     if lite:

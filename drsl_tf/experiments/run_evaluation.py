@@ -64,7 +64,10 @@ class Target:
                 "there is nothing to score by. Name another by --split."
             )
         self.pairs: Sequence[Pair] = audit.audit_split(
-            self.domain, self.split, bad_files=experiment.get("data", "bad_files"), stamp_dir=stamp_dir
+            self.domain,
+            self.split,
+            bad_files=experiment.get("data", "bad_files"),
+            stamp_dir=stamp_dir,
         ).pairs
 
     def describe(self) -> dict[str, object]:

@@ -52,7 +52,7 @@ def test_runs_arms_and_does_nothing_twice(tmp_path):
     }
     assert os.path.getsize(stem.with_suffix(".png")) > 0
     # The command that is kept is the one that was run.
-    assert "python -m drsl_tf.train --gin_file=benchmarks/streets_cbst.gin" in records
+    assert "python -m drsl_tf.train --gin_file=benchmarks/streets.gin" in records
 
     again = _call(*arguments)
     assert again.returncode == 0, again.stderr[-3000:]

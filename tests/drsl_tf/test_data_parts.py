@@ -75,7 +75,7 @@ def test_a_target_takes_the_place_of_an_experiments_own(name, tmp_path):
 def test_a_target_speaks_of_sixteen_classes_after_synthia(name, tmp_path):
     _TARGETS[name](tmp_path, "val")
     start = _choose(_SIXTEEN, _TARGETS, name)
-    part = f"data/{name}_target_16"
+    part = f"data/{name}_target"
     experiment, data = _make_data(start, part, root=tmp_path, macro=name.upper())
     assert data.target.label_space == label_spaces.synthia16() == experiment.label_space
     _assert_reads(data.target, name, tmp_path, "val", labelled=True)

@@ -57,7 +57,7 @@ def test_bad_flags_and_configurations_are_one_paragraph(tmp_path, arguments, wor
 
 def test_the_run_directory_is_named_after_every_file(tmp_path):
     params = _make_params(tmp_path, "SOURCE_STEPS = -1")
-    _call("--gin_file=demo.gin", "--gin_file=runs/smoke.gin", *params, cwd=tmp_path)
+    _call("--gin_file=demo.gin", "--gin_file=recipes/smoke.gin", *params, cwd=tmp_path)
     assert os.listdir(tmp_path / "runs") == ["demo-smoke"]
 
 

@@ -32,7 +32,8 @@ def test_every_name_that_configurations_bind_or_refer_to_is_on_the_page():
     # Modules of data_pipelines are imported, and named without their package.
     known = {p if p.startswith("drsl_tf.") else ".".join(p.split(".")[-2:]) for p in paths}
     # Label spaces take no arguments, and the benchmarks are not installed.
-    others = {"label_spaces.camvid11", "label_spaces.synthia16", "triplet_model.TripletModel"}
+    spaces = ("camvid11", "cityscapes19", "synthia16")
+    others = {*(f"label_spaces.{name}" for name in spaces), "triplet_model.TripletModel"}
     named = set()
     for name in bindings_page.list_config_files():
         with open(os.path.join(repository.ROOT, "gin_configs", name), encoding="utf-8") as file:

@@ -1,6 +1,7 @@
 """What a configuration accepts, what it refuses, and what it records."""
 
 import os
+import re
 from collections.abc import Callable
 
 import gin
@@ -74,7 +75,9 @@ def test_includes_are_found_beside_the_file(tmp_path):
 
 
 def test_the_record_gives_the_same_run_and_shows_defaults(tmp_path):
-    record = Configuration([_write(tmp_path, _TEXT)], ["FIRST = 9"]).format_record(experiment)
+    configuration = Configuration([_write(tmp_path, _TEXT)], ["FIRST = 9"])
+    configuration.check(experiment)
+    record = configuration.format_record()
     assert "#   test_configuration.experiment.second = 'two'" in record
     assert "#   test_configuration.make_part.inner = None" in record
     again = Configuration([_write(tmp_path, record, "config.gin")])
@@ -150,6 +153,63 @@ def test_what_is_bound_for_a_replaced_part_afterwards_is_refused(tmp_path, line,
         Configuration(files, [] if as_file else [line]).apply(experiment)
 
 
+@pytest.mark.parametrize("given_first", [True, False])
+def test_a_required_macro_is_given_before_or_after(tmp_path, given_first):
+    path = _write(tmp_path, _TEXT.replace("FIRST = 5", "FIRST = %gin.REQUIRED"))
+    with pytest.raises(UserError, match=r"test.gin requires FIRST.*FIRST = \.\.\."):
+        Configuration([path]).apply(experiment)
+    files = [_write(tmp_path, "FIRST = 6", "mine.gin"), path]
+    run = Configuration(files if given_first else files[::-1]).apply(experiment)
+    assert run()[0] == 6
+
+
+def test_a_part_replaced_by_none_is_logged_with_what_it_drops(tmp_path, caplog):
+    configuration = Configuration(
+        [_write(tmp_path, _TEXT)], ["test_configuration.experiment.part = None"]
+    )
+    with caplog.at_level("INFO"):
+        assert configuration.apply(experiment)() == (5, "two", None)
+    (message,) = caplog.messages
+    assert "small/test_configuration.make_part.size" in message
+    assert "test.gin" in message and "part = None" in message
+
+
+def test_a_line_of_another_file_for_a_replaced_part_names_both_files(tmp_path):
+    mine = "small/test_configuration.make_part.inner = @test_configuration.make_unused"
+    files = [
+        _write(tmp_path, _TEXT),
+        _write(tmp_path, mine, "mine.gin"),
+        _write(tmp_path, _REPLACING, "other.gin"),
+    ]
+    with pytest.raises(UserError, match=r"mine.gin binds small/.*nothing.*other.gin binds"):
+        Configuration(files).apply(experiment)
+
+
+def test_a_macro_whose_only_use_is_overridden_is_dropped_with_its_file_alone(tmp_path):
+    param = "test_configuration.experiment.first = 8"
+    path = _write(tmp_path, _TEXT)
+    assert Configuration([path], [param]).apply(experiment)()[0] == 8
+    mine = _write(tmp_path, "FIRST = 6", "mine.gin")
+    with pytest.raises(UserError, match=r"mine.gin defines FIRST.*first to 8"):
+        Configuration([path, mine], [param]).apply(experiment)
+
+
+def test_a_binding_outside_the_scope_that_is_used_reaches_nothing(tmp_path):
+    """The part is used in one scope, which binds the same parameter."""
+    line = "test_configuration.make_part.size = 2"
+    with pytest.raises(UserError, match="binds test_configuration.make_part.size"):
+        Configuration([_write(tmp_path, _TEXT)], [line]).apply(experiment)
+    line = "test_configuration.make_part.inner = @test_configuration.make_unused"
+    assert Configuration([_write(tmp_path, _TEXT)], [line]).apply(experiment)()[2] == (1, 3)
+
+
+def test_the_experiment_is_named_after_its_first_file(tmp_path):
+    text = _TEXT + "test_configuration.experiment.second = %EXPERIMENT\n"
+    path = _write(tmp_path, text, "mine.gin")
+    assert Configuration([path]).apply(experiment)()[1] == "mine"
+    assert Configuration([path], ["EXPERIMENT = 'x'"]).apply(experiment)()[1] == "x"
+
+
 def test_a_circle_of_includes_is_named(tmp_path):
     path = _write(tmp_path, 'include "test.gin"')
     with pytest.raises(UserError, match="circle"):
@@ -165,8 +225,7 @@ def test_a_missing_parameter_is_named(tmp_path):
     text = "from __gin__ import dynamic_registration\n"
     configuration = Configuration([_write(tmp_path, text)])
     with pytest.raises(UserError, match="experiment.first"):
-        configuration.check_required(experiment, [])
-    configuration.check_required(experiment, ["first"])
+        configuration.check(experiment)
 
 
 def _list_experiments():
@@ -174,11 +233,28 @@ def _list_experiments():
     return sorted(name for name in os.listdir(folder) if name.endswith(".gin"))
 
 
+def _list_opened(name, depth=0):
+    """Lists the files that a gin file opens, itself first, with their depths."""
+    with open(os.path.join(gin_configs.__path__[0], name), encoding="utf-8") as file:
+        included = re.findall(r'^include "(.*)"$', file.read(), re.MULTILINE)
+    return [(name, depth)] + [pair for n in included for pair in _list_opened(n, depth + 1)]
+
+
+@pytest.mark.parametrize("name", _list_experiments())
+def test_an_experiment_opens_few_files(name):
+    opened = _list_opened(name)
+    assert len(opened) <= 6
+    assert max(depth for _, depth in opened) <= 2
+    assert all("/" in part for part, depth in opened if depth == 2)
+
+
 @pytest.mark.parametrize("name", _list_experiments())
 def test_every_experiment_is_complete(name):
-    configuration = Configuration([name])
-    configuration.check_required(adapt, ["run_dir"])
+    # Nobody else can know a user's classes.
+    params = ["CLASS_NAMES = ['background', 'foreground']"] if name == "folder.gin" else []
+    configuration = Configuration([name], params)
     configuration.apply(adapt)
+    assert configuration.bindings["EXPERIMENT"] == repr(name.removesuffix(".gin"))
 
 
 class _Base:

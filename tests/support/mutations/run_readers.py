@@ -65,9 +65,7 @@ def read_gin_files(folder: str) -> Reader:
     texts = [Configuration([name]).format_text() for name in ("demo.gin", "synthia2cs.gin")]
 
     def read(path):
-        configuration = Configuration([path])
-        configuration.check_required(adapt, ["run_dir"])
-        configuration.apply(adapt)
+        Configuration([path]).apply(adapt)
         return True
 
     return Reader([(path, text.encode()) for text in texts], read)
