@@ -119,6 +119,6 @@ def parse_gin(text: str, origin: str, folder: str, including: Sequence[str] = ()
         if isinstance(statement, config_parser.IncludeStatement):
             yield from read_gin_file(statement.filename, folder, including)
         elif isinstance(statement, config_parser.BindingStatement):
-            yield Binding(*statement[:4], origin)
+            yield Binding(*statement._replace(location=origin))
         else:
             yield statement

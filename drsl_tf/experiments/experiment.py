@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,7 +73,8 @@ class Experiment:
 
     def _find(self, *names: str) -> Any:
         """Returns a bound value with references as they are."""
-        target, key = adapt, adapt
+        target: Callable = adapt
+        key: Callable | str = adapt
         for name in names[:-1]:
             value = _find_bound(target, key, name)
             if not _is_reference(value):
