@@ -43,9 +43,8 @@ _TINY_RECIPE = [
     *_params(
         *_STEPS,
         "CROP = (32, 64)",
-        "drsl_tf.Inference.size = (32, 64)",
-        "target/augment.Augmenter.resize = (32, 64)",
-        "source/augment.Augmenter.resize = (32, 64)",
+        "SOURCE_SIZE = (32, 64)",
+        "TARGET_SIZE = (32, 64)",
     ),
 ]
 _TINY_OWN_DATA = (
