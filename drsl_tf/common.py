@@ -6,6 +6,7 @@ from data_pipelines.labels.label_spaces import IGNORE_ID as IGNORE_ID
 
 SOURCE = "source"
 TARGET = "target"
+MASKED = "masked"
 IMAGE = "image"
 LABEL = "label"
 WEIGHT = "weight"

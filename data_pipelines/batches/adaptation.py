@@ -228,7 +228,8 @@ class AdaptationData:
         """Creates the target half of every batch for a model that labels it in training.
 
         Returns:
-            The stream; it reads no label file, its labels are 0 and, in padding, 255.
+            The stream; it reads no label file, its labels are 0 and, in padding, 255. It changes
+            geometry alone, as the model labels the clean image.
 
         Raises:
             UserError: a target sampler is bound; there are no labels to sample by.
@@ -242,7 +243,7 @@ class AdaptationData:
             pairs=self.target_pairs,
             read_image=self.target.read_image,
             read_label=None,
-            augmenter=self._augmenters["target"],
+            augmenter=self._augmenters["target"].without_photometry(),
             batch_size=self._batches["target"],
         )
 

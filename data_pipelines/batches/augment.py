@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from data_pipelines.batches.colour import adjust_hue_and_saturation
 from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import IGNORE_ID
 
@@ -65,6 +66,12 @@ class Augmenter:
         self._saturation = tuple(saturation)
         self._hue = hue
         self._gamma = tuple(gamma)
+
+    def without_photometry(self) -> Augmenter:
+        """Returns an augmenter of the same geometry that keeps colours."""
+        return Augmenter(
+            size=self.size, resize=self._resize, scale=self._scale, mirror=self._mirror
+        )
 
     def __call__(
         self, image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor
@@ -146,7 +153,7 @@ class Augmenter:
             factor = tf.random.stateless_uniform((), seeds[2], *self._contrast)
             image = tf.image.adjust_contrast(image, factor)
         if self._hue or self._saturation != (1.0, 1.0):
-            image = _adjust_hue_and_saturation(
+            image = adjust_hue_and_saturation(
                 tf.clip_by_value(image, 0.0, 1.0),
                 tf.random.stateless_uniform((), seeds[4], -self._hue, self._hue),
                 tf.random.stateless_uniform((), seeds[3], *self._saturation),
@@ -164,34 +171,3 @@ def _resize(image, window, inner):
         lambda: tf.image.resize(image, inner, antialias=True),
         lambda: tf.image.resize(image, inner),
     )
-
-
-def _adjust_hue_and_saturation(image, hue, factor):
-    """Rotates the hue and scales the saturation in HSV, to 1 at most, as tf.image does.
-
-    Does both at once, in a third of the time of tf.image's two operators, which are not vectorised.
-    With V the largest channel, C the spread of the channels and h the hue in sixths of the circle,
-    channel n in (5, 3, 1) is V - C clip(min(k, 4 - k), 0, 1) at k = (n + h) mod 6.
-
-    Args:
-        image: (H, W, 3) float32 in [0, 1].
-        hue: float32 scalar, in circles.
-        factor: float32 scalar, at least 0.
-
-    Returns:
-        (H, W, 3) float32 in [0, 1].
-    """
-    # Operations on planes are vectorised; on three neighbouring channels they are not.
-    planes = tf.transpose(image, (2, 0, 1))
-    red, green, blue = tf.unstack(planes)
-    value = tf.reduce_max(planes, axis=0)
-    spread = value - tf.reduce_min(planes, axis=0)
-    is_red, is_green = tf.equal(value, red), tf.equal(value, green)
-    angle = tf.where(is_red, green - blue, tf.where(is_green, blue - red, red - green))
-    angle /= tf.maximum(spread, 1e-12)
-    angle += tf.where(is_red, 0.0, tf.where(is_green, 2.0, 4.0)) + 6.0 * hue
-    spread = tf.minimum(spread * factor, value)
-    angle += tf.constant([5.0, 3.0, 1.0])[:, tf.newaxis, tf.newaxis]
-    angle -= 6.0 * tf.floor(angle / 6.0)
-    planes = value - spread * tf.clip_by_value(tf.minimum(angle, 4.0 - angle), 0.0, 1.0)
-    return tf.transpose(planes, (1, 2, 0))

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.losses import segmentation
@@ -33,7 +34,9 @@ class DrslModel(keras.Model):
     The loss, each term divided by its own count over all replicas:
 
         L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
-            + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
+            + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma + mask_weight L_ce(m)
+
+    with m the masked target images of an `OnlineDrslModel`.
 
     The terms are the paper's, L_mce, margin and sigma RepMet's; their sum, weights, sampling and
     the mean over classes are this project's choices (`docs/method.md`).
@@ -47,6 +50,8 @@ class DrslModel(keras.Model):
         posterior_weight: weight of the cross-entropy on mode posteriors. It draws every mode of a
             class to its pixels, the margin loss only the nearest, and so keeps modes in use.
         sma_weight: weight of stochastic mode alignment.
+        mask_weight: weight of the cross-entropy on masked target images, which `OnlineDrslModel`
+            makes.
         margin: the margin alpha on squared distances, of unit-length vectors.
         sigma: width of the mode posteriors.
         samples_per_mode: most pixels that a mode aligns per domain, step and replica.
@@ -73,6 +78,7 @@ class DrslModel(keras.Model):
         dml_weight: float = 1.0,
         posterior_weight: float = 0.0,
         sma_weight: float = 0.1,
+        mask_weight: float = 0.0,
         margin: float = 0.5,
         sigma: float = 0.5,
         samples_per_mode: int = 64,
@@ -81,6 +87,10 @@ class DrslModel(keras.Model):
         seed: int = 0,
         name: str | None = "drsl_model",
     ):
+        if mask_weight and not self.labels_online:
+            raise UserError(
+                f"DrslModel.mask_weight is {mask_weight}, but only OnlineDrslModel masks images."
+            )
         super().__init__(name=name)
         self.base = base
         self.segmentation_head = segmentation_head
@@ -90,6 +100,7 @@ class DrslModel(keras.Model):
             "dml_weight": dml_weight,
             "posterior_weight": posterior_weight,
             "sma_weight": sma_weight,
+            "mask_weight": mask_weight,
             "margin": margin,
             "sigma": sigma,
             "samples_per_mode": samples_per_mode,
@@ -105,6 +116,7 @@ class DrslModel(keras.Model):
             "posterior_source": posterior_weight,
             "posterior_target": posterior_weight,
             "sma": sma_weight,
+            "ce_masked": mask_weight,
         }
         has_modes = multimodal_head is not None
         weights = {
@@ -209,9 +221,9 @@ class DrslModel(keras.Model):
             batch: what `train_step` takes.
 
         Returns:
-            The same, where each half may also hold "weight" (B, H, W) float32, which multiplies
+            The same, where each part may also hold "weight" (B, H, W) float32, which multiplies
             the cross-entropy of each pixel, and "mode_label" (B, H, W) int32, the labels for the
-            losses on the embedding, instead of "label".
+            losses on the embedding, instead of "label". A third part, "masked", may follow.
         """
         return batch
 
@@ -285,7 +297,7 @@ class DrslModel(keras.Model):
 
     def _compute_sums(self, part):
         """Computes the sums and counts of the terms, see `Objective`."""
-        images = [part[domain][common.IMAGE] for domain in (common.SOURCE, common.TARGET)]
+        images = [half[common.IMAGE] for half in part.values()]
         freezes = self._settings["freeze_statistics"] and images[1].shape[0] != 0
         step = tf.cast(self.optimizer.iterations, tf.int32)
         return self._objective.compute_sums(

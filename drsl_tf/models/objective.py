@@ -25,7 +25,7 @@ class Objective:
 
     Args:
         weights: factor of each term by its name: "ce_", "dml_" or "posterior_" with "source" or
-            "target", or "sma".
+            "target", "ce_masked", or "sma".
         mode_terms: see above.
         num_classes: C.
         class_balance: whether margin and posterior losses are means over classes.
@@ -76,7 +76,8 @@ class Objective:
         """Computes the sums and counts of this replica's batch.
 
         Args:
-            outputs: what the model returns for the source images followed by the target images.
+            outputs: what the model returns for the source images, followed by the target images
+                and, where there are any, the masked ones.
             batch: what `DrslModel.prepare_batch` returns. Without target images the sums
                 and counts of their terms are 0. Weights change the sums and not the counts.
             modes: (C, K, d) float32 of unit vectors, or None without a multi-modal head.
@@ -85,10 +86,11 @@ class Objective:
         Returns:
             Two tensors, (G,) float32.
         """
-        num_source = tf.shape(batch[common.SOURCE][common.IMAGE])[0]
-        parts = {common.SOURCE: slice(None, num_source)}
-        if batch[common.TARGET][common.IMAGE].shape[0] != 0:
-            parts[common.TARGET] = slice(num_source, None)
+        parts, end = {}, 0
+        for domain, half in batch.items():
+            if half[common.IMAGE].shape[0] != 0:
+                begin, end = end, end + tf.shape(half[common.IMAGE])[0]
+                parts[domain] = slice(begin, end)
         size = tf.shape(batch[common.SOURCE][common.LABEL])[1:3]
         logits = inference.upsample_logits(outputs[common.LOGITS], self._logits_stride, size)
         terms = {
@@ -110,6 +112,7 @@ class Objective:
                     ),
                 )
                 for domain, part in parts.items()
+                if domain != common.MASKED
             }
             terms.update(self.mode_terms.compute(pixels, modes, seed))
         nothing = (tf.constant(0.0), tf.constant(0.0))

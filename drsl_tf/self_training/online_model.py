@@ -11,11 +11,15 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf.models.model import DrslModel
+from drsl_tf.networks.backbones.preprocessing import find_neutral_colour
 from drsl_tf.self_training import class_mix
 from drsl_tf.self_training import pseudo_labels
+from drsl_tf.self_training import student_view
 from drsl_tf.self_training.teacher import Teacher
 
 _TEACHER = "teacher_"
+# Added to the seed, so that draws for different purposes differ.
+_AUGMENT, _MASK = 1 << 20, 1 << 21
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -31,6 +35,11 @@ class OnlineDrslModel(DrslModel):
     The losses on the embedding use only confident target pixels, and none pasted from the source:
     this project's choice.
 
+    The teacher labels the clean image. The student sees it, after ClassMix, with changed colours
+    and blurred. With `mask_weight` it also sees the image before ClassMix, its colours changed in
+    the same way, with random blocks masked (MIC): labels, threshold and weights are those of the
+    target image.
+
     The target labels of a batch are used only to find padding, marked by 255.
 
     Args:
@@ -42,6 +51,13 @@ class OnlineDrslModel(DrslModel):
             steps so far: the decay of step t is min(1 - 1 / t, teacher_decay).
         mix_classes: paste half of the classes of a source image, with their labels, into the
             target image (ClassMix).
+        jitter: strength of the change of colours, see `student_view.augment_strongly`; 0 keeps
+            them.
+        jitter_chance: share of target images whose colours change.
+        blur_chance: share of target images that are blurred.
+        mask_ratio: share of a masked image that is masked.
+        mask_block: side of the masked blocks in pixels; None is an eighth of the crop's shorter
+            side, at most 64.
         **settings: further arguments of `DrslModel`.
 
     Raises:
@@ -59,17 +75,35 @@ class OnlineDrslModel(DrslModel):
         threshold: float = 0.968,
         teacher_decay: float = 0.999,
         mix_classes: bool = False,
+        jitter: float = 0.2,
+        jitter_chance: float = 0.8,
+        blur_chance: float = 0.5,
+        mask_ratio: float = 0.7,
+        mask_block: int | None = None,
         **settings: Any,
     ):
-        for name, value in (("threshold", threshold), ("teacher_decay", teacher_decay)):
-            if not 0 <= value <= 1:
-                raise UserError(f"OnlineDrslModel.{name} is {value}; it must be in [0, 1].")
-        super().__init__(base, segmentation_head, multimodal_head, **settings)
-        self._online_settings = {
+        fractions = {
             "threshold": threshold,
             "teacher_decay": teacher_decay,
-            "mix_classes": mix_classes,
+            "jitter": jitter,
+            "jitter_chance": jitter_chance,
+            "blur_chance": blur_chance,
+            "mask_ratio": mask_ratio,
         }
+        for name, value in fractions.items():
+            if not 0 <= value <= 1:
+                raise UserError(f"OnlineDrslModel.{name} is {value}; it must be in [0, 1].")
+        if mask_block is not None and mask_block < 1:
+            raise UserError(
+                f"OnlineDrslModel.mask_block is {mask_block}; it must be at least 1, or None."
+            )
+        super().__init__(base, segmentation_head, multimodal_head, **settings)
+        self._online_settings = {
+            **fractions,
+            "mix_classes": mix_classes,
+            "mask_block": mask_block,
+        }
+        self._neutral_colour = find_neutral_colour(base)
         self._teacher = Teacher(self)
 
     @property
@@ -85,14 +119,19 @@ class OnlineDrslModel(DrslModel):
     def prepare_batch(
         self, batch: dict[str, dict[str, tf.Tensor]]
     ) -> dict[str, dict[str, tf.Tensor]]:
-        """Labels the target images with the teacher and mixes source classes into them."""
+        """Labels the target images with the teacher, and augments them for the student."""
         source, target = batch[common.SOURCE], batch[common.TARGET]
         if target[common.IMAGE].shape[0] == 0:
             return batch
         target = self._label_target(target)
+        masked = dict(target)
         if self._online_settings["mix_classes"]:
             target = self._mix(source, target)
-        return {common.SOURCE: source, common.TARGET: target}
+        prepared = {common.SOURCE: source, common.TARGET: self._augment(target)}
+        if self._settings["mask_weight"]:
+            masked[common.IMAGE] = self._mask(self._augment(masked)[common.IMAGE])
+            prepared[common.MASKED] = masked
+        return prepared
 
     def finish_step(self) -> None:
         """Updates the teacher."""
@@ -124,14 +163,7 @@ class OnlineDrslModel(DrslModel):
         order = tf.range(count) % tf.shape(source[common.IMAGE])[0]
         image = tf.gather(source[common.IMAGE], order)
         label = tf.gather(source[common.LABEL], order)
-        context = tf.distribute.get_replica_context()
-        mask = class_mix.draw_class_masks(
-            label,
-            self.num_classes,
-            seed=tf.stack([self._settings["seed"], tf.cast(self.optimizer.iterations, tf.int32)]),
-            first=tf.cast(context.replica_id_in_sync_group, tf.int32) * count,
-            total=context.num_replicas_in_sync * count,
-        )
+        mask = class_mix.draw_class_masks(label, self.num_classes, **self._place(count))
         pasted = {
             common.IMAGE: image,
             common.LABEL: label,
@@ -139,6 +171,37 @@ class OnlineDrslModel(DrslModel):
             common.MODE_LABEL: tf.fill(tf.shape(label), common.IGNORE_ID),
         }
         return {key: class_mix.paste(mask, pasted[key], target[key]) for key in target}
+
+    def _augment(self, target):
+        """Changes the colours of target images; the same image is changed in the same way."""
+        settings = self._online_settings
+        count = tf.shape(target[common.IMAGE])[0]
+        images = student_view.augment_strongly(
+            target[common.IMAGE],
+            student_view.draw(count, 7, **self._place(count, _AUGMENT)),
+            jitter=settings["jitter"],
+            jitter_chance=settings["jitter_chance"],
+            blur_chance=settings["blur_chance"],
+        )
+        return {**target, common.IMAGE: images}
+
+    def _mask(self, images):
+        count, size = tf.shape(images)[0], images.shape[1:3]
+        block = self._online_settings["mask_block"] or student_view.choose_block(size)
+        blocks = student_view.count_blocks(size, block)
+        draws = student_view.draw(count, blocks, **self._place(count, _MASK))
+        ratio = self._online_settings["mask_ratio"]
+        return student_view.mask_blocks(images, draws, block, ratio, self._neutral_colour)
+
+    def _place(self, count, purpose=0):
+        """Returns the seed of a draw in this step, and the place of the images in the batch."""
+        context = tf.distribute.get_replica_context()
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        return {
+            "seed": tf.stack([self._settings["seed"] + purpose, step]),
+            "first": tf.cast(context.replica_id_in_sync_group, tf.int32) * count,
+            "total": context.num_replicas_in_sync * count,
+        }
 
     def save_own_variables(self, store: Any) -> None:
         """Stores the teacher, which belongs to no layer, with the network.

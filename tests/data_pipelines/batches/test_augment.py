@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines.batches import augment
+from data_pipelines.batches import colour
 from data_pipelines.batches.augment import PAD_VALUE
 from data_pipelines.batches.augment import Augmenter
 from data_pipelines.errors import UserError
@@ -106,7 +106,7 @@ def test_hue_and_saturation_are_those_of_tensorflow(hue, factor):
     drawn = np.random.default_rng(0).random((20, 6, 3))
     image = np.concatenate([[flat], drawn]).astype(np.float32)
     expected = tf.image.adjust_hue(tf.image.adjust_saturation(image, factor), hue)
-    actual = augment._adjust_hue_and_saturation(image, hue, factor)
+    actual = colour.adjust_hue_and_saturation(image, hue, factor)
     np.testing.assert_allclose(actual, expected, atol=2e-6)
 
 

@@ -64,6 +64,7 @@ def test_labels_are_the_teachers_and_weigh_their_confident_share(threshold):
     kernel.assign(kernel * 8.0)
     model = type(model).from_config(model.get_config())
     model.segmentation_head.weights[0].assign(kernel)
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
     model.teacher.follow(0.0)
     batch = toys.make_batch()
     padding = batch["target"]["label"].numpy() == 255
@@ -85,9 +86,11 @@ def test_labels_are_the_teachers_and_weigh_their_confident_share(threshold):
 
 
 def test_mixed_images_carry_labels_and_weights_with_them():
-    model = _make_model(mix_classes=True, threshold=0.9)
+    clean = {"jitter": 0.0, "blur_chance": 0.0, "threshold": 0.9}
+    model = _make_model(mix_classes=True, **clean)
     toys.compile_model(model, keras.optimizers.SGD(0.0))
-    plain = _make_model(threshold=0.9)
+    plain = _make_model(**clean)
+    toys.compile_model(plain, keras.optimizers.SGD(0.0))
     batch = toys.make_batch()
     target = {k: v.numpy() for k, v in model.prepare_batch(batch)["target"].items()}
     under = {k: v.numpy() for k, v in plain.prepare_batch(batch)["target"].items()}
@@ -108,6 +111,57 @@ def test_mixed_images_carry_labels_and_weights_with_them():
     model.optimizer.iterations.assign(1)
     other = model.prepare_batch(batch)["target"]["image"].numpy()
     assert ((other == source["image"]).all(-1) != pasted).any()
+
+
+def test_the_student_sees_what_the_step_changes():
+    """The same in the same step; labels are those of the clean image."""
+    model, clean = _make_model(), _make_model(jitter=0.0, blur_chance=0.0)
+    for each in (model, clean):
+        toys.compile_model(each, keras.optimizers.SGD(0.0))
+    batch = toys.make_batch()
+    first, again = (model.prepare_batch(batch)["target"] for _ in range(2))
+    expected = clean.prepare_batch(batch)["target"]
+    np.testing.assert_array_equal(expected["image"], batch["target"]["image"])
+    for key in ("label", "weight", "mode_label"):
+        np.testing.assert_array_equal(first[key], expected[key])
+    np.testing.assert_array_equal(first["image"], again["image"])
+    changed = np.abs(first["image"] - batch["target"]["image"]).max(axis=(1, 2, 3)) > 1.0
+    assert changed.any()
+    model.optimizer.iterations.assign(1)
+    assert np.abs(model.prepare_batch(batch)["target"]["image"] - first["image"]).max() > 1.0
+
+
+def test_masked_images_have_the_labels_of_the_unmixed_target():
+    settings = {"mask_weight": 1.0, "mask_block": 8, "mask_ratio": 0.5, "threshold": 0.9}
+    model = _make_model(mix_classes=True, **settings)
+    unmixed = _make_model(**settings)
+    for each in (model, unmixed):
+        toys.compile_model(each, keras.optimizers.SGD(0.0))
+    batch = toys.make_batch()
+    masked = {k: v.numpy() for k, v in model.prepare_batch(batch)["masked"].items()}
+    plain = {k: v.numpy() for k, v in unmixed.prepare_batch(batch)["target"].items()}
+    for key in ("label", "weight"):
+        np.testing.assert_array_equal(masked[key], plain[key])
+    is_masked = (masked["image"] != plain["image"]).any(-1)
+    assert 0.3 < is_masked.mean() < 0.7
+    # The small network maps mid-grey to 0.
+    assert (masked["image"][is_masked] == 127.5).all()
+    blocks = is_masked.reshape(4, 4, 8, 8, 8).transpose(0, 1, 3, 2, 4).reshape(-1, 64)
+    assert set(blocks.mean(axis=1)) == {0.0, 1.0}
+
+
+def test_the_masked_term_is_part_of_the_loss():
+    batch = toys.make_batch()
+    logs = {}
+    for weight in (0.0, 2.0):
+        model = _make_model(mask_weight=weight, threshold=0.1, batch_norm_training=False)
+        toys.compile_model(model, keras.optimizers.SGD(0.0))
+        logs[weight] = {k: float(v) for k, v in tf.function(model.train_step)(batch).items()}
+    assert "ce_masked" not in logs[0.0] and logs[2.0]["ce_masked"] > 0
+    added = logs[2.0]["loss"] - logs[0.0]["loss"]
+    assert added == pytest.approx(2.0 * logs[2.0]["ce_masked"], rel=1e-4)
+    with pytest.raises(UserError, match="only OnlineDrslModel masks"):
+        toys.make_model(mask_weight=1.0)
 
 
 def test_the_cross_entropy_is_weighted():
@@ -132,7 +186,7 @@ def test_every_loss_is_there_and_the_source_stage_trains_too():
 
 def test_a_checkpoint_holds_the_teacher(tmp_path):
     def make():
-        model = _make_model(mix_classes=True)
+        model = _make_model(mix_classes=True, mask_weight=1.0)
         toys.compile_model(model, keras.optimizers.SGD(0.1))
         return model, CheckpointStore(str(tmp_path), model, model.optimizer, {})
 
@@ -195,7 +249,7 @@ def test_config_round_trip_keeps_the_settings():
     assert (config["threshold"], config["mix_classes"], config["dml_weight"]) == (0.5, True, 0.25)
 
 
-@pytest.mark.parametrize("name", ["threshold", "teacher_decay"])
+@pytest.mark.parametrize("name", ["threshold", "teacher_decay", "jitter", "mask_ratio"])
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(UserError, match=name):
         _make_model(**{name: 1.5})

@@ -17,6 +17,7 @@ def _train(strategy, batch):
             threshold=0.25,
             teacher_decay=0.6,
             mix_classes=True,
+            mask_weight=1.0,
         )
         model.compile(
             optimizer=keras.optimizers.SGD(0.1),
