@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import tensorflow as tf
 
 from data_pipelines.batches.colour import adjust_hue_and_saturation
@@ -69,9 +71,10 @@ class Augmenter:
 
     def without_photometry(self) -> Augmenter:
         """Returns an augmenter of the same geometry that keeps colours."""
-        return Augmenter(
-            size=self.size, resize=self._resize, scale=self._scale, mirror=self._mirror
-        )
+        plain = copy.copy(self)
+        plain._brightness = plain._hue = 0.0
+        plain._contrast = plain._saturation = plain._gamma = (1.0, 1.0)
+        return plain
 
     def __call__(
         self, image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor

@@ -32,7 +32,7 @@ class ReverseChannels(keras.layers.Layer):
         return tuple(input_shape)
 
 
-def find_neutral_colour(base: keras.Model) -> tuple[float, float, float]:
+def find_neutral_colour(base: keras.Model) -> tuple[float, ...]:
     """Finds the colour that a base's normalisation maps to 0.
 
     Args:

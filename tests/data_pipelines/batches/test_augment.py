@@ -110,6 +110,21 @@ def test_hue_and_saturation_are_those_of_tensorflow(hue, factor):
     np.testing.assert_allclose(actual, expected, atol=2e-6)
 
 
+def test_without_photometry_geometry_is_the_same_and_colours_stay():
+    image, label = _make_pair(80, 120)
+    geometry = {"size": (40, 60), "resize": (60, 90), "scale": (0.5, 1.5)}
+    jittering = Augmenter(
+        **geometry, brightness=0.5, contrast=(0.5, 2.0), hue=0.3, gamma=(2.0, 2.0)
+    )
+    for seed in range(5):
+        crop, crop_label = jittering.without_photometry()(image, label, [seed, 0])
+        expected, expected_label = Augmenter(**geometry)(image, label, [seed, 0])
+        np.testing.assert_array_equal(crop, expected)
+        np.testing.assert_array_equal(crop_label, expected_label)
+        changed, _ = jittering(image, label, [seed, 0])
+        assert np.abs(changed - crop).max() > 1.0
+
+
 def test_gamma_is_a_power_and_keeps_black_and_white():
     image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     augmenter = Augmenter(size=(16, 16), mirror=False, gamma=(2.0, 2.0))
