@@ -20,7 +20,7 @@ def adjust_hue_and_saturation(image: tf.Tensor, hue: tf.Tensor, factor: tf.Tenso
     Returns:
         float32 in [0, 1], of the image's shape.
     """
-    rank = image.shape.rank
+    rank = len(image.shape)
     if rank == 4:
         hue, factor = (tf.reshape(value, (-1, 1, 1)) for value in (hue, factor))
     # Operations on planes are vectorised; on three neighbouring channels they are not.
