@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 # Public name -> its module; after a colon its name there if it differs, or nothing for the
 # module itself.
 _HOMES = {
+    "DAFormerHead": "drsl_tf.networks.heads.daformer_head",
     "DeepLabV2Head": "drsl_tf.networks.heads.deeplab_v2_head",
     "DeepLabV3PlusHead": "drsl_tf.networks.heads.deeplab_v3plus_head",
     "DrslModel": "drsl_tf.models.model",
@@ -57,6 +58,7 @@ _HOMES = {
 _SERIALISABLE = (
     "drsl_tf.models.model",
     "drsl_tf.networks.backbones.preprocessing",
+    "drsl_tf.networks.heads.daformer_head",
     "drsl_tf.networks.heads.deeplab_v2_head",
     "drsl_tf.networks.heads.deeplab_v3plus_head",
     "drsl_tf.networks.heads.fcn8s_head",

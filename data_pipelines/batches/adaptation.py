@@ -189,6 +189,7 @@ class AdaptationData:
             weights=self._weigh(
                 "source", self.source_pairs, self.source.read_label, self.source.id_table()
             ),
+            min_crop_pixels=self._find_min_crop_pixels("source"),
         )
 
     def make_target_stream(self, labelled: Sequence[Pair]) -> training_batches.Stream:
@@ -207,6 +208,7 @@ class AdaptationData:
             augmenter=self._augmenters["target"],
             batch_size=self._batches["target"],
             weights=self._weigh("target", labelled, self._read_pseudo_label),
+            min_crop_pixels=self._find_min_crop_pixels("target"),
         )
 
     def make_true_target_stream(self) -> training_batches.Stream:
@@ -249,6 +251,10 @@ class AdaptationData:
 
     def _read_pseudo_label(self, path):
         return read_id_map(path, self.target.max_pixels)
+
+    def _find_min_crop_pixels(self, role):
+        sampler = self._samplers[role]
+        return 0 if sampler is None else sampler.min_crop_pixels
 
     def _weigh(self, role, pairs, read_label, table=None):
         """Computes the weights of a stream's images; None samples uniformly."""

@@ -13,6 +13,7 @@ from data_pipelines.labels.label_spaces import IGNORE_ID
 # Value of padding: mid-grey, near the mean of natural images, so that a padded border is no strong
 # edge to the network. Inference pads with the same value.
 PAD_VALUE = 127.5
+_MOST_REDRAWS = 10
 
 
 class Augmenter:
@@ -27,6 +28,8 @@ class Augmenter:
         resize: (height, width) of the whole image at scale 1, in pixels; None keeps its size.
         scale: (low, high) of the random scale, sampled uniformly.
         mirror: whether to flip left and right with probability 1/2.
+        max_class_share: a crop is drawn again, up to 10 times, until no class fills more than
+            this share of its labelled pixels.
         brightness: largest change, as a fraction of the range; sampled from +-brightness.
         contrast: (low, high) factor about each channel's mean.
         saturation: (low, high) factor in HSV.
@@ -41,6 +44,7 @@ class Augmenter:
         resize: tuple[int, int] | None = None,
         scale: tuple[float, float] = (1.0, 1.0),
         mirror: bool = True,
+        max_class_share: float = 1.0,
         brightness: float = 0.0,
         contrast: tuple[float, float] = (1.0, 1.0),
         saturation: tuple[float, float] = (1.0, 1.0),
@@ -59,10 +63,15 @@ class Augmenter:
                 raise UserError(
                     f"Augmenter.{name} must be (low, high) with 0 < low <= high, not {(low, high)}."
                 )
+        if not 0 < max_class_share <= 1:
+            raise UserError(
+                f"Augmenter.max_class_share is {max_class_share}; it must be above 0, at most 1."
+            )
         self.size = tuple(int(n) for n in size)
         self._resize = None if resize is None else tuple(int(n) for n in resize)
         self._scale = tuple(scale)
         self._mirror = mirror
+        self._max_class_share = max_class_share
         self._brightness = brightness
         self._contrast = tuple(contrast)
         self._saturation = tuple(saturation)
@@ -77,7 +86,13 @@ class Augmenter:
         return plain
 
     def __call__(
-        self, image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor
+        self,
+        image: tf.Tensor,
+        label: tf.Tensor,
+        seed: tf.Tensor,
+        *,
+        wanted_class: int | tf.Tensor = 0,
+        min_pixels: int = 0,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Augments one pair.
 
@@ -85,13 +100,38 @@ class Augmenter:
             image: (H, W, 3) uint8 or float32 in [0, 255].
             label: (H, W) of any integer type, ids with 255 = ignore.
             seed: (2,) int32; the same seed gives the same pair.
+            wanted_class: class that the crop should show.
+            min_pixels: pixels of that class that the crop should exceed: it is drawn again up to
+                10 times; 0 takes any crop.
 
         Returns:
             image (h, w, 3) float32 in [0, 255] and label (h, w) int32, both of `size`.
         """
         geometry_seed, photometry_seed = tf.unstack(tf.random.split(seed, num=2))
-        image, label = self._transform_geometry(image, label, geometry_seed)
+        crop = self._transform_geometry(image, label, geometry_seed)
+        if min_pixels or self._max_class_share < 1:
+
+            def is_rejected(index, _, crop_label):
+                fits = self._fits(crop_label, wanted_class, min_pixels)
+                return tf.logical_and(index < _MOST_REDRAWS, tf.logical_not(fits))
+
+            def draw_again(index, *_):
+                again = tf.random.fold_in(geometry_seed, index)
+                return index + 1, *self._transform_geometry(image, label, again)
+
+            _, *crop = tf.while_loop(is_rejected, draw_again, (tf.constant(0), *crop))
+        image, label = crop
         return self._transform_photometry(image, photometry_seed), label
+
+    def _fits(self, label, wanted_class, min_pixels):
+        """Returns whether a crop shows enough of the wanted class and enough other classes."""
+        valid = tf.boolean_mask(label, tf.not_equal(label, IGNORE_ID))
+        counts = tf.math.bincount(valid, minlength=IGNORE_ID, maxlength=IGNORE_ID)
+        most = self._max_class_share * tf.cast(tf.size(valid), tf.float32)
+        fits = tf.cast(tf.reduce_max(counts), tf.float32) <= most
+        if min_pixels:
+            fits = tf.logical_and(fits, counts[wanted_class] > min_pixels)
+        return fits
 
     def _transform_geometry(self, image, label, seed):
         draws = tf.random.stateless_uniform((6,), seed)

@@ -36,8 +36,10 @@ class Stream:
             None reads no labels: every pixel of the image is 0, and 255 marks padding alone.
         augmenter: augments each pair to a fixed size.
         batch_size: images of this domain in a global batch.
-        weights: (len(pairs),) float probability of each image, sampled with replacement; None
-            reads every image once an epoch.
+        weights: (len(pairs), C) float probability of each image and class, sampled with
+            replacement; None reads every image once an epoch.
+        min_crop_pixels: pixels of the class that an image was drawn for that its crop should
+            exceed; 0 takes any crop.
     """
 
     pairs: Sequence[Pair]
@@ -46,6 +48,12 @@ class Stream:
     augmenter: Augmenter
     batch_size: int
     weights: np.ndarray | None = None
+    min_crop_pixels: int = 0
+
+    @property
+    def image_weights(self) -> np.ndarray | None:
+        """(len(pairs),) probability of each image; None without weights."""
+        return None if self.weights is None else self.weights.sum(axis=1)
 
 
 class Shard(NamedTuple):
@@ -108,6 +116,28 @@ def draw_order(
     if not chunks:
         return np.zeros((0,), np.int64)
     return np.concatenate(chunks)[:count].astype(np.int64)
+
+
+def draw_classes(
+    order: np.ndarray, weights: np.ndarray, *, seed: int, round_index: int, stream: str
+) -> np.ndarray:
+    """Draws the class that each image of a stage was sampled for.
+
+    Args:
+        order: (count,) indices of images, as `draw_order` returns.
+        weights: (num_items, C) probability of each image and class.
+        seed: the experiment's seed.
+        round_index: the stage.
+        stream: the stream's name.
+
+    Returns:
+        (count,) int32; the first n do not depend on how many follow.
+    """
+    entropy = derive_seed(seed, round_index, stream, "class").view(np.uint32)
+    uniform = np.random.Generator(np.random.PCG64(entropy.tolist())).random(len(order))
+    bounds = np.cumsum(weights, axis=1)
+    bounds /= bounds[:, -1:]
+    return (bounds[order] <= uniform[:, np.newaxis]).sum(axis=1).astype(np.int32)
 
 
 def make_training_batches(
@@ -191,7 +221,7 @@ def list_batch(stream: Stream, name: str, *, step: int, seed: int, round_index: 
         seed=seed,
         round_index=round_index,
         stream=name,
-        weights=stream.weights,
+        weights=stream.image_weights,
     )
     return [stream.pairs[i] for i in order[step * stream.batch_size :]]
 
@@ -218,8 +248,13 @@ def _make_stream_batches(
         seed=seed,
         round_index=round_index,
         stream=name,
-        weights=stream.weights,
+        weights=stream.image_weights,
     )
+    classes = np.zeros(len(order), np.int32)
+    if stream.weights is not None and stream.min_crop_pixels:
+        classes = draw_classes(
+            order, stream.weights, seed=seed, round_index=round_index, stream=name
+        )
     share = stream.batch_size // shard.total
     places = np.arange(steps * stream.batch_size).reshape(steps, shard.total, share)
     places = places[start_step:, shard.here.start : shard.here.stop].reshape(-1)
@@ -235,7 +270,7 @@ def _make_stream_batches(
         label = stream.read_label(label_path.decode())
         return image, resize_label_map(label, image.shape[:2])
 
-    def load(item, place):
+    def load(item, place, wanted_class):
         image, label = tf.numpy_function(
             read_pair,
             [tf.gather(image_paths, item), tf.gather(label_paths, item)],
@@ -245,9 +280,17 @@ def _make_stream_batches(
         image = tf.ensure_shape(image, (None, None, 3))
         label = tf.ensure_shape(label, (None, None))
         item_seed = tf.random.fold_in(stage_seed, place)
-        image, label = stream.augmenter(image, label, item_seed)
+        image, label = stream.augmenter(
+            image,
+            label,
+            item_seed,
+            wanted_class=wanted_class,
+            min_pixels=stream.min_crop_pixels,
+        )
         return {"image": image, "label": label}
 
-    dataset = tf.data.Dataset.from_tensor_slices((order[places], places.astype(np.int32)))
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (order[places], places.astype(np.int32), classes[places])
+    )
     dataset = dataset.map(load, num_parallel_calls=parallel_calls, deterministic=True)
     return dataset.batch(share, drop_remainder=True)

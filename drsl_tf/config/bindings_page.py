@@ -66,6 +66,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "drsl_tf.DeepLabV3PlusHead",
             "drsl_tf.Fcn8sHead",
             "drsl_tf.SegFormerHead",
+            "drsl_tf.DAFormerHead",
             "drsl_tf.MultimodalHead",
         ),
     ),

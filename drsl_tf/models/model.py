@@ -15,6 +15,8 @@ from drsl_tf.losses import segmentation
 from drsl_tf.losses.mode_terms import ModeTerms
 from drsl_tf.models import inference
 from drsl_tf.models.objective import Objective
+from drsl_tf.networks.layers.fusion import find_deepest_level
+from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
 
 _PROBE_SIZE = 64
@@ -34,9 +36,10 @@ class DrslModel(keras.Model):
     The loss, each term divided by its own count over all replicas:
 
         L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
-            + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma + mask_weight L_ce(m)
+            + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
+            + mask_weight L_ce(m) + feature_weight L_fd
 
-    with m the masked target images of an `OnlineDrslModel`.
+    with m the masked target images, and L_fd the feature distance, of an `OnlineDrslModel`.
 
     The terms are the paper's, L_mce, margin and sigma RepMet's; their sum, weights, sampling and
     the mean over classes are this project's choices (`docs/method.md`).
@@ -52,6 +55,7 @@ class DrslModel(keras.Model):
         sma_weight: weight of stochastic mode alignment.
         mask_weight: weight of the cross-entropy on masked target images, which `OnlineDrslModel`
             makes.
+        feature_weight: weight of the feature distance, which `OnlineDrslModel` computes.
         margin: the margin alpha on squared distances, of unit-length vectors.
         sigma: width of the mode posteriors.
         samples_per_mode: most pixels that a mode aligns per domain, step and replica.
@@ -79,6 +83,7 @@ class DrslModel(keras.Model):
         posterior_weight: float = 0.0,
         sma_weight: float = 0.1,
         mask_weight: float = 0.0,
+        feature_weight: float = 0.0,
         margin: float = 0.5,
         sigma: float = 0.5,
         samples_per_mode: int = 64,
@@ -87,10 +92,11 @@ class DrslModel(keras.Model):
         seed: int = 0,
         name: str | None = "drsl_model",
     ):
-        if mask_weight and not self.labels_online:
-            raise UserError(
-                f"DrslModel.mask_weight is {mask_weight}, but only OnlineDrslModel masks images."
-            )
+        for term, weight in (("mask_weight", mask_weight), ("feature_weight", feature_weight)):
+            if weight and not self.labels_online:
+                raise UserError(
+                    f"DrslModel.{term} is {weight}, but only OnlineDrslModel has this term."
+                )
         super().__init__(name=name)
         self.base = base
         self.segmentation_head = segmentation_head
@@ -101,6 +107,7 @@ class DrslModel(keras.Model):
             "posterior_weight": posterior_weight,
             "sma_weight": sma_weight,
             "mask_weight": mask_weight,
+            "feature_weight": feature_weight,
             "margin": margin,
             "sigma": sigma,
             "samples_per_mode": samples_per_mode,
@@ -117,12 +124,13 @@ class DrslModel(keras.Model):
             "posterior_target": posterior_weight,
             "sma": sma_weight,
             "ce_masked": mask_weight,
+            "feature_distance": feature_weight,
         }
         has_modes = multimodal_head is not None
         weights = {
             name: float(weight)
             for name, weight in weights.items()
-            if weight and (has_modes or name.startswith("ce_"))
+            if weight and (has_modes or name.startswith(("ce_", "feature_")))
         }
         self._loss_metrics = {name: keras.metrics.Mean(name=name) for name in ("loss", *weights)}
         # A first call creates every variable: checkpoints, optimizers and Keras 3's `compile`
@@ -152,6 +160,8 @@ class DrslModel(keras.Model):
         outputs = {common.LOGITS: self.segmentation_head(features, training=training)}
         if self.multimodal_head is not None:
             outputs[common.EMBEDDING] = self.multimodal_head(features, training=training)
+        if self._settings["feature_weight"]:
+            outputs[common.ENCODER] = features[find_deepest_level(self.base)]
         return outputs
 
     @property
@@ -166,9 +176,10 @@ class DrslModel(keras.Model):
 
     @property
     def head_variables(self) -> list[tf.Variable]:
-        """The trainable variables of both heads."""
+        """The trainable variables of both heads, and of the layers that join levels for them."""
         heads = [self.segmentation_head, self.multimodal_head]
-        return [v for head in heads if head is not None for v in head.trainable_variables]
+        own = [v for head in heads if head is not None for v in head.trainable_variables]
+        return own + list_fusion_variables(self.base)
 
     @property
     def extra_variables(self) -> list[tf.Variable]:
@@ -226,6 +237,17 @@ class DrslModel(keras.Model):
             losses on the embedding, instead of "label". A third part, "masked", may follow.
         """
         return batch
+
+    def compute_further_terms(
+        self, outputs: dict[str, tf.Tensor], batch: dict[str, dict[str, tf.Tensor]]
+    ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Returns sums and counts of further terms of the loss, by name; a subclass may add some.
+
+        Args:
+            outputs: what the model returns for the images of the batch, in its order.
+            batch: what `prepare_batch` returned, or a part of it.
+        """
+        return {}
 
     def finish_step(self) -> None:
         """Called after the optimizer's update; a subclass may update further variables."""
@@ -300,11 +322,13 @@ class DrslModel(keras.Model):
         images = [half[common.IMAGE] for half in part.values()]
         freezes = self._settings["freeze_statistics"] and images[1].shape[0] != 0
         step = tf.cast(self.optimizer.iterations, tf.int32)
+        outputs = self(tf.concat(images, axis=0), training=not freezes)
         return self._objective.compute_sums(
-            self(tf.concat(images, axis=0), training=not freezes),
+            outputs,
             part,
             None if self.multimodal_head is None else self.multimodal_head.modes,
             seed=tf.stack([self._settings["seed"], step]),
+            further_terms=self.compute_further_terms(outputs, part),
         )
 
     def _update_metrics(self, means, counts):

@@ -25,7 +25,7 @@ class Objective:
 
     Args:
         weights: factor of each term by its name: "ce_", "dml_" or "posterior_" with "source" or
-            "target", "ce_masked", or "sma".
+            "target", "ce_masked", "feature_distance" or "sma".
         mode_terms: see above.
         num_classes: C.
         class_balance: whether margin and posterior losses are means over classes.
@@ -63,8 +63,9 @@ class Objective:
 
     @property
     def is_countable(self) -> tf.Tensor:
-        """(G,) bool: False for mode alignment, which has no count before its draws."""
-        return self._means.join([tf.constant(name != "sma") for name in self._weights])
+        """(G,) bool: False for terms without a count before the network has run."""
+        uncountable = ("sma", "feature_distance")
+        return self._means.join([tf.constant(name not in uncountable) for name in self._weights])
 
     def compute_sums(
         self,
@@ -72,6 +73,7 @@ class Objective:
         batch: dict[str, dict[str, tf.Tensor]],
         modes: tf.Tensor | None,
         seed: tf.Tensor,
+        further_terms: dict[str, tuple[tf.Tensor, tf.Tensor]],
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes the sums and counts of this replica's batch.
 
@@ -82,6 +84,7 @@ class Objective:
                 and counts of their terms are 0. Weights change the sums and not the counts.
             modes: (C, K, d) float32 of unit vectors, or None without a multi-modal head.
             seed: (2,) int32, seed of the alignment's draws.
+            further_terms: sums and counts of terms that the model computes itself.
 
         Returns:
             Two tensors, (G,) float32.
@@ -115,6 +118,7 @@ class Objective:
                 if domain != common.MASKED
             }
             terms.update(self.mode_terms.compute(pixels, modes, seed))
+        terms.update(further_terms)
         nothing = (tf.constant(0.0), tf.constant(0.0))
         sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
         return self._means.join(sums), self._means.join(counts)

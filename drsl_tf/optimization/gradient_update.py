@@ -31,7 +31,8 @@ class GradientUpdate:
         clip_norm: maximum L2 norm of the gradient over all variables and replicas, before the
             decay is added; None does not clip.
         head_rate_factor: factor of the heads' learning rate to the base's. If not 1, a copy of
-            the optimizer with a scaled rate updates both heads.
+            the optimizer with a scaled rate updates both heads, and layers that join the levels of
+            the base's encoder.
         micro_batches: number of parts into which each replica's batch is split; more parts
             need less memory.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from drsl_tf.networks.backbones.preprocessing import find_neutral_colour
 from drsl_tf.self_training import class_mix
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training import student_view
+from drsl_tf.self_training.feature_distance import InitialEncoder
 from drsl_tf.self_training.teacher import Teacher
 
 _TEACHER = "teacher_"
@@ -55,6 +57,10 @@ class OnlineDrslModel(DrslModel):
             them.
         jitter_chance: share of target images whose colours change.
         blur_chance: share of target images that are blurred.
+        ignore_top: share of the target crop's rows, at its top, whose labels have no weight.
+        ignore_bottom: the same at its bottom.
+        feature_classes: ids of the classes for the feature distance, thing classes; the defaults
+            are Cityscapes' trainIds. See `feature_distance.InitialEncoder`.
         mask_ratio: share of a masked image that is masked.
         mask_block: side of the masked blocks in pixels; None is an eighth of the crop's shorter
             side, at most 64.
@@ -78,6 +84,9 @@ class OnlineDrslModel(DrslModel):
         jitter: float = 0.2,
         jitter_chance: float = 0.8,
         blur_chance: float = 0.5,
+        ignore_top: float = 0.0,
+        ignore_bottom: float = 0.0,
+        feature_classes: Sequence[int] = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18),
         mask_ratio: float = 0.7,
         mask_block: int | None = None,
         **settings: Any,
@@ -88,6 +97,8 @@ class OnlineDrslModel(DrslModel):
             "jitter": jitter,
             "jitter_chance": jitter_chance,
             "blur_chance": blur_chance,
+            "ignore_top": ignore_top,
+            "ignore_bottom": ignore_bottom,
             "mask_ratio": mask_ratio,
         }
         for name, value in fractions.items():
@@ -103,8 +114,10 @@ class OnlineDrslModel(DrslModel):
             "mix_classes": mix_classes,
             "mask_block": mask_block,
         }
+        self._feature_classes = tuple(feature_classes)
         self._neutral_colour = find_neutral_colour(base)
         self._teacher = Teacher(self)
+        self._initial = InitialEncoder(base) if self._settings["feature_weight"] else None
 
     @property
     def teacher(self) -> Teacher:
@@ -133,6 +146,19 @@ class OnlineDrslModel(DrslModel):
             prepared[common.MASKED] = masked
         return prepared
 
+    def compute_further_terms(
+        self, outputs: dict[str, tf.Tensor], batch: dict[str, dict[str, tf.Tensor]]
+    ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Computes the feature distance of the source images."""
+        if self._initial is None:
+            return {}
+        source = batch[common.SOURCE]
+        features = outputs[common.ENCODER][: tf.shape(source[common.IMAGE])[0]]
+        distance = self._initial.compute_distance(
+            features, source[common.IMAGE], source[common.LABEL], self._feature_classes
+        )
+        return {"feature_distance": distance}
+
     def finish_step(self) -> None:
         """Updates the teacher."""
         step = tf.maximum(tf.cast(self.optimizer.iterations, tf.float32), 1.0)
@@ -150,12 +176,21 @@ class OnlineDrslModel(DrslModel):
         total = tf.reduce_sum(tf.cast(is_image, tf.float32), axis=(1, 2), keepdims=True)
         share = tf.reduce_sum(tf.cast(confident, tf.float32), axis=(1, 2), keepdims=True)
         share /= tf.maximum(total, 1.0)
+        counted = self._mark_rows(target[common.LABEL])
         return {
             common.IMAGE: target[common.IMAGE],
             common.LABEL: tf.where(is_image, prediction, common.IGNORE_ID),
-            common.WEIGHT: share * tf.ones_like(is_image, tf.float32),
-            common.MODE_LABEL: tf.where(confident, prediction, common.IGNORE_ID),
+            common.WEIGHT: share * tf.cast(counted, tf.float32),
+            common.MODE_LABEL: tf.where(confident & counted, prediction, common.IGNORE_ID),
         }
+
+    def _mark_rows(self, label):
+        """Returns where labels have weight, (B, H, W) bool."""
+        height = tf.cast(tf.shape(label)[1], tf.float32)
+        row = tf.range(height)[tf.newaxis, :, tf.newaxis] + 0.5
+        top = row > self._online_settings["ignore_top"] * height
+        bottom = row < (1.0 - self._online_settings["ignore_bottom"]) * height
+        return tf.broadcast_to(top & bottom, tf.shape(label))
 
     def _mix(self, source, target):
         count = tf.shape(target[common.IMAGE])[0]
@@ -204,17 +239,17 @@ class OnlineDrslModel(DrslModel):
         }
 
     def save_own_variables(self, store: Any) -> None:
-        """Stores the teacher, which belongs to no layer, with the network.
+        """Stores the teacher and the initial encoder, which belong to no layer.
 
         Args:
             store: dict-like, as Keras passes it to every layer that it saves.
         """
         super().save_own_variables(store)
-        for index, variable in enumerate(self._teacher.variables):
+        for index, variable in enumerate(self._list_stored()):
             store[f"{_TEACHER}{index}"] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Restores the teacher that `save_own_variables` stored.
+        """Restores what `save_own_variables` stored.
 
         Args:
             store: dict-like, as Keras passes it to every layer that it loads.
@@ -225,7 +260,7 @@ class OnlineDrslModel(DrslModel):
         stored = {name: store[name] for name in store.keys()}
         values = {name: stored.pop(name) for name in list(stored) if name.startswith(_TEACHER)}
         super().load_own_variables(stored)
-        variables = self._teacher.variables
+        variables = self._list_stored()
         shapes = [tuple(np.shape(values.get(f"{_TEACHER}{i}", ()))) for i in range(len(variables))]
         if len(values) != len(variables) or shapes != [tuple(v.shape) for v in variables]:
             raise ValueError(
@@ -236,6 +271,13 @@ class OnlineDrslModel(DrslModel):
         for index, variable in enumerate(variables):
             variable.assign(values[f"{_TEACHER}{index}"])
 
+    def _list_stored(self):
+        return self._teacher.variables + ([] if self._initial is None else self._initial.variables)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments, without weights, that `from_config` rebuilds the model from."""
-        return {**super().get_config(), **self._online_settings}
+        return {
+            **super().get_config(),
+            **self._online_settings,
+            "feature_classes": self._feature_classes,
+        }

@@ -74,15 +74,22 @@ def test_every_combination_is_complete(name):
         )
 
 
-@pytest.mark.parametrize("name", ["beyond_gta2cs", "beyond_synthia2cs"])
+_BEYOND = [f"{recipe}_{pair}" for recipe in ("daformer", "mic") for pair in _NAMES[::3]]
+_DRSL = "drsl_tf.build_model.multimodal_head = @drsl_tf.MultimodalHead"
+
+
+@pytest.mark.parametrize("name", _BEYOND)
 def test_every_memory_preset_fits_what_is_beyond_the_paper(name):
     for network, memory in itertools.product(([], ["models/segformer_mit_b0.gin"]), _MEMORY):
         bindings = _read([f"{name}.gin", *network, *memory])
         assert bindings["drsl_tf.build_model.model"] == "@drsl_tf.OnlineDrslModel"
+        assert ("drsl_tf.OnlineDrslModel.mask_weight" in bindings) == name.startswith("mic")
+    with_drsl = _read([f"{name}.gin"], [_DRSL])
+    assert with_drsl["drsl_tf.MultimodalHead.modes_per_class"] == "3"
 
 
 def test_presets_change_memory_alone():
-    for name in ("gta2cs", "beyond_synthia2cs"):
+    for name in ("gta2cs", "daformer_synthia2cs"):
         plain = _read([f"{name}.gin"])
         for memory in _MEMORY[1:]:
             bindings = _read([f"{name}.gin", *memory])
@@ -137,7 +144,7 @@ _RATES = {
         {0: 6e-5 / 1500, 749: 3e-5 * (1 - 749 / 90000), 45000: 3e-5, 90000: 1.2e-5},
     ),
     "online": (
-        ["beyond_gta2cs.gin"],
+        ["daformer_gta2cs.gin"],
         KernelAdamW,
         {0: 6e-5 / 1500, 1499: 6e-5 * (1 - 1499 / 40000), 20000: 3e-5, 39999: 6e-5 / 40000},
     ),
@@ -195,9 +202,9 @@ def test_streams_of_the_full_size():
     data = Experiment(["gta2cs.gin", *_SAMPLING[1]]).get("data")
     with pytest.raises(UserError, match="target_sampler"):
         data.make_unlabelled_target_stream()
-    data = Experiment(["beyond_gta2cs.gin"]).get("data")
+    data = Experiment(["daformer_gta2cs.gin"]).get("data")
     target = data.make_unlabelled_target_stream()
-    assert target.augmenter.size == (512, 1024) and target.batch_size == 1
+    assert target.augmenter.size == (512, 512) and target.batch_size == 2
 
 
 # (experiment without modes, further files and parameters, stride of the logits)
@@ -270,7 +277,7 @@ def test_a_missing_weight_file_is_named(network):
 
 
 def test_segformer_says_how_its_weights_are_made():
-    experiment = Experiment(["beyond_gta2cs.gin"])
+    experiment = Experiment(["daformer_gta2cs.gin"])
     with pytest.raises(UserError, match=r"data/weights/mit_b5.npz.*mit_b5.pth.*docs/recipes.md"):
         experiment.build_model()
 
@@ -326,7 +333,7 @@ def test_commands_of_the_documentation_are_complete():
 _TWO = ["SOURCE_BATCH = 2", "TARGET_BATCH = 2"]
 _RUNS = {
     "rounds": (["gta2cs.gin", *_NETWORKS["segformer_b0"], *_MEMORY[1], *_SAMPLING[1]], _TWO),
-    "beyond": (["beyond_gta2cs.gin", "models/segformer_mit_b0.gin", *_MEMORY[2]], _TWO),
+    "beyond": (["mic_gta2cs.gin", "models/segformer_mit_b0.gin", *_MEMORY[2]], [*_TWO, _DRSL]),
 }
 
 
@@ -343,6 +350,7 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
         f"CITYSCAPES = '{camera}'",
         "WEIGHTS = None",
         "CROP = (64, 128)",
+        "SOURCE_SIZE = (64, 128)",
         "TARGET_SIZE = (64, 128)",
         f"SOURCE_STEPS = {0 if rounds_only else 1}",
         "ROUNDS = 1",

@@ -10,6 +10,13 @@ from drsl_tf.networks.layers.resize_like import ResizeLike
 
 # Short schedules: the running statistics must converge within tens of steps.
 BATCH_NORM_MOMENTUM = 0.95
+_PREFIXES = ("lateral", "fuse_", "refine_")
+
+
+def list_fusion_variables(base: keras.Model) -> list:
+    """Lists the trainable variables of a base that `fuse_levels` added to its encoder."""
+    layers = [layer for layer in base.layers if layer.name.startswith(_PREFIXES)]
+    return [variable for layer in layers for variable in layer.trainable_variables]
 
 
 def fuse_levels(
@@ -41,3 +48,18 @@ def fuse_levels(
     x = keras.layers.Conv2D(feature_dim, 1, use_bias=False, name="refine_pw")(x)
     x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="refine_bn")(x)
     return keras.layers.ReLU(name=name)(x)
+
+
+def find_deepest_level(base: keras.Model) -> str:
+    """Returns the key of a base's deepest encoder level, such as "level5".
+
+    Args:
+        base: a network with outputs "levelN".
+
+    Raises:
+        ValueError: it has none.
+    """
+    levels = sorted(key for key in base.output if key.startswith("level"))
+    if not levels:
+        raise ValueError("This base has no encoder levels, which the feature distance needs.")
+    return levels[-1]

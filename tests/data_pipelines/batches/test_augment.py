@@ -125,6 +125,35 @@ def test_without_photometry_geometry_is_the_same_and_colours_stay():
         assert np.abs(changed - crop).max() > 1.0
 
 
+def test_crops_that_one_class_fills_are_drawn_again():
+    """The first crop stays where it fits; ignored pixels do not count."""
+    label = np.zeros((80, 120), np.uint8)
+    label[:, 90:] = np.arange(80)[:, np.newaxis] // 8
+    label[::2] = 255
+    image = np.zeros((80, 120, 3), np.uint8)
+    settings = {"size": (40, 60), "mirror": False}
+
+    def share(crop):
+        counts = np.bincount(crop[crop != 255])
+        return counts.max() / counts.sum()
+
+    kept = left = 0
+    for seed in range(30):
+        _, plain = Augmenter(**settings)(image, label, [seed, 0])
+        _, crop = Augmenter(**settings, max_class_share=0.75)(image, label, [seed, 0])
+        plain, crop = plain.numpy(), crop.numpy()
+        if share(plain) <= 0.75:
+            np.testing.assert_array_equal(crop, plain)
+            kept += 1
+        else:
+            left += share(crop) > 0.75
+    # One crop in four fits; eleven draws miss it once in 25.
+    assert 3 < kept < 15 and left <= 4
+    # Without any fitting crop the last one is taken.
+    _, crop = Augmenter(**settings, max_class_share=0.5)(image, np.zeros_like(label), [0, 0])
+    assert crop.shape == (40, 60)
+
+
 def test_gamma_is_a_power_and_keeps_black_and_white():
     image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     augmenter = Augmenter(size=(16, 16), mirror=False, gamma=(2.0, 2.0))
@@ -137,6 +166,7 @@ def test_gamma_is_a_power_and_keeps_black_and_white():
     [
         ({"size": (0, 4)}, "size"),
         ({"size": (4, 4), "scale": (0.0, 1.0)}, "scale"),
+        ({"size": (4, 4), "max_class_share": 0.0}, "max_class_share"),
         ({"size": (4, 4), "contrast": (2.0, 1.0)}, "contrast"),
     ],
 )

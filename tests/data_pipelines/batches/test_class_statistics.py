@@ -90,18 +90,17 @@ def test_chances_are_those_of_drawing_a_class_and_then_an_image(temperature, min
     share = counts.sum(0) / counts.sum()
     classes = [c for c in range(5) if (counts[:, c] >= min_pixels).any()]
     powers = {c: np.exp((1 - share[c]) / temperature) for c in classes}
-    for image, weight in zip(counts, weights):
-        expected = sum(
-            powers[c] / sum(powers.values()) / (counts[:, c] >= min_pixels).sum()
-            for c in classes
-            if image[c] >= min_pixels
-        )
-        assert weight == pytest.approx(expected)
+    for index, c in np.ndindex(counts.shape):
+        expected = 0.0
+        if c in classes and counts[index, c] >= min_pixels:
+            images = (counts[:, c] >= min_pixels).sum()
+            expected = powers[c] / sum(powers.values()) / images
+        assert weights[index, c] == pytest.approx(expected)
 
 
 def test_rare_classes_come_up_more_often_than_they_occur():
     counts = _draw_counts()
-    weights = RareClassSampler(temperature=0.05).weigh(counts)
+    weights = RareClassSampler(temperature=0.05).weigh(counts).sum(axis=1)
     order = training_batches.draw_order(
         4000, num_items=40, seed=0, round_index=0, stream="source", weights=weights
     )
@@ -116,7 +115,9 @@ def test_without_any_class_images_are_drawn_alike():
     assert RareClassSampler(min_pixels=9).weigh(np.ones((3, 4))) is None
 
 
-@pytest.mark.parametrize("setting", [{"temperature": 0.0}, {"min_pixels": 0}])
+@pytest.mark.parametrize(
+    "setting", [{"temperature": 0.0}, {"min_pixels": 0}, {"min_crop_pixels": -1}]
+)
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(UserError, match=next(iter(setting))):
         RareClassSampler(**setting)
@@ -138,7 +139,7 @@ def test_both_streams_are_weighed_and_their_statistics_kept(tmp_path):
     labels.mkdir()
     pairs = _write_labels(labels, [np.full((4, 8), c) for c in (0, 0, 0, 13)])
     target = data.make_target_stream(pairs)
-    assert target.weights[3] > 2 * target.weights[0]
+    assert target.image_weights[3] > 2 * target.image_weights[0]
     assert {"classes-source.json", "classes-target.json"} <= set(os.listdir(tmp_path / "audit"))
     with pytest.raises(UserError, match="target_sampler"):
         data.make_unlabelled_target_stream()

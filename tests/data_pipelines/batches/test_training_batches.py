@@ -135,6 +135,50 @@ def test_weights_draw_in_proportion():
     np.testing.assert_allclose(share, [0, 0.25, 0.25, 0.5], atol=4 * 0.5 / 4000**0.5)
 
 
+def test_classes_are_drawn_for_each_image_in_proportion():
+    weights = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 3.0]])
+    order = np.arange(4000) % 2
+    arguments = {"seed": 0, "round_index": 0, "stream": "source"}
+    classes = training_batches.draw_classes(order, weights, **arguments)
+    assert set(classes[order == 0]) == {1}
+    assert (classes[order == 1] == 2).mean() == pytest.approx(0.75, abs=0.04)
+    assert set(classes[order == 1]) == {0, 2}
+    fewer = training_batches.draw_classes(order[:100], weights, **arguments)
+    np.testing.assert_array_equal(fewer, classes[:100])
+
+
+def test_crops_show_the_class_that_their_image_was_drawn_for():
+    """Of two classes in the corners of every image, each crop shows the drawn one."""
+    label = np.zeros((24, 36), np.uint8)
+    label[:6, :6], label[-6:, -6:] = 1, 2
+    weights = np.tile([0.0, 0.5, 0.5], (4, 1)) / 4
+
+    def draw(min_crop_pixels):
+        stream = training_batches.Stream(
+            pairs=[Pair(f"{i}", "image", "label") for i in range(4)],
+            read_image=lambda path: np.zeros((24, 36, 3), np.uint8),
+            read_label=lambda path: label,
+            augmenter=Augmenter(size=_SIZE),
+            batch_size=4,
+            weights=weights,
+            min_crop_pixels=min_crop_pixels,
+        )
+        batches = training_batches.make_training_batches(
+            stream, None, steps=16, seed=1, round_index=0
+        )
+        crops = np.concatenate([b["source"]["label"] for b in batches.as_numpy_iterator()])
+        order = training_batches.draw_order(
+            64, num_items=4, seed=1, round_index=0, stream="source", weights=weights.sum(axis=1)
+        )
+        classes = training_batches.draw_classes(
+            order, weights, seed=1, round_index=0, stream="source"
+        )
+        return np.array([(crop == c).sum() for crop, c in zip(crops, classes)])
+
+    # One crop in about ten shows a corner; ten redraws find most.
+    assert (draw(5) > 5).mean() > 2 * (draw(0) > 5).mean() > 0
+
+
 def test_a_batch_is_named_as_it_was_drawn():
     stream = _make_stream()
     batches = training_batches.make_training_batches(stream, None, steps=3, seed=9, round_index=2)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf.common import FEATURES
+from drsl_tf.networks.heads.daformer_head import DAFormerHead
 from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head
 from drsl_tf.networks.heads.deeplab_v3plus_head import DeepLabV3PlusHead
 from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
@@ -26,6 +27,7 @@ _HEADS = {
         4,
     ),
     "fcn8s": (lambda: Fcn8sHead(_CLASSES), 8),
+    "daformer": (lambda: DAFormerHead(_CLASSES, filters=8, rates=(1, 2)), 4),
     "segformer": (lambda: SegFormerHead(_CLASSES, filters=8), 4),
     "segformer_dropout": (lambda: SegFormerHead(_CLASSES, filters=8, dropout=0.5), 4),
 }

@@ -16,6 +16,7 @@ from drsl_tf.networks.backbones.light import mobilenet_v2
 from drsl_tf.networks.backbones.mix_transformer import mit
 from drsl_tf.networks.backbones.resnet import resnet101
 from drsl_tf.networks.backbones.vgg import vgg16
+from drsl_tf.networks.heads.daformer_head import DAFormerHead
 from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head
 from drsl_tf.networks.heads.deeplab_v3plus_head import DeepLabV3PlusHead
 from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
@@ -45,6 +46,7 @@ _NETWORKS = {
     "deeplab_v3plus": ("resnet101", lambda: _make_v3plus_head(12, 24, 36), 4, 8),
     "deeplab_v3plus_light": ("mobilenet_v2", lambda: _make_v3plus_head(6, 12, 18), 4, 16),
     "fcn8s": ("vgg16", lambda: Fcn8sHead(_CLASSES), 8, 8),
+    "daformer": ("mit_b0", lambda: DAFormerHead(_CLASSES, filters=8), 4, 8),
     "segformer": ("mit_b0", lambda: SegFormerHead(_CLASSES, filters=8), 4, 8),
 }
 every_network = pytest.mark.parametrize("network", list(_NETWORKS))

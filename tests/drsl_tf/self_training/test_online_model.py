@@ -160,8 +160,23 @@ def test_the_masked_term_is_part_of_the_loss():
     assert "ce_masked" not in logs[0.0] and logs[2.0]["ce_masked"] > 0
     added = logs[2.0]["loss"] - logs[0.0]["loss"]
     assert added == pytest.approx(2.0 * logs[2.0]["ce_masked"], rel=1e-4)
-    with pytest.raises(UserError, match="only OnlineDrslModel masks"):
+    with pytest.raises(UserError, match="only OnlineDrslModel has"):
         toys.make_model(mask_weight=1.0)
+
+
+def test_rows_at_the_edges_have_no_weight():
+    model = _make_model(ignore_top=0.1, ignore_bottom=0.25, jitter=0.0, threshold=0.2)
+    plain = _make_model(jitter=0.0, threshold=0.2)
+    for each in (model, plain):
+        toys.compile_model(each, keras.optimizers.SGD(0.0))
+    batch = toys.make_batch()
+    found, expected = (each.prepare_batch(batch)["target"] for each in (model, plain))
+    # Of 32 rows 3.2 and 8: a row counts if its centre does.
+    np.testing.assert_array_equal(found["label"], expected["label"])
+    np.testing.assert_array_equal(found["weight"][:, 3:24], expected["weight"][:, 3:24])
+    assert not np.any(found["weight"][:, :3]) and not np.any(found["weight"][:, 24:])
+    np.testing.assert_array_equal(found["mode_label"][:, 3:24], expected["mode_label"][:, 3:24])
+    assert np.all(found["mode_label"][:, :3] == 255)
 
 
 def test_the_cross_entropy_is_weighted():

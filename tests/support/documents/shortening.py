@@ -118,7 +118,7 @@ TABLE: dict[str, Shortening] = {
         replace=[
             ("for seed in 0 1 2", "for seed in 0"),
             ("in gta2cs_source_only gta2cs_cbst gta2cs synthia2cs_source_only", "in gta2cs"),
-            ("in beyond_gta2cs beyond_synthia2cs", "in beyond_gta2cs"),
+            ("in daformer_gta2cs daformer_synthia2cs", "in daformer_gta2cs"),
         ],
         impossible={
             "unzip|unrar|^mv": "needs the downloads",
