@@ -90,7 +90,7 @@ def main() -> int:
     print(_write_report(stem, records, plans, seeds))
     if failures:
         print("Failed, the same command tries again:\n" + "\n".join(failures), file=sys.stderr)
-    return cli.EXIT_DEFECT if failures else 0
+    return 1 if failures else 0
 
 
 def _write_report(stem, records, plans, seeds):

@@ -16,12 +16,14 @@ class Setup:
     Attributes:
         gin_file: the experiment that runs DRSL.
         oracle_params: bindings that put the labelled target in the place of the source.
+        source_scopes: starts of bindings that the oracle, without the source, does not read.
         repeated_arms: methods that equal another one on this setup, such as those with the
             target's batch statistics if all methods have them.
     """
 
     gin_file: str
     oracle_params: tuple[str, ...]
+    source_scopes: tuple[str, ...]
     repeated_arms: tuple[str, ...]
 
 
@@ -57,11 +59,13 @@ SETUPS: dict[str, Setup] = {
     "streets": Setup(
         "benchmarks/streets.gin",
         ("adaptation.AdaptationData.source = @cityscapes.Cityscapes()",),
+        ("game/",),
         _WITH_STATISTICS,
     ),
     "streets2camvid": Setup(
         "gin_configs/streets2camvid.gin",
         ("adaptation.AdaptationData.source = @camvid.CamVid()",),
+        ("streets/",),
         (*_WITHOUT_STATISTICS, *_FROZEN_ARMS),
     ),
     "simtown2kitti": Setup(
@@ -71,6 +75,7 @@ SETUPS: dict[str, Setup] = {
             "SOURCE_SPLITS = %TARGET_SPLITS",
             "source/folder.Folder.masks = %TARGET_MASKS",
         ),
+        (),
         _WITHOUT_STATISTICS,
     ),
 }

@@ -50,6 +50,8 @@ class Plan:
         self.gin_files = [setup.gin_file, *arm.gin_files]
         self.gin_params = [*gin_params, *arm.gin_params]
         if arm.on_target:
+            unread = setup.source_scopes
+            self.gin_params = [p for p in self.gin_params if not p.startswith(unread)]
             self.gin_params += setup.oracle_params
         if arm.takes_statistics:  # Add a round without steps.
             self.gin_params += [
