@@ -135,9 +135,8 @@ def draw_classes(
     """
     entropy = derive_seed(seed, round_index, stream, "class").view(np.uint32)
     uniform = np.random.Generator(np.random.PCG64(entropy.tolist())).random(len(order))
-    bounds = np.cumsum(weights, axis=1)
-    bounds /= bounds[:, -1:]
-    return (bounds[order] <= uniform[:, np.newaxis]).sum(axis=1).astype(np.int32)
+    bounds = np.cumsum(weights, axis=1)[order]
+    return (bounds <= uniform[:, np.newaxis] * bounds[:, -1:]).sum(axis=1).astype(np.int32)
 
 
 def make_training_batches(
