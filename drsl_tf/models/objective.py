@@ -73,7 +73,7 @@ class Objective:
         batch: dict[str, dict[str, tf.Tensor]],
         modes: tf.Tensor | None,
         seed: tf.Tensor,
-        further_terms: dict[str, tuple[tf.Tensor, tf.Tensor]],
+        further_terms: dict[str, tuple[tf.Tensor, tf.Tensor]] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes the sums and counts of this replica's batch.
 
@@ -84,7 +84,7 @@ class Objective:
                 and counts of their terms are 0. Weights change the sums and not the counts.
             modes: (C, K, d) float32 of unit vectors, or None without a multi-modal head.
             seed: (2,) int32, seed of the alignment's draws.
-            further_terms: sums and counts of terms that the model computes itself.
+            further_terms: sums and counts of terms that the model computes itself, if any.
 
         Returns:
             Two tensors, (G,) float32.
@@ -118,7 +118,7 @@ class Objective:
                 if domain != common.MASKED
             }
             terms.update(self.mode_terms.compute(pixels, modes, seed))
-        terms.update(further_terms)
+        terms.update(further_terms or {})
         nothing = (tf.constant(0.0), tf.constant(0.0))
         sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
         return self._means.join(sums), self._means.join(counts)
