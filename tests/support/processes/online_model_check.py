@@ -20,7 +20,7 @@ def _train(strategy, batch):
             mask_weight=1.0,
         )
         model.compile(
-            optimizer=keras.optimizers.SGD(0.1),
+            optimizer=keras.optimizers.SGD(0.01),
             gradient_update=GradientUpdate(head_rate_factor=10.0, micro_batches=2),
             jit_compile=False,
         )
