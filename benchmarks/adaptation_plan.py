@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from benchmarks import adaptation_arms
 from data_pipelines.errors import UserError
 from drsl_tf.config.configuration import Configuration
+from drsl_tf.self_training.schedule import count_all_steps
 
 _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
 _SEED = "drsl_tf.RunSettings.seed"
@@ -64,7 +65,11 @@ class Plan:
         self.gin_params += [
             f"{name} = {value}" for name, value in scaled.items() if value != macros[name]
         ]
-        self.steps = scaled["SOURCE_STEPS"] + macros["ROUNDS"] * scaled["STEPS_PER_ROUND"]
+        self.steps = count_all_steps(
+            source_steps=scaled["SOURCE_STEPS"],
+            rounds=macros["ROUNDS"],
+            steps_per_round=scaled["STEPS_PER_ROUND"],
+        )
         self._bindings = Configuration(self.gin_files, self.gin_params).bindings
 
     @property

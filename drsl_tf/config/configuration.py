@@ -195,12 +195,8 @@ class Configuration:
             done.add((target, scope))
             parts.setdefault(target, name)
             # gin's rule: a binding holds in its scope and those below; the longest scope wins.
-            within = [
-                b
-                for b in bound.get(target, ())
-                if (f"{scope}/").startswith(b.scope and f"{b.scope}/")
-            ]
-            followed = [(b, scope) for b in {b.argument: b for b in within}.values()]
+            chosen = {b.argument: b for b in bound.get(target, ()) if _holds(b.scope, scope)}
+            followed = [(binding, scope) for binding in chosen.values()]
             for binding, scope in followed:  # Grows by the macros found.
                 used.add(binding.key)
                 for reference in binding.list_references():

@@ -46,8 +46,8 @@ class Binding(NamedTuple):
     @property
     def key(self) -> str:
         """The text to the left of the equals sign."""
-        parts = (f"{self.scope}/" if self.scope else "", self.selector, self.argument)
-        return "".join(parts[:2]) + (f".{self.argument}" if self.argument else "")
+        scope = f"{self.scope}/" if self.scope else ""
+        return f"{scope}{self.selector}" + (f".{self.argument}" if self.argument else "")
 
     def list_references(self) -> list[Reference]:
         """Lists the references in the value, also those in tuples, lists and dicts."""

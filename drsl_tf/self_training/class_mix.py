@@ -8,6 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from drsl_tf.common import IGNORE_ID
+from drsl_tf.self_training.image_draws import draw
 
 
 def draw_class_masks(
@@ -32,7 +33,6 @@ def draw_class_masks(
         (B, H, W) bool tensor.
     """
     count = tf.shape(labels)[0]
-    total = count if total is None else total
     labels = tf.where(labels == IGNORE_ID, num_classes, tf.cast(labels, tf.int32))
     # One segment per map and class; the last class of each map holds the ignored pixels.
     segments = tf.range(count)[:, tf.newaxis, tf.newaxis] * (num_classes + 1) + labels
@@ -40,9 +40,8 @@ def draw_class_masks(
         tf.ones_like(segments), segments, count * (num_classes + 1)
     )
     present = tf.reshape(pixels, (count, num_classes + 1))[:, :num_classes] > 0
-    # Philox by name: by default the generator depends on the device.
-    noise = tf.random.stateless_uniform((total, num_classes), seed, alg="philox")
-    noise = tf.where(present, noise[first : first + count], 2.0)
+    noise = draw(count, num_classes, seed=seed, first=first, total=total)
+    noise = tf.where(present, noise, 2.0)
     ranks = tf.argsort(tf.argsort(noise, axis=1), axis=1)
     half = (tf.math.count_nonzero(present, axis=1, dtype=tf.int32, keepdims=True) + 1) // 2
     chosen = tf.logical_and(present, ranks < half)

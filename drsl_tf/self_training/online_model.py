@@ -14,6 +14,7 @@ from drsl_tf import common
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks.backbones.preprocessing import find_neutral_colour
 from drsl_tf.self_training import class_mix
+from drsl_tf.self_training import image_draws
 from drsl_tf.self_training import pseudo_labels
 from drsl_tf.self_training import student_view
 from drsl_tf.self_training.feature_distance import InitialEncoder
@@ -213,7 +214,7 @@ class OnlineDrslModel(DrslModel):
         count = tf.shape(target[common.IMAGE])[0]
         images = student_view.augment_strongly(
             target[common.IMAGE],
-            student_view.draw(count, 7, **self._place(count, _AUGMENT)),
+            image_draws.draw(count, 7, **self._place(count, _AUGMENT)),
             jitter=settings["jitter"],
             jitter_chance=settings["jitter_chance"],
             blur_chance=settings["blur_chance"],
@@ -224,7 +225,7 @@ class OnlineDrslModel(DrslModel):
         count, size = tf.shape(images)[0], images.shape[1:3]
         block = self._online_settings["mask_block"] or student_view.choose_block(size)
         blocks = student_view.count_blocks(size, block)
-        draws = student_view.draw(count, blocks, **self._place(count, _MASK))
+        draws = image_draws.draw(count, blocks, **self._place(count, _MASK))
         ratio = self._online_settings["mask_ratio"]
         return student_view.mask_blocks(images, draws, block, ratio, self._neutral_colour)
 

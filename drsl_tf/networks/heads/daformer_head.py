@@ -9,10 +9,11 @@ import keras
 import tensorflow as tf
 
 from drsl_tf.networks.layers.conv_block import ConvBlock
+from drsl_tf.networks.layers.fusion import LEVELS
+from drsl_tf.networks.layers.fusion import build_projections
+from drsl_tf.networks.layers.fusion import project_levels
 from drsl_tf.networks.layers.resize_like import ResizeLike
 from drsl_tf.networks.layers.sublayers import build_sublayer
-
-_LEVELS = ("level2", "level3", "level4", "level5")
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -43,7 +44,7 @@ class DAFormerHead(keras.layers.Layer):
         self.filters = filters
         self.rates = tuple(rates)
         self.dropout = dropout
-        self._embeddings = [keras.layers.Dense(filters, name=level) for level in _LEVELS]
+        self._embeddings = [keras.layers.Dense(filters, name=level) for level in LEVELS]
         self._resize = ResizeLike(name="resize")
         self._point = ConvBlock(filters, 1, name="point")
         self._depthwise = [
@@ -61,10 +62,9 @@ class DAFormerHead(keras.layers.Layer):
 
     def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the layers for the shapes of the base's outputs."""
-        for embedding, level in zip(self._embeddings, _LEVELS):
-            build_sublayer(embedding, input_shape[level])
-        shape = tuple(input_shape[_LEVELS[0]])[:3]
-        wide = (*shape, len(_LEVELS) * self.filters)
+        build_projections(self._embeddings, input_shape)
+        shape = tuple(input_shape[LEVELS[0]])[:3]
+        wide = (*shape, len(LEVELS) * self.filters)
         for layer in (self._point, *self._depthwise, *self._norms, *self._pointwise):
             build_sublayer(layer, wide)
         build_sublayer(self._fuse, (*shape, (1 + len(self.rates)) * self.filters))
@@ -81,10 +81,7 @@ class DAFormerHead(keras.layers.Layer):
         Returns:
             Logits (B, h, w, C) at stride 4, float32.
         """
-        maps: list[tf.Tensor] = []
-        for embedding, level in zip(self._embeddings, _LEVELS):
-            x = embedding(inputs[level])
-            maps.append(self._resize([x, maps[0]]) if maps else x)
+        maps = project_levels(self._embeddings, self._resize, inputs)
         x = tf.concat(maps, axis=-1)
         branches = [self._point(x, training=training)]
         for depthwise, norm, pointwise in zip(self._depthwise, self._norms, self._pointwise):
@@ -99,7 +96,7 @@ class DAFormerHead(keras.layers.Layer):
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
         """Returns (B, h, w, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape[_LEVELS[0]])[:3], self.num_classes)
+        return (*tuple(input_shape[LEVELS[0]])[:3], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -9,10 +9,11 @@ import keras
 import tensorflow as tf
 
 from drsl_tf.networks.layers.conv_block import ConvBlock
+from drsl_tf.networks.layers.fusion import LEVELS
+from drsl_tf.networks.layers.fusion import build_projections
+from drsl_tf.networks.layers.fusion import project_levels
 from drsl_tf.networks.layers.resize_like import ResizeLike
 from drsl_tf.networks.layers.sublayers import build_sublayer
-
-_LEVELS = ("level2", "level3", "level4", "level5")
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -35,7 +36,7 @@ class SegFormerHead(keras.layers.Layer):
         self.num_classes = num_classes
         self.filters = filters
         self.dropout = dropout
-        self._projections = [keras.layers.Dense(filters, name=level) for level in _LEVELS]
+        self._projections = [keras.layers.Dense(filters, name=level) for level in LEVELS]
         self._resize = ResizeLike(name="resize")
         self._fuse = ConvBlock(filters, 1, name="fuse")
         self._dropout = keras.layers.Dropout(dropout, name="dropout") if dropout else None
@@ -44,10 +45,9 @@ class SegFormerHead(keras.layers.Layer):
 
     def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the layers for the shapes of the base's outputs."""
-        for projection, level in zip(self._projections, _LEVELS):
-            build_sublayer(projection, input_shape[level])
-        shape = tuple(input_shape[_LEVELS[0]])[:3]
-        build_sublayer(self._fuse, (*shape, len(_LEVELS) * self.filters))
+        build_projections(self._projections, input_shape)
+        shape = tuple(input_shape[LEVELS[0]])[:3]
+        build_sublayer(self._fuse, (*shape, len(LEVELS) * self.filters))
         build_sublayer(self._score, (*shape, self.filters))
         super().build(input_shape)
 
@@ -61,10 +61,7 @@ class SegFormerHead(keras.layers.Layer):
         Returns:
             Logits (B, h, w, C) at stride 4, float32.
         """
-        maps: list[tf.Tensor] = []
-        for projection, level in zip(self._projections, _LEVELS):
-            x = projection(inputs[level])
-            maps.append(self._resize([x, maps[0]]) if maps else x)
+        maps = project_levels(self._projections, self._resize, inputs)
         # The published code concatenates from coarse to fine; converted weights keep the order.
         x = self._fuse(tf.concat(maps[::-1], axis=-1), training=training)
         if self._dropout is not None:
@@ -75,7 +72,7 @@ class SegFormerHead(keras.layers.Layer):
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
         """Returns (B, h, w, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape[_LEVELS[0]])[:3], self.num_classes)
+        return (*tuple(input_shape[LEVELS[0]])[:3], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

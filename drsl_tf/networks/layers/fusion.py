@@ -5,12 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from drsl_tf.networks.layers.resize_like import ResizeLike
+from drsl_tf.networks.layers.sublayers import build_sublayer
 
 # Short schedules: the running statistics must converge within tens of steps.
 BATCH_NORM_MOMENTUM = 0.95
+LEVELS = ("level2", "level3", "level4", "level5")
+"""Keys of the levels that decoders join, at strides 4 to 32."""
 _PREFIXES = ("lateral", "fuse_", "refine_")
+
+
+def build_projections(
+    projections: Sequence[keras.layers.Layer], input_shape: dict[str, Sequence[int | None]]
+) -> None:
+    """Builds one layer for each of `LEVELS`, for the shapes of a base's outputs."""
+    for projection, level in zip(projections, LEVELS):
+        build_sublayer(projection, input_shape[level])
+
+
+def project_levels(
+    projections: Sequence[keras.layers.Layer], resize: ResizeLike, inputs: dict[str, tf.Tensor]
+) -> list[tf.Tensor]:
+    """Projects `LEVELS` of a base's outputs and resizes them to the first one, finest first."""
+    maps: list[tf.Tensor] = []
+    for projection, level in zip(projections, LEVELS):
+        x = projection(inputs[level])
+        maps.append(resize([x, maps[0]]) if maps else x)
+    return maps
 
 
 def list_fusion_variables(base: keras.Model) -> list:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from drsl_tf.networks.backbones import preprocessing
+from drsl_tf.self_training import image_draws
 from drsl_tf.self_training import student_view
 
 _ALWAYS = {"jitter": 0.2, "jitter_chance": 1.0, "blur_chance": 1.0}
@@ -68,8 +69,8 @@ def test_nothing_changes_without_strength():
 @pytest.mark.parametrize("numbers", [7, (2, 3)])
 def test_draws_do_not_depend_on_how_a_batch_is_split(numbers):
     seed = tf.constant([3, 4])
-    whole = student_view.draw(8, numbers, seed=seed)
-    parts = [student_view.draw(2, numbers, seed=seed, first=i, total=8) for i in (0, 2, 4, 6)]
+    whole = image_draws.draw(8, numbers, seed=seed)
+    parts = [image_draws.draw(2, numbers, seed=seed, first=i, total=8) for i in (0, 2, 4, 6)]
     np.testing.assert_array_equal(whole, tf.concat(parts, axis=0))
     assert len(np.unique(whole)) == tf.size(whole)
 
