@@ -90,6 +90,11 @@ _ADDONS = "tensorflow_addons"
 _NO_MODES = "drsl_tf.build_model.multimodal_head = None"
 _SOURCE_ONLY = "recipes/source_only.gin"
 _TEACHER = "recipes/mean_teacher.gin"
+_MASKS = "recipes/mic.gin"
+_SAME_VIEW = (
+    "drsl_tf.OnlineDrslModel.jitter_chance = 0.0",
+    "drsl_tf.OnlineDrslModel.blur_chance = 0.0",
+)
 _TRIPLET = "benchmarks/triplet.gin"
 _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
@@ -142,8 +147,13 @@ ARMS: dict[str, Arm] = {
         ('triplet_model.TripletModel.mining = "hard"',),
         module=_ADDONS,
     ),
-    "ema": Arm("mean teacher", (_TEACHER,), (_NO_MODES,)),
-    "ema_drsl": Arm("mean teacher + DRSL", (_TEACHER,)),
+    "teacher": Arm("mean teacher", (_TEACHER,), (_NO_MODES,)),
+    "teacher_same_view": Arm(
+        "mean teacher, whose student sees the same image", (_TEACHER,), (_NO_MODES, *_SAME_VIEW)
+    ),
+    "teacher_drsl": Arm("mean teacher + DRSL", (_TEACHER,)),
+    "teacher_mic": Arm("mean teacher + masks (MIC)", (_TEACHER, _MASKS), (_NO_MODES,)),
+    "teacher_mic_drsl": Arm("mean teacher + masks + DRSL", (_TEACHER, _MASKS)),
 }
 
 

@@ -69,7 +69,7 @@ def test_source_stages_are_shared_where_only_the_rounds_differ():
     assert drsl == source("drsl_frozen")
     # Without a term of the loss the older Keras has two variables less in its checkpoint.
     assert drsl != source("dml")
-    for arm in ("cbst", "drsl_k1", "ema_drsl"):
+    for arm in ("cbst", "drsl_k1", "teacher_drsl"):
         assert drsl != source(arm)
     for param in (
         "DML_WEIGHT = 0.5",
