@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from data_pipelines.auditing import audit
 from data_pipelines.batches import class_statistics
 from data_pipelines.batches import training_batches
 from data_pipelines.batches.augment import Augmenter
+from data_pipelines.batches.patch_mining import PatchMiner
 from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
@@ -18,6 +20,21 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.labels.label_spaces import LabelSpace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FurtherSource:
+    """Labelled images that training reads beside the source, such as a few of the target.
+
+    Args:
+        domain: a labelled domain in the label space of the source.
+        split: its split to train on.
+        share: share of the source's images in training that are drawn from it, above 0.
+    """
+
+    domain: Domain
+    split: str = "train"
+    share: float = 0.25
 
 
 class AdaptationData:
@@ -38,9 +55,15 @@ class AdaptationData:
         source_sampler: samples source images by their classes; None samples uniformly.
         target_sampler: samples target images by the classes of their pseudo-labels, which models
             that label in training do not have; None samples uniformly.
+        target_miner: centres crops of target images on rare classes of their pseudo-labels; None
+            leaves their places to chance.
+        further_sources: further labelled images, each with its share; the source has the rest.
+        source_free: whether to train on the target alone, from a model that was trained on the
+            source; no file of the source is opened.
 
     Raises:
-        UserError: the two domains or the two augmenters do not match.
+        UserError: the domains or the two augmenters do not match, or the shares leave none for the
+            source.
     """
 
     def __init__(
@@ -58,14 +81,21 @@ class AdaptationData:
         bad_files: str = "error",
         source_sampler: RareClassSampler | None = None,
         target_sampler: RareClassSampler | None = None,
+        target_miner: PatchMiner | None = None,
+        further_sources: Sequence[FurtherSource] = (),
+        source_free: bool = False,
     ):
-        if source.label_space != target.label_space:
-            raise UserError(
-                f"The source {source.name} has the label space {source.label_space.name} "
-                f"({source.label_space.num_classes} classes), the target {target.name} has "
-                f"{target.label_space.name} ({target.label_space.num_classes} classes). Bind one "
-                "label_space for both domains."
-            )
+        if source_free and further_sources:
+            raise UserError("AdaptationData.source_free leaves no place for further_sources.")
+        sources = _join_sources(source, source_split, further_sources)
+        for domain in (part.domain for part in sources.values()):
+            if domain.label_space != target.label_space:
+                raise UserError(
+                    f"The source {domain.name} has the label space {domain.label_space.name} "
+                    f"({domain.label_space.num_classes} classes), the target {target.name} has "
+                    f"{target.label_space.name} ({target.label_space.num_classes} classes). Bind "
+                    "one label_space for all domains."
+                )
         if source_augmenter.size != target_augmenter.size:
             raise UserError(
                 f"Source crops are {source_augmenter.size} and target crops "
@@ -77,24 +107,36 @@ class AdaptationData:
                 raise UserError(f"AdaptationData.{name} is {batch}; it must be at least 1.")
         self.source = source
         self.target = target
+        self._sources = {} if source_free else sources
         self._augmenters = {"source": source_augmenter, "target": target_augmenter}
-        self._batches = {"source": source_batch, "target": target_batch}
-        self._splits = {"source": source_split, "target": target_split, "eval": eval_split}
+        self._batches = {"source": 0 if source_free else source_batch, "target": target_batch}
+        self._splits = {"target": target_split, "eval": eval_split}
         self._bad_files = bad_files
         self._samplers = {"source": source_sampler, "target": target_sampler}
+        self._target_miner = target_miner
         self._stamp_dir: str | None = None
-        self.source_pairs: list[Pair] = []
+        self._source_pairs: dict[str, list[Pair]] = {}
         self.target_pairs: list[Pair] = []
         self.eval_pairs: list[Pair] = []
 
     @property
     def label_space(self) -> LabelSpace:
-        """The label space of both domains."""
-        return self.source.label_space
+        """The label space of all domains."""
+        return self.target.label_space
+
+    @property
+    def source_free(self) -> bool:
+        """Whether training reads the target alone."""
+        return not self._sources
+
+    @property
+    def source_pairs(self) -> list[Pair]:
+        """The pairs of all sources."""
+        return [pair for pairs in self._source_pairs.values() for pair in pairs]
 
     @property
     def source_batch(self) -> int:
-        """Source images in a batch, over all replicas."""
+        """Source images in a batch, over all replicas; 0 in source-free adaptation."""
         return self._batches["source"]
 
     @property
@@ -131,19 +173,20 @@ class AdaptationData:
             UserError: there are bad files; lists every one.
         """
         self._stamp_dir = stamp_dir
-        self.source_pairs = self._audit_split(self.source, "source", stamp_dir)
-        if not self.source.has_labels(self._splits["source"]):
-            raise UserError(
-                f"The source {self.source.name} has no labels in its split "
-                f"{self._splits['source']!r}; training starts from a labelled source."
-            )
-        self.target_pairs = self._audit_split(self.target, "target", stamp_dir)
+        for role, part in self._sources.items():
+            self._source_pairs[role] = self._audit_split(part.domain, part.split)
+            if not part.domain.has_labels(part.split):
+                raise UserError(
+                    f"The source {part.domain.name} has no labels in its split {part.split!r}; "
+                    "training starts from a labelled source."
+                )
+        self.target_pairs = self._audit_split(self.target, self._splits["target"])
         if self.target.has_labels(self._splits["eval"]):
-            self.eval_pairs = self._audit_split(self.target, "eval", stamp_dir)
+            self.eval_pairs = self._audit_split(self.target, self._splits["eval"])
 
-    def _audit_split(self, domain, role, stamp_dir):
+    def _audit_split(self, domain, split):
         report = audit.audit_split(
-            domain, self._splits[role], bad_files=self._bad_files, stamp_dir=stamp_dir
+            domain, split, bad_files=self._bad_files, stamp_dir=self._stamp_dir
         )
         return report.pairs
 
@@ -151,13 +194,14 @@ class AdaptationData:
         """Lists the splits that the experiment reads; called after the audit.
 
         Returns:
-            Domain, split and pairs of "source", "target" and "eval"; the last only where its
-            split has labels.
+            Domain, split and pairs of "source" and further sources, "source_2" and so on, unless
+            the adaptation is source-free; of "target"; and of "eval" where its split has labels.
         """
         splits = {
-            "source": (self.source, self._splits["source"], self.source_pairs),
-            "target": (self.target, self._splits["target"], self.target_pairs),
+            role: (part.domain, part.split, self._source_pairs[role])
+            for role, part in self._sources.items()
         }
+        splits["target"] = (self.target, self._splits["target"], self.target_pairs)
         if self.eval_pairs:
             splits["eval"] = (self.target, self._splits["eval"], self.eval_pairs)
         return splits
@@ -178,17 +222,23 @@ class AdaptationData:
         kept_as = "target_truth" if role == "target" else role
         return self._count(kept_as, pairs, domain.read_label, domain.id_table())
 
-    def make_source_stream(self) -> training_batches.Stream:
-        """Creates the labelled half of every batch."""
+    def make_source_stream(self) -> training_batches.Stream | None:
+        """Creates the labelled half of every batch; None in source-free adaptation."""
+        if self.source_free:
+            return None
+        owners = {
+            path: part.domain
+            for role, part in self._sources.items()
+            for pair in self._source_pairs[role]
+            for path in (pair.image_path, pair.label_path)
+        }
         return training_batches.Stream(
             pairs=self.source_pairs,
-            read_image=self.source.read_image,
-            read_label=self.source.read_label,
+            read_image=lambda path: owners[path].read_image(path),
+            read_label=lambda path: owners[path].read_label(path),
             augmenter=self._augmenters["source"],
             batch_size=self._batches["source"],
-            weights=self._weigh(
-                "source", self.source_pairs, self.source.read_label, self.source.id_table()
-            ),
+            weights=self._weigh_sources(),
             min_crop_pixels=self._find_min_crop_pixels("source"),
         )
 
@@ -207,8 +257,10 @@ class AdaptationData:
             read_label=self._read_pseudo_label,
             augmenter=self._augmenters["target"],
             batch_size=self._batches["target"],
-            weights=self._weigh("target", labelled, self._read_pseudo_label),
+            weights=self._weigh("target", "target", labelled, self._read_pseudo_label),
             min_crop_pixels=self._find_min_crop_pixels("target"),
+            miner=self._target_miner,
+            mined_classes=self._choose_mined_classes(labelled),
         )
 
     def make_true_target_stream(self) -> training_batches.Stream:
@@ -234,13 +286,17 @@ class AdaptationData:
             geometry alone, as the model labels the clean image.
 
         Raises:
-            UserError: a target sampler is bound; there are no labels to sample by.
+            UserError: a target sampler or miner is bound; there are no labels to sample by.
         """
-        if self._samplers["target"] is not None:
-            raise UserError(
-                "AdaptationData.target_sampler draws target images by their pseudo-labels, but "
-                "this model makes them in training. Bind it to None."
-            )
+        for name, part in (
+            ("target_sampler", self._samplers["target"]),
+            ("target_miner", self._target_miner),
+        ):
+            if part is not None:
+                raise UserError(
+                    f"AdaptationData.{name} uses the pseudo-labels of target images, but this "
+                    "model makes them in training. Bind it to None."
+                )
         return training_batches.Stream(
             pairs=self.target_pairs,
             read_image=self.target.read_image,
@@ -256,12 +312,29 @@ class AdaptationData:
         sampler = self._samplers[role]
         return 0 if sampler is None else sampler.min_crop_pixels
 
-    def _weigh(self, role, pairs, read_label, table=None):
-        """Computes the weights of a stream's images; None samples uniformly."""
-        sampler = self._samplers[role]
+    def _weigh_sources(self):
+        """Computes the weights of the images of all sources; None samples uniformly."""
+        weights = []
+        for role, part in self._sources.items():
+            pairs, domain = self._source_pairs[role], part.domain
+            own = self._weigh("source", role, pairs, domain.read_label, domain.id_table())
+            if own is None and len(self._sources) > 1:
+                own = np.full((len(pairs), self.label_space.num_classes), 1.0)
+            weights.append(own if own is None else part.share * own / own.sum())
+        return weights[0] if len(weights) == 1 else np.concatenate(weights)
+
+    def _weigh(self, stream, name, pairs, read_label, table=None):
+        """Computes the weights of a split's images; None samples uniformly."""
+        sampler = self._samplers[stream]
         if sampler is None:
             return None
-        return sampler.weigh(self._count(role, pairs, read_label, table))
+        return sampler.weigh(self._count(name, pairs, read_label, table))
+
+    def _choose_mined_classes(self, labelled):
+        if self._target_miner is None:
+            return ()
+        counts = self._count("target", labelled, self._read_pseudo_label, None)
+        return self._target_miner.choose_classes(counts)
 
     def _count(self, name, pairs, read_label, table):
         path = None
@@ -275,6 +348,19 @@ class AdaptationData:
             path=path,
             description=f"counting classes, {name.replace('_', ' ')}",
         )
+
+
+def _join_sources(source, split, further_sources):
+    """Returns all sources by role, with their shares."""
+    rest = 1.0 - sum(further.share for further in further_sources)
+    if rest <= 0 or min((further.share for further in further_sources), default=1) <= 0:
+        raise UserError(
+            f"FurtherSource.share is {', '.join(str(f.share) for f in further_sources)}; every "
+            "share must be above 0, and their sum below 1."
+        )
+    sources = [FurtherSource(domain=source, split=split, share=rest), *further_sources]
+    names = ["source", *(f"source_{n}" for n in range(2, len(sources) + 1))]
+    return dict(zip(names, sources))
 
 
 def read_id_map(path: str, max_pixels: int = decoding.MAX_PIXELS) -> np.ndarray:

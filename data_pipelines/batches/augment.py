@@ -93,6 +93,7 @@ class Augmenter:
         *,
         wanted_class: int | tf.Tensor = 0,
         min_pixels: int = 0,
+        centre: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Augments one pair.
 
@@ -103,12 +104,14 @@ class Augmenter:
             wanted_class: class that the crop should show.
             min_pixels: pixels of that class that the crop should exceed: it is drawn again up to
                 10 times; 0 takes any crop.
+            centre: (2,) int32, row and column in the image that the crop is centred on, as far as
+                it remains inside; None, or -1 in both, leaves its place to chance.
 
         Returns:
             image (h, w, 3) float32 in [0, 255] and label (h, w) int32, both of `size`.
         """
         geometry_seed, photometry_seed = tf.unstack(tf.random.split(seed, num=2))
-        crop = self._transform_geometry(image, label, geometry_seed)
+        crop = self._transform_geometry(image, label, geometry_seed, centre)
         if min_pixels or self._max_class_share < 1:
 
             def is_rejected(index, _, crop_label):
@@ -117,7 +120,7 @@ class Augmenter:
 
             def draw_again(index, *_):
                 again = tf.random.fold_in(geometry_seed, index)
-                return index + 1, *self._transform_geometry(image, label, again)
+                return index + 1, *self._transform_geometry(image, label, again, centre)
 
             _, *crop = tf.while_loop(is_rejected, draw_again, (tf.constant(0), *crop))
         image, label = crop
@@ -133,7 +136,7 @@ class Augmenter:
             fits = tf.logical_and(fits, counts[wanted_class] > min_pixels)
         return fits
 
-    def _transform_geometry(self, image, label, seed):
+    def _transform_geometry(self, image, label, seed, centre):
         draws = tf.random.stateless_uniform((6,), seed)
         native = tf.cast(tf.shape(image)[:2], tf.float32)
         whole = native if self._resize is None else tf.constant(self._resize, tf.float32)
@@ -143,6 +146,9 @@ class Augmenter:
         inner = tf.minimum(scaled, size)
         window = tf.clip_by_value(tf.round(inner * native / scaled), 1.0, native)
         begin = tf.cast(tf.floor((native - window + 1.0) * draws[1:3]), tf.int32)
+        if centre is not None:
+            centred = tf.maximum(centre - tf.cast(window, tf.int32) // 2, 0)
+            begin = tf.where(centre < 0, begin, centred)
         begin = tf.minimum(begin, tf.cast(native - window, tf.int32))
         window = tf.cast(window, tf.int32)
         inner = tf.cast(inner, tf.int32)

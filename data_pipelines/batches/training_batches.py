@@ -18,11 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.batches.augment import Augmenter
+from data_pipelines.batches.patch_mining import PatchMiner
 from data_pipelines.batches.whole_images import resize_label_map
 from data_pipelines.domains.domain import Pair
 
 SOURCE = "source"
 TARGET = "target"
+# Added to an image's seed for the draws of patch mining.
+_MINING = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Stream:
             replacement; None reads every image once an epoch.
         min_crop_pixels: pixels of the class that an image was drawn for that its crop should
             exceed; 0 takes any crop.
+        miner: draws the pixels that crops are centred on; None leaves their places to chance.
+        mined_classes: the classes that it mines.
     """
 
     pairs: Sequence[Pair]
@@ -49,6 +54,8 @@ class Stream:
     batch_size: int
     weights: np.ndarray | None = None
     min_crop_pixels: int = 0
+    miner: PatchMiner | None = None
+    mined_classes: tuple[int, ...] = ()
 
     @property
     def image_weights(self) -> np.ndarray | None:
@@ -140,7 +147,7 @@ def draw_classes(
 
 
 def make_training_batches(
-    source: Stream,
+    source: Stream | None,
     target: Stream | None,
     *,
     steps: int,
@@ -153,9 +160,9 @@ def make_training_batches(
     """Builds the batches of one stage, from `start_step` on.
 
     Args:
-        source: the labelled domain.
-        target: the pseudo-labelled domain; None, as in the source stage, is an empty target half
-            (0 images).
+        source: the labelled domain; None, as in source-free adaptation, is an empty half of the
+            batch (0 images).
+        target: the pseudo-labelled domain; None, as in the source stage, is an empty half.
         steps: steps of the whole stage.
         start_step: the first step; earlier ones are not read.
         seed: the experiment's seed.
@@ -172,8 +179,15 @@ def make_training_batches(
         ValueError: a batch size does not divide evenly over the replicas.
     """
     halves = {SOURCE: source, TARGET: target}
+    height, width = next(s.augmenter.size for s in halves.values() if s is not None)
+    empty = {
+        "image": tf.zeros((0, height, width, 3)),
+        "label": tf.zeros((0, height, width), tf.int32),
+    }
     datasets = {
-        name: _make_stream_batches(
+        name: tf.data.Dataset.from_tensors(empty).repeat()
+        if stream is None
+        else _make_stream_batches(
             stream,
             name,
             steps=steps,
@@ -184,15 +198,7 @@ def make_training_batches(
             parallel_calls=parallel_calls,
         )
         for name, stream in halves.items()
-        if stream is not None
     }
-    if target is None:
-        height, width = source.augmenter.size
-        empty = {
-            "image": tf.zeros((0, height, width, 3)),
-            "label": tf.zeros((0, height, width), tf.int32),
-        }
-        datasets[TARGET] = tf.data.Dataset.from_tensors(empty).repeat()
     options = tf.data.Options()
     # A private pool with a thread a core, one thread an operator: in the pool that all operators
     # share, decoding and augmenting sometimes get one thread, which halves the throughput.
@@ -279,10 +285,15 @@ def _make_stream_batches(
         image = tf.ensure_shape(image, (None, None, 3))
         label = tf.ensure_shape(label, (None, None))
         item_seed = tf.random.fold_in(stage_seed, place)
+        centre = None
+        if stream.miner is not None and stream.mined_classes:
+            mining_seed = tf.random.fold_in(item_seed, _MINING)
+            centre = stream.miner.draw_centre(label, stream.mined_classes, mining_seed)
         image, label = stream.augmenter(
             image,
             label,
             item_seed,
+            centre=centre,
             wanted_class=wanted_class,
             min_pixels=stream.min_crop_pixels,
         )

@@ -36,7 +36,9 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "data_pipelines.batches.adaptation.AdaptationData",
             "data_pipelines.batches.augment.Augmenter",
+            "data_pipelines.batches.adaptation.FurtherSource",
             "data_pipelines.batches.rare_classes.RareClassSampler",
+            "data_pipelines.batches.patch_mining.PatchMiner",
             "data_pipelines.labels.label_spaces.custom",
             "data_pipelines.streets.rendered.rendered_root",
         ),

@@ -102,14 +102,16 @@ def list_examples(data: AdaptationData, *, seed: int, count: int) -> list[contac
         One section for the source and one for the target, as in the first steps, the target with
         its own labels if it has any.
     """
-    streams = {"source": data.make_source_stream(), "target": data.make_true_target_stream()}
+    source, target = data.make_source_stream(), data.make_true_target_stream()
+    streams = {"target": target} if source is None else {"source": source, "target": target}
     steps = max(-(-count // stream.batch_size) for stream in streams.values())
     batches = training_batches.make_training_batches(
-        streams["source"], streams["target"], steps=steps, seed=seed, round_index=0
+        source, target, steps=steps, seed=seed, round_index=0
     )
     drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {role: [] for role in streams}
     for batch in batches.as_numpy_iterator():
-        for role, half in batch.items():
+        for role in streams:
+            half = batch[role]
             drawn[role] += zip(half["image"], half["label"])
     sections = []
     for role, stream in streams.items():

@@ -53,7 +53,7 @@ class ModeTerms:
                 terms[f"posterior_{domain}"] = metric_learning.mode_posterior_loss(
                     distances, ids, sigma=self.sigma, by_class=self.by_class
                 )
-        if "sma" in self.names and common.TARGET in pixels:
+        if "sma" in self.names and {common.SOURCE, common.TARGET} <= pixels.keys():
             terms["sma"] = mode_alignment.stochastic_mode_alignment_loss(
                 *pixels[common.SOURCE],
                 *pixels[common.TARGET],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -42,6 +43,30 @@ def cross_entropy_loss(
     # Not a product: an infinite loss of an ignored pixel times 0 would be NaN.
     total = tf.reduce_sum(tf.where(valid, pixel_loss, 0.0))
     # Counted in integers: float32 sums of ones stall at 2**24 pixels.
+    return total, tf.cast(tf.math.count_nonzero(valid), tf.float32)
+
+
+def uniform_divergence_loss(
+    logits: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNORE_ID
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sums the divergence from the uniform distribution to the predicted one, KL(u || p).
+
+    The regulariser MRKLD of confidence regularized self-training (Y. Zou et al., ICCV 2019),
+    against overconfident predictions. The constant log C is subtracted, so a uniform prediction
+    has 0.
+
+    Args:
+        logits: (B, H, W, C) tensor of any float dtype, computed in float32.
+        labels: (B, H, W) integer tensor; only whether a label is `ignore_id` counts.
+        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+
+    Returns:
+        Two float32 scalars: the sum over the valid pixels, and their number.
+    """
+    valid = tf.not_equal(labels, ignore_id)
+    log_p = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+    divergence = -tf.reduce_mean(log_p, axis=-1) - math.log(logits.shape[-1])
+    total = tf.reduce_sum(tf.where(valid, divergence, 0.0))
     return total, tf.cast(tf.math.count_nonzero(valid), tf.float32)
 
 

@@ -20,6 +20,7 @@ from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
 
 _PROBE_SIZE = 64
+_WITHOUT_MODES = ("ce_", "kld_", "feature_")
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -35,11 +36,12 @@ class DrslModel(keras.Model):
 
     The loss, each term divided by its own count over all replicas:
 
-        L = L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
+        L = source_weight L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
             + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
-            + mask_weight L_ce(m) + feature_weight L_fd
+            + kld_weight L_kld(t) + mask_weight L_ce(m) + feature_weight L_fd
 
-    with m the masked target images, and L_fd the feature distance, of an `OnlineDrslModel`.
+    with L_kld the divergence from the uniform distribution to the prediction, m the masked target
+    images, and L_fd the feature distance, of an `OnlineDrslModel`.
 
     The terms are the paper's, L_mce, margin and sigma RepMet's; their sum, weights, sampling and
     the mean over classes are this project's choices (`docs/method.md`).
@@ -48,11 +50,14 @@ class DrslModel(keras.Model):
         base: keras.Model from images to a dict of feature maps with the key "features".
         segmentation_head: keras.layers.Layer from that dict to logits.
         multimodal_head: a `MultimodalHead` from that dict to embeddings, or None.
+        source_weight: weight of the cross-entropy on the source's labels.
         target_weight: weight of the cross-entropy on pseudo-labels.
         dml_weight: weight of the margin loss on distances to modes.
         posterior_weight: weight of the cross-entropy on mode posteriors. It draws every mode of a
             class to its pixels, the margin loss only the nearest, and so keeps modes in use.
         sma_weight: weight of stochastic mode alignment.
+        kld_weight: weight of the divergence from the uniform distribution to the prediction, on the
+            pixels with a pseudo-label (CRST's MRKLD).
         mask_weight: weight of the cross-entropy on masked target images, which `OnlineDrslModel`
             makes.
         feature_weight: weight of the feature distance, which `OnlineDrslModel` computes.
@@ -62,6 +67,9 @@ class DrslModel(keras.Model):
         class_balance: whether L_dml and L_mce are averaged over the pixels of each class first,
             then over the classes present; otherwise over all pixels, most of which are road,
             building and sky.
+        pool_cross_entropy: whether L_ce(s) and L_ce(t) are divided by one count, source_weight
+            times the labelled source pixels plus target_weight times those of the target, as in
+            CBST and CRST; the source stage is the same at any source_weight then.
         freeze_statistics: whether a batch with target images passes through the network in
             inference mode, as in pseudo-labelling and scoring: batch normalisation uses and keeps
             its stored statistics, while its scales and offsets train; dropout, if any, is off.
@@ -78,16 +86,19 @@ class DrslModel(keras.Model):
         segmentation_head: keras.layers.Layer,
         multimodal_head: keras.layers.Layer | None = None,
         *,
+        source_weight: float = 1.0,
         target_weight: float = 1.0,
         dml_weight: float = 1.0,
         posterior_weight: float = 0.0,
         sma_weight: float = 0.1,
+        kld_weight: float = 0.0,
         mask_weight: float = 0.0,
         feature_weight: float = 0.0,
         margin: float = 0.5,
         sigma: float = 0.5,
         samples_per_mode: int = 64,
         class_balance: bool = True,
+        pool_cross_entropy: bool = False,
         freeze_statistics: bool = False,
         seed: int = 0,
         name: str | None = "drsl_model",
@@ -102,27 +113,31 @@ class DrslModel(keras.Model):
         self.segmentation_head = segmentation_head
         self.multimodal_head = multimodal_head
         self._settings = {
+            "source_weight": source_weight,
             "target_weight": target_weight,
             "dml_weight": dml_weight,
             "posterior_weight": posterior_weight,
             "sma_weight": sma_weight,
+            "kld_weight": kld_weight,
             "mask_weight": mask_weight,
             "feature_weight": feature_weight,
             "margin": margin,
             "sigma": sigma,
             "samples_per_mode": samples_per_mode,
             "class_balance": class_balance,
+            "pool_cross_entropy": pool_cross_entropy,
             "freeze_statistics": freeze_statistics,
             "seed": seed,
         }
         weights = {
-            "ce_source": 1.0,
+            "ce_source": source_weight,
             "ce_target": target_weight,
             "dml_source": dml_weight,
             "dml_target": dml_weight,
             "posterior_source": posterior_weight,
             "posterior_target": posterior_weight,
             "sma": sma_weight,
+            "kld_target": kld_weight,
             "ce_masked": mask_weight,
             "feature_distance": feature_weight,
         }
@@ -130,7 +145,7 @@ class DrslModel(keras.Model):
         weights = {
             name: float(weight)
             for name, weight in weights.items()
-            if weight and (has_modes or name.startswith(("ce_", "feature_")))
+            if weight and (has_modes or name.startswith(_WITHOUT_MODES))
         }
         self._loss_metrics = {name: keras.metrics.Mean(name=name) for name in ("loss", *weights)}
         # A first call creates every variable: checkpoints, optimizers and Keras 3's `compile`
@@ -149,6 +164,7 @@ class DrslModel(keras.Model):
             mode_terms if has_modes else None,
             num_classes=self.num_classes,
             class_balance=class_balance,
+            pool_cross_entropy=pool_cross_entropy,
             logits_stride=self.logits_stride,
             embedding_stride=self.embedding_stride,
         )

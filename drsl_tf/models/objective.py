@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from drsl_tf import common
@@ -25,10 +26,12 @@ class Objective:
 
     Args:
         weights: factor of each term by its name: "ce_", "dml_" or "posterior_" with "source" or
-            "target", "ce_masked", "feature_distance" or "sma".
+            "target", "ce_masked", "kld_target", "feature_distance" or "sma".
         mode_terms: see above.
         num_classes: C.
         class_balance: whether margin and posterior losses are means over classes.
+        pool_cross_entropy: whether "ce_source" and "ce_target" are divided by one count, that of
+            the labelled pixels of both domains, each times its weight.
         logits_stride: image pixels per logit.
         embedding_stride: image pixels per embedding.
     """
@@ -40,6 +43,7 @@ class Objective:
         *,
         num_classes: int,
         class_balance: bool,
+        pool_cross_entropy: bool,
         logits_stride: int,
         embedding_stride: int,
     ):
@@ -49,12 +53,12 @@ class Objective:
         self._class_balance = class_balance
         self._logits_stride = logits_stride
         self._embedding_stride = embedding_stride
-        self._means = TermMeans(
-            [
-                num_classes if class_balance and name.startswith(_BY_CLASS) else 1
-                for name in self._weights
-            ]
-        )
+        groups = [
+            num_classes if class_balance and name.startswith(_BY_CLASS) else 1
+            for name in self._weights
+        ]
+        self._means = TermMeans(groups)
+        self._pooling = _make_pooling(self._weights, groups) if pool_cross_entropy else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,6 +122,10 @@ class Objective:
                 if domain != common.MASKED
             }
             terms.update(self.mode_terms.compute(pixels, modes, seed))
+        if "kld_target" in self._weights and common.TARGET in parts:
+            terms["kld_target"] = segmentation.uniform_divergence_loss(
+                logits[parts[common.TARGET]], batch[common.TARGET][common.LABEL]
+            )
         terms.update(further_terms or {})
         nothing = (tf.constant(0.0), tf.constant(0.0))
         sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
@@ -143,6 +151,7 @@ class Objective:
             else:
                 counted = _count_valid(labels)
             counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
+            counts[f"kld_{domain}"] = counts[f"ce_{domain}"]
             counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = counted
         return self._means.join([counts.get(name, 0.0) for name in self._weights])
 
@@ -156,6 +165,8 @@ class Objective:
         Returns:
             (terms,) float32; 0 for a term without a pixel.
         """
+        if self._pooling is not None:
+            counts = tf.linalg.matvec(self._pooling, counts)
         return self._means.compute(sums, counts)
 
     def weigh(self, means: tf.Tensor) -> tf.Tensor:
@@ -179,6 +190,17 @@ class Objective:
             (terms,) float32: 1 or 0.
         """
         return self._means.find_present(counts)
+
+
+def _make_pooling(weights, groups):
+    """Returns the (G, G) matrix that replaces the counts of both cross-entropies by their sum."""
+    matrix = np.eye(sum(groups), dtype=np.float32)
+    begins = dict(zip(weights, np.cumsum([0, *groups])))
+    pooled = [name for name in ("ce_source", "ce_target") if name in weights]
+    for row in pooled:
+        for column in pooled:
+            matrix[begins[row], begins[column]] = weights[column]
+    return matrix
 
 
 def _get_mode_labels(half):

@@ -83,12 +83,13 @@ def make_callbacks(
         panels = PanelWriter(run_dir, data.target, frames, strategy, inference_size)
         callbacks.append(panels)
     if monitoring.tensorboard:
-        pairs = {common.SOURCE: data.source_pairs, common.TARGET: data.target_pairs}
+        splits = data.list_splits()
+        shown = [name for name in (common.SOURCE, common.TARGET) if name in splits]
         callbacks.append(
             ProjectorWriter(
                 run_dir,
-                {common.SOURCE: data.source, common.TARGET: data.target},
-                {name: spread_evenly(each, _PROJECTOR_IMAGES) for name, each in pairs.items()},
+                {name: splits[name][0] for name in shown},
+                {name: spread_evenly(splits[name][2], _PROJECTOR_IMAGES) for name in shown},
                 strategy,
                 inference_size,
             )

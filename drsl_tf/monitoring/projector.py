@@ -32,7 +32,7 @@ class ProjectorWriter(keras.callbacks.Callback):
 
     Args:
         run_dir: the run's directory; tables are written to its TensorBoard folder.
-        domains: the readers of "source" and "target", by name.
+        domains: the readers of "target" and, unless the adaptation is source-free, "source".
         pairs: the images to draw from, by domain; those of the source with labels.
         strategy: distribution strategy of the model.
         size: (height, width) of the network's input; None is each image's own.
@@ -78,6 +78,8 @@ class ProjectorWriter(keras.callbacks.Callback):
         vectors = [modes.reshape(-1, modes.shape[-1])]
         rows = [(name, "mode", str(k)) for name in names for k in range(modes.shape[1])]
         for place, domain in enumerate((common.SOURCE, common.TARGET)):
+            if domain not in self._domains:
+                continue
             rng = np.random.default_rng([self._seed, place])
             drawn, classes, nearest = self._draw(domain, rng)
             vectors.append(drawn)

@@ -52,8 +52,8 @@ class OnlineDrslModel(DrslModel):
         threshold: confidence in [0, 1] from which a pixel counts as confident.
         teacher_decay: decay of the teacher's moving average. The first steps average over all
             steps so far: the decay of step t is min(1 - 1 / t, teacher_decay).
-        mix_classes: paste half of the classes of a source image, with their labels, into the
-            target image (ClassMix).
+        mix_classes: paste half of the classes of a source image, if there is one, with their
+            labels, into the target image (ClassMix).
         jitter: strength of the change of colours, see `student_view.augment_strongly`; 0 keeps
             them.
         jitter_chance: share of target images whose colours change.
@@ -139,7 +139,8 @@ class OnlineDrslModel(DrslModel):
             return batch
         target = self._label_target(target)
         masked = dict(target)
-        if self._online_settings["mix_classes"]:
+        has_source = source[common.IMAGE].shape[0] != 0
+        if self._online_settings["mix_classes"] and has_source:
             target = self._mix(source, target)
         prepared = {common.SOURCE: source, common.TARGET: self._augment(target)}
         if self._settings["mask_weight"]:
@@ -154,6 +155,8 @@ class OnlineDrslModel(DrslModel):
         if self._initial is None:
             return {}
         source = batch[common.SOURCE]
+        if source[common.IMAGE].shape[0] == 0:
+            return {}
         features = outputs[common.ENCODER][: tf.shape(source[common.IMAGE])[0]]
         distance = self._initial.compute_distance(
             features, source[common.IMAGE], source[common.LABEL], self._feature_classes

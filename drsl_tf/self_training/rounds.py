@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ class PseudoLabeler:
             pixels of a poorly learned class; each round then trains on more of its errors. This
             project's choice; 0 is CBST's rule.
         rule: "ratio" labels a pixel argmax_c P_c / thr_c, "argmax" the most probable class.
+        flip: whether probabilities are the mean of those of the image and of its mirror image.
+        size: (height, width) of the network's input and of the labels; None is `Inference.size`.
         num_bins: bins of each class's confidence histogram.
     """
 
@@ -67,6 +70,8 @@ class PseudoLabeler:
         portion_limit: float = 0.50,
         confidence_floor: float = 0.0,
         rule: str = "ratio",
+        flip: bool = False,
+        size: tuple[int, int] | None = None,
         num_bins: int = 4096,
     ):
         if not 0 < portion <= portion_limit <= 1:
@@ -85,6 +90,8 @@ class PseudoLabeler:
         self._portion_limit = portion_limit
         self._confidence_floor = confidence_floor
         self._rule = rule
+        self._flip = flip
+        self._size = size
         self._num_bins = num_bins
 
     def compute_portion(self, round_index: int) -> float:
@@ -123,8 +130,8 @@ class PseudoLabeler:
             pairs: the target's training images.
             round_index: 1 for the first round.
             directory: folder of the PNGs and `report.json`.
-            size: (height, width) of the network's input and of the PNGs; None keeps each image's
-                own.
+            size: (height, width) of the network's input and of the PNGs, unless this labeler has
+                its own; None keeps each image's.
             batch_size: images per batch.
 
         Returns:
@@ -140,6 +147,7 @@ class PseudoLabeler:
         if content is not None:
             return labelled, LabelReportFile(**content)
         pairs = workers.share(pairs)
+        size = self._size or size
         logits_path = os.path.join(partial, f".logits-{workers.index}")
         histogram, usage = self._collect(
             model, strategy, domain, pairs, size, batch_size, logits_path, round_index
@@ -181,7 +189,10 @@ class PseudoLabeler:
 
         def predict(images):
             outputs = inference.predict_logits(model, images)
-            kept = tf.cast(outputs[common.LOGITS], tf.float16)
+            kept = outputs[common.LOGITS]
+            if self._flip:
+                kept = _average_with_mirrored(model, images, kept)
+            kept = tf.cast(kept, tf.float16)
             logits = inference.upsample_logits(
                 tf.cast(kept, tf.float32), model.logits_stride, tf.shape(images)[1:3]
             )
@@ -251,6 +262,16 @@ class PseudoLabeler:
                 bar.update(1)
             for future in waiting:
                 tally.add(*future.result())
+
+
+def _average_with_mirrored(model, images, logits):
+    """Returns logits of the mean probabilities of images and mirrored images."""
+    # Padded before they are mirrored, so that both maps lie on one grid.
+    mirrored = tf.reverse(inference.pad_images(tf.cast(images, tf.float32)), [2])
+    others = tf.reverse(inference.predict_logits(model, mirrored)[common.LOGITS], [2])
+    return tf.reduce_logsumexp(
+        tf.stack([tf.nn.log_softmax(logits), tf.nn.log_softmax(others)]) - math.log(2), axis=0
+    )
 
 
 def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from data_pipelines.batches.adaptation import AdaptationData
+from data_pipelines.errors import UserError
 from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.models.inference import Inference
@@ -62,6 +63,7 @@ def adapt(
     strategy = create_strategy()
     workers = Workers(strategy)
     gradient_update = learner.gradient_update or GradientUpdate()
+    _check_source(data, schedule, settings)
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
     with workers.raise_if_worker_lost():
         _audit(workers, data, RunDirectory(run_dir).audit)
@@ -84,6 +86,16 @@ def adapt(
         inference=inference,
     )
     return trainer.train(monitoring)
+
+
+def _check_source(data: AdaptationData, schedule: Schedule, settings: RunSettings) -> None:
+    """Checks that source-free adaptation starts from a model that was trained on the source."""
+    if data.source_free and (settings.initial_run is None or schedule.count_steps(0, 0, 1)):
+        raise UserError(
+            "AdaptationData.source_free leaves nothing to train a source stage on: bind "
+            "RunSettings.initial_run to a run that was trained on the source, and "
+            "Schedule.source_steps to 0."
+        )
 
 
 def _audit(workers: Workers, data: AdaptationData, stamp_dir: str) -> None:

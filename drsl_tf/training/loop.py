@@ -37,14 +37,14 @@ class Stage:
     Args:
         round_index: 0 for the source stage.
         steps: steps of the whole stage.
-        source: the labelled stream.
+        source: the labelled stream; None in source-free adaptation.
         target: the pseudo-labelled stream; None in the source stage.
         retry: how often the stage returned to a checkpoint; each retry draws other batches.
     """
 
     round_index: int
     steps: int
-    source: training_batches.Stream
+    source: training_batches.Stream | None
     target: training_batches.Stream | None
     retry: int = 0
 

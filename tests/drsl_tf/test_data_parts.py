@@ -23,8 +23,8 @@ _SOURCES = {
     "cityscapes": data_sets.write_cityscapes,
 }
 # Each part goes after one of them, and all of them are tried.
-_NINETEEN = ("gta2cs", "daformer_gta2cs", "gta2cs_cbst", "demo", "gta2cs_source_only")
-_SIXTEEN = ("synthia2cs", "synthia2cs_cbst", "synthia2cs_source_only", "daformer_synthia2cs")
+_NINETEEN = ("gta2cs", "daformer_gta2cs", "crst_gta2cs", "demo", "gta2cs_source_only")
+_SIXTEEN = ("synthia2cs", "crst_synthia2cs", "synthia2cs_source_only", "daformer_synthia2cs")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from tests.support import repository
 with open(os.path.join(repository.ROOT, "docs", "own_data.md"), encoding="utf-8") as _file:
     _BLOCKS = re.findall(r"```\n(.*?)```", _file.read(), flags=re.DOTALL)
 # The configuration of the docs, and what they add to it for other purposes.
-_CONFIG, _OTHER_NETWORK, _WARM_START, _DECLARED = _BLOCKS
+_CONFIG, _OTHER_NETWORK, _WARM_START, _FEW_LABELS, _DECLARED = _BLOCKS
 _SHORT = """
 import drsl_tf
 
@@ -51,6 +51,25 @@ def test_a_warm_start_trains_the_rounds_alone(tmp_path):
     experiment = Experiment([str(path)])
     assert experiment.get("settings").initial_run == "runs/source"
     assert experiment.get("schedule").count_steps(0, 10, 4) == 0
+    gin.clear_config()
+
+
+def test_a_few_labelled_target_images_are_a_second_source(tmp_path):
+    photo_folders.write_photos(tmp_path / "photos")
+    real = tmp_path / "photos" / "real"
+    images = sorted((real / "images" / "day one").iterdir())
+    (real / "labelled.txt").write_text(f"day one/{images[0].name}\n")
+    (real / "masks" / "day one").mkdir(parents=True)
+    mask = np.zeros(np.asarray(Image.open(images[0])).shape[:2], np.uint8)
+    Image.fromarray(mask).save(real / "masks" / "day one" / f"{images[0].stem}.png")
+    path = tmp_path / "mine.gin"
+    path.write_text(_CONFIG.replace('"photos/', f'"{tmp_path}/photos/') + _FEW_LABELS)
+    data = Experiment([str(path)]).get("data")
+    data.audit()
+    splits = data.list_splits()
+    assert [len(splits[role][2]) for role in ("source", "source_2", "target")] == [5, 1, 3]
+    assert "eval" not in splits
+    np.testing.assert_allclose(data.make_source_stream().image_weights[-1], 0.25)
     gin.clear_config()
 
 

@@ -7,6 +7,21 @@ import numpy as np
 IGNORE = 255
 
 
+def uniform_divergence_loss(logits, labels):
+    """Sum and count of KL(u || p), and the gradient of the sum with respect to the logits."""
+    total, count, gradient = 0.0, 0, np.zeros(logits.shape)
+    uniform = 1.0 / logits.shape[-1]
+    for index in np.ndindex(*labels.shape):
+        if labels[index] == IGNORE:
+            continue
+        powers = np.exp(logits[index].astype(np.float64) - logits[index].max())
+        p = powers / powers.sum()
+        total += np.sum(uniform * (np.log(uniform) - np.log(p)))
+        gradient[index] = p - uniform
+        count += 1
+    return total, count, gradient
+
+
 def draw_unit_vectors(rng, *shape):
     vectors = rng.normal(size=shape)
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)

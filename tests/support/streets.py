@@ -41,17 +41,19 @@ def render_roots(folder, num_source):
     return game, camera
 
 
-def make_data(roots, source_sampler=None, target_sampler=None, **augmentation):
-    """Creates the data of an experiment, two images of each domain per batch."""
+def make_data(roots, scale=(1.0, 1.0), **options):
+    """Creates the data of an experiment, two images of each domain per batch.
+
+    `options` are arguments of `AdaptationData`.
+    """
     game, camera = roots
-    augmenter = Augmenter(size=SIZE, **augmentation)
-    return AdaptationData(
-        source=Gta5(root=game),
-        target=Cityscapes(root=camera),
-        source_augmenter=augmenter,
-        target_augmenter=augmenter,
-        source_batch=2,
-        target_batch=2,
-        source_sampler=source_sampler,
-        target_sampler=target_sampler,
-    )
+    augmenter = Augmenter(size=SIZE, scale=scale)
+    given = {
+        "source": Gta5(root=game),
+        "target": Cityscapes(root=camera),
+        "source_augmenter": augmenter,
+        "target_augmenter": augmenter,
+        "source_batch": 2,
+        "target_batch": 2,
+    }
+    return AdaptationData(**{**given, **options})

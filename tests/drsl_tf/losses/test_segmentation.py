@@ -37,6 +37,28 @@ def test_loss_and_gradient_equal_the_naive_loop(scale, weighted):
     np.testing.assert_allclose(gradient, expected[2], atol=1e-5)
 
 
+def test_divergence_from_uniform_equals_the_naive_loop():
+    logits, labels, _ = _draw_case()
+    values = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        total, count = segmentation.uniform_divergence_loss(values, labels)
+    expected = naive.uniform_divergence_loss(logits, labels)
+    np.testing.assert_allclose(total, expected[0], rtol=1e-5)
+    assert float(count) == expected[1]
+    np.testing.assert_allclose(tape.gradient(total, values), expected[2], atol=1e-6)
+
+
+def test_divergence_is_0_for_uniform_predictions_alone():
+    labels = np.zeros((1, 2, 3), np.int32)
+    uniform = segmentation.uniform_divergence_loss(tf.fill((1, 2, 3, 4), 7.0), labels)
+    np.testing.assert_allclose(uniform, [0.0, 6.0], atol=1e-5)
+    logits, labels, _ = _draw_case(scale=0.5)
+    assert float(segmentation.uniform_divergence_loss(logits, labels)[0]) > 0
+    ignored = segmentation.uniform_divergence_loss(logits, np.full(labels.shape, 255))
+    np.testing.assert_array_equal(ignored, [0.0, 0.0])
+
+
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
 def test_every_float_dtype_is_computed_in_float32(dtype):
     logits, labels, _ = _draw_case()

@@ -61,6 +61,46 @@ def test_cross_entropy_is_a_mean_over_valid_pixels():
     np.testing.assert_allclose(_train(model, batch)["ce_source"], expected, rtol=1e-5)
 
 
+def test_pooled_cross_entropy_is_one_mean_over_both_domains():
+    weights = {"source_weight": 0.25, "target_weight": 0.8}
+    model = toys.make_model(
+        with_modes=False, batch_norm_training=False, pool_cross_entropy=True, **weights
+    )
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
+    batch = toys.make_uneven_batch()
+    counts = {name: np.count_nonzero(half["label"] != 255) for name, half in batch.items()}
+    sums = {name: _mean_cross_entropy(model, half) * counts[name] for name, half in batch.items()}
+    factors = {"source": 0.25, "target": 0.8}
+    expected = sum(factors[name] * sums[name] for name in sums)
+    expected /= sum(factors[name] * counts[name] for name in sums)
+    np.testing.assert_allclose(_train(model, batch)["loss"], expected, rtol=1e-5)
+    # With source images alone it is their mean, whatever their weight.
+    batch = toys.make_batch(num_target=0)
+    expected = _mean_cross_entropy(model, batch["source"])
+    np.testing.assert_allclose(_train(model, batch)["loss"], expected, rtol=1e-5)
+
+
+def test_divergence_from_uniform_counts_labelled_target_pixels():
+    model = toys.make_model(with_modes=False, batch_norm_training=False, kld_weight=0.1)
+    toys.compile_model(model, keras.optimizers.SGD(0.0))
+    batch = toys.make_batch()
+    logs = _train(model, batch)
+    logits = model(batch["target"]["image"], training=False)["logits"]
+    logits = tf.image.resize(logits, batch["target"]["label"].shape[1:]).numpy()
+    total, count, _ = naive.uniform_divergence_loss(logits, batch["target"]["label"].numpy())
+    np.testing.assert_allclose(logs["kld_target"], total / count, rtol=1e-4)
+    expected = logs["ce_source"] + logs["ce_target"] + 0.1 * logs["kld_target"]
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+
+
+def test_without_source_images_the_target_trains_alone():
+    model = toys.make_model()
+    toys.compile_model(model, keras.optimizers.SGD(0.1))
+    logs = _train(model, toys.make_batch(num_source=0))
+    assert logs["ce_source"] == logs["dml_source"] == logs["sma"] == 0.0
+    assert logs["ce_target"] > 0 and logs["dml_target"] > 0
+
+
 @pytest.mark.parametrize("class_balance", [False, True])
 def test_mode_losses_are_means_over_pixels_or_over_classes(class_balance):
     model = toys.make_model(class_balance=class_balance, batch_norm_training=False)

@@ -10,9 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from data_pipelines.batches import adaptation
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.batches.augment import Augmenter
 from data_pipelines.domains.cityscapes import Cityscapes
+from data_pipelines.domains.folder import Folder
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import cityscapes13
@@ -30,7 +32,9 @@ from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
+from tests.support import data_sets
 from tests.support import streets
+from tests.support import toys
 from tests.support import training
 from tests.support.disk_log import DiskLog
 
@@ -361,6 +365,29 @@ def test_the_floor_bounds_every_threshold(roots, tmp_path):
     assert floored == [max(threshold, _FLOOR) for threshold in free]
     assert min(free) < _FLOOR < max(free)
     assert reports[_FLOOR].fraction < reports[0.0].fraction
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_labels_with_flip_are_those_of_the_mirrored_image(tmp_path, flip):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (4, 5, 3), np.uint8).repeat(8, axis=0).repeat(16, axis=1)
+    for name, pixels in (("a", image), ("b", image[:, ::-1])):
+        data_sets.write_image(str(tmp_path / "images" / f"{name}.png"), pixels)
+    domain = Folder(root=str(tmp_path), class_names=list("abcde"), splits={"train": ""})
+    labeler = PseudoLabeler(portion=1.0, portion_limit=1.0, rule="argmax", flip=flip, size=(32, 64))
+    pairs, _ = labeler.generate(
+        toys.make_model(),
+        create_strategy(),
+        domain,
+        domain.list_pairs("train"),
+        round_index=1,
+        directory=str(tmp_path / "labels"),
+        size=(96, 96),
+    )
+    labels = [adaptation.read_id_map(pair.label_path) for pair in pairs]
+    assert labels[0].shape == (32, 64)
+    assert len(np.unique(labels[0])) > 1
+    assert (np.mean(labels[0] == labels[1][:, ::-1]) > 0.999) == flip
 
 
 def test_a_source_checkpoint_that_is_absent_or_of_a_round_is_refused(finished, tmp_path):

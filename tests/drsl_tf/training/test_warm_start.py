@@ -13,6 +13,7 @@ from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.online_model import OnlineDrslModel
@@ -53,10 +54,12 @@ def _build_model(label_space, with_modes=True, width=8):
     return DrslModel(base, linear, head if with_modes else None)
 
 
-def _run(roots, run_dir, watch, *, source_steps=0, rounds=1, model=_build_model, **options):
+def _run(
+    roots, run_dir, watch, *, source_steps=0, rounds=1, model=_build_model, data=None, **options
+):
     return training.train(
         run_dir,
-        data=streets.make_data(roots),
+        data=data or streets.make_data(roots),
         schedule=Schedule(
             source_steps=source_steps, rounds=rounds, steps_per_round=4, checkpoint_every=2
         ),
@@ -103,6 +106,44 @@ def test_the_rounds_alone_start_from_a_source_only_run(source_run, roots, tmp_pa
     assert content["initial_run"] == run_dir
     assert results.stages[0].miou == pytest.approx(score, abs=0.01)
     assert [stage.round for stage in results.stages] == [0, 1]
+
+
+def _build_teacher(label_space):
+    plain = _build_plain(label_space)
+    return OnlineDrslModel(
+        plain.base, plain.segmentation_head, threshold=0.1, mix_classes=True, mask_weight=1.0
+    )
+
+
+@pytest.mark.parametrize("model", [_build_model, _build_teacher])
+def test_adaptation_without_a_source_trains_on_the_target_alone(source_run, roots, tmp_path, model):
+    terms = {}
+
+    class Terms(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            terms.update(logs)
+
+    results = _run(
+        roots,
+        tmp_path,
+        Terms(),
+        model=model,
+        data=streets.make_data((str(tmp_path / "absent"), roots[1]), source_free=True),
+        initial_run=source_run[0],
+        gradient_update=GradientUpdate(micro_batches=2),
+    )
+    assert [stage.round for stage in results.stages] == [0, 1]
+    assert results.stages[0].miou == pytest.approx(source_run[2], abs=0.01)
+    assert terms["ce_source"] == 0 and terms["ce_target"] > 0
+    assert terms.get("sma", 0) == terms.get("dml_source", 0) == 0
+
+
+def test_without_a_source_there_is_no_source_stage(source_run, roots, tmp_path):
+    data = streets.make_data(roots, source_free=True)
+    for options in ({}, {"initial_run": source_run[0], "source_steps": 1}):
+        with pytest.raises(UserError, match="initial_run .* Schedule.source_steps to 0"):
+            _run(roots, tmp_path / "run", _Watch(), data=data, **options)
+    assert not os.path.exists(tmp_path / "run")
 
 
 def test_a_run_with_the_same_heads_gives_the_modes_too(tmp_path):

@@ -117,7 +117,7 @@ TABLE: dict[str, Shortening] = {
         # One of each kind; that the others resolve is tested without running them.
         replace=[
             ("for seed in 0 1 2", "for seed in 0"),
-            ("in gta2cs_source_only gta2cs_cbst gta2cs synthia2cs_source_only", "in gta2cs"),
+            ("in gta2cs_source_only crst_gta2cs gta2cs synthia2cs_source_only", "in gta2cs"),
             ("in daformer_gta2cs daformer_synthia2cs", "in daformer_gta2cs"),
         ],
         impossible={
