@@ -21,7 +21,8 @@ from drsl_tf.optimization.stage_schedule import StageSchedule
 from drsl_tf.training.adapt import adapt
 from tests.support import streets
 
-_NAMES = [s + c for s in ("gta2cs", "synthia2cs") for c in ("", "_cbst", "_source_only")]
+_PAIRS = ("gta2cs", "synthia2cs")
+_NAMES = [name.format(pair) for pair in _PAIRS for name in ("{}", "crst_{}", "{}_source_only")]
 _NETWORKS = {
     "deeplab_v2": [],
     "deeplab_v3plus": ["models/deeplab_v3plus_resnet101.gin"],
@@ -68,13 +69,13 @@ def test_every_combination_is_complete(name):
         expected = "segformer" not in "".join(files)
         assert len(networks) == expected, files
         has_modes = any(key.startswith("drsl_tf.MultimodalHead.") for key in bindings)
-        assert has_modes == (name in ("gta2cs", "synthia2cs")), files
+        assert has_modes == (name in _PAIRS), files
         assert ("mean_teacher" in "".join(files)) == any(
             "OnlineDrslModel" in key for key in bindings
         )
 
 
-_BEYOND = [f"{recipe}_{pair}" for recipe in ("daformer", "mic") for pair in _NAMES[::3]]
+_BEYOND = [f"{recipe}_{pair}" for recipe in ("daformer", "mic") for pair in _PAIRS]
 _DRSL = "drsl_tf.build_model.multimodal_head = @drsl_tf.MultimodalHead"
 
 
@@ -103,14 +104,15 @@ def test_presets_change_memory_alone():
 
 
 def test_controls_take_as_many_steps_with_every_network():
-    for name in ("gta2cs", "synthia2cs"):
+    for name in _PAIRS:
         for network in _NETWORKS.values():
-            run, cbst, control = (
-                _read([f"{name}{kind}.gin", *network]) for kind in ("", "_cbst", "_source_only")
+            run, crst, control = (
+                _read([f"{kind}.gin", *network])
+                for kind in (name, f"crst_{name}", f"{name}_source_only")
             )
             own = {"EXPERIMENT", "drsl_tf.build_model.multimodal_head"}
-            assert {key for key in cbst if cbst[key] != run[key]} == own
-            assert {key for key in control if control[key] != cbst.get(key)} == {
+            assert {key for key in crst if crst[key] != run[key]} == own
+            assert {key for key in control if control[key] != crst.get(key)} == {
                 "EXPERIMENT",
                 "drsl_tf.Schedule.source_steps",
                 "drsl_tf.Schedule.rounds",
@@ -119,7 +121,7 @@ def test_controls_take_as_many_steps_with_every_network():
             }
         schedule = Experiment([f"{name}_source_only.gin"]).get("schedule")
         assert schedule.rounds == 0
-        assert schedule.count_steps(0, num_images=1, batch_size=1) == 90000 + 6 * 5950
+        assert schedule.count_steps(0, num_images=1, batch_size=1) == 100000 + 3 * 5950
 
 
 def _make_schedule(optimizer):
@@ -131,17 +133,17 @@ _RATES = {
     "sgd": (
         ["gta2cs.gin"],
         keras.optimizers.SGD,
-        {0: 2.5e-4, 45000: 2.5e-4 * 0.5**0.9, 90000: 5e-5, 95949: 5e-5, 120000: 5e-5},
+        {0: 2.5e-4, 50000: 2.5e-4 * 0.5**0.9, 100000: 5e-5, 105949: 5e-5, 120000: 5e-5},
     ),
     "adam": (
         ["gta2cs.gin", "models/fcn8s_vgg16.gin"],
         keras.optimizers.Adam,
-        {0: 1e-5, 49999: 1e-5, 50000: 1e-6, 89999: 1e-6, 90000: 2e-6, 120000: 2e-6},
+        {0: 1e-5, 49999: 1e-5, 50000: 1e-6, 99999: 1e-6, 100000: 2e-6, 120000: 2e-6},
     ),
     "adamw": (
         ["synthia2cs.gin", "models/segformer_mit_b5.gin"],
         KernelAdamW,
-        {0: 6e-5 / 1500, 749: 3e-5 * (1 - 749 / 90000), 45000: 3e-5, 90000: 1.2e-5},
+        {0: 6e-5 / 1500, 749: 3e-5 * (1 - 749 / 100000), 50000: 3e-5, 100000: 1.2e-5},
     ),
     "online": (
         ["daformer_gta2cs.gin"],
@@ -228,7 +230,7 @@ def _list_models():
 @pytest.mark.parametrize("name, with_modes", _list_models())
 def test_every_network_is_built_with_either_head(name, with_modes):
     setting, files, params, stride = _MODELS[name]
-    experiment = setting if with_modes else f"{setting}_cbst"
+    experiment = setting if with_modes else f"crst_{setting}"
     model = Experiment([f"{experiment}.gin", *files], ["WEIGHTS = None", *params]).build_model()
     classes = 19 if setting == "gta2cs" else 16
     outputs = model(np.full((1, 64, 128, 3), 100.0, "float32"))
@@ -332,6 +334,7 @@ def test_commands_of_the_documentation_are_complete():
 
 _TWO = ["SOURCE_BATCH = 2", "TARGET_BATCH = 2"]
 _RUNS = {
+    "crst": (["crst_gta2cs.gin", *_NETWORKS["segformer_b0"]], []),
     "rounds": (["gta2cs.gin", *_NETWORKS["segformer_b0"], *_MEMORY[1], *_SAMPLING[1]], _TWO),
     "beyond": (["mic_gta2cs.gin", "models/segformer_mit_b0.gin", *_MEMORY[2]], [*_TWO, _DRSL]),
 }
@@ -348,6 +351,7 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
         *params,
         f"GTA5 = '{game}'",
         f"CITYSCAPES = '{camera}'",
+        "drsl_tf.PseudoLabeler.size = (64, 128)",
         "WEIGHTS = None",
         "CROP = (64, 128)",
         "SOURCE_SIZE = (64, 128)",
