@@ -27,6 +27,7 @@ READERS: dict[str, Callable[[str], Reader]] = {
     "gin files": run_readers.read_gin_files,
     "weights (HDF5)": run_readers.read_weight_files,
     "weights (npz)": run_readers.read_npz_weights,
+    "weights (PyTorch)": run_readers.read_torch_weights,
     "SavedModels": functools.partial(run_readers.read_exported_model, "saved_model"),
     "TFLite models": functools.partial(run_readers.read_exported_model, "tflite"),
     "checkpoints": run_readers.read_checkpoints,
