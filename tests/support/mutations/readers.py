@@ -21,6 +21,7 @@ READERS: dict[str, Callable[[str], Reader]] = {
     **{f"{name} images": functools.partial(data_readers.read_images, name) for name in _LOOSE},
     **{f"{name} labels": functools.partial(data_readers.read_labels, name) for name in _LOOSE},
     "records": data_readers.read_records,
+    "published archives": data_readers.read_published_archive,
     "mapillary class list": data_readers.read_class_list,
     "folder split list": data_readers.read_split_list,
     "prediction inputs": run_readers.read_prediction_inputs,
