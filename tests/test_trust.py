@@ -17,6 +17,7 @@ import pytest
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from drsl_tf.networks.weights import hdf5_check
+from drsl_tf.networks.weights import lite0_weights
 from drsl_tf.networks.weights import mit_weights
 from drsl_tf.networks.weights import weight_files
 from tests.support import repository
@@ -75,7 +76,12 @@ def test_pickles_in_weight_files_are_refused_unread(tmp_path, model, kind):
     else:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("norm1.norm.weight", pickle.dumps(_Bomb(trap)))
-    for load in (mit_weights.load_published_mit, weight_files.load_weights):
+    loaders = (
+        mit_weights.load_published_mit,
+        lite0_weights.load_published_lite0,
+        weight_files.load_weights,
+    )
+    for load in loaders:
         with pytest.raises(UserError, match="cannot be read"):
             load(model, path)
     assert not os.path.exists(trap)

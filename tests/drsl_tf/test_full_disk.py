@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines import published_archives
 from data_pipelines.auditing import audit
 from data_pipelines.batches import class_statistics
 from data_pipelines.domains.camvid import CamVid
@@ -19,6 +20,7 @@ from drsl_tf.serving import folder_prediction
 from drsl_tf.serving.predictor import Predictor
 from tests.drsl_tf.reporting import conftest as reports
 from tests.support import data_sets
+from tests.support import published
 from tests.support import run_dirs
 from tests.support import small_disk
 
@@ -31,7 +33,9 @@ def prepared(tmp_path_factory):
     exporting.export_run(run_dir, str(folder / "model"))
     record = reports.make_run(folder, "record")
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder / "photo.png")
+    archive = published.write_kitti_semantics(folder / "archive")
     return {
+        "archive": archive,
         "run": run_dir,
         "model": str(folder / "model"),
         "record": record,
@@ -89,6 +93,13 @@ def _render(prepared, folder):
     assert len(os.listdir(os.path.join(root, "images"))) == 2
 
 
+def _prepare(prepared, folder):
+    out = os.path.join(folder, "kitti")
+    kitti = published.describe("kitti")
+    assert published_archives.prepare(kitti, prepared["archive"], out, progress=False)
+    assert len(os.listdir(os.path.join(out, "masks", "train"))) == 3
+
+
 _COMMANDS = {
     "predict": _predict,
     "export": _export("saved_model", "model"),
@@ -96,6 +107,7 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "report": _report,
     "render_streets": _render,
+    "prepare": _prepare,
 }
 
 

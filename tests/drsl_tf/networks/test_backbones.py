@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
-
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,10 +10,6 @@ from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks import backbones
 from drsl_tf.networks.weights.weight_files import save_weights
-
-_LITE0_WEIGHTS = (
-    pathlib.Path(__file__).parents[4] / "shared" / "weights" / "efficientnet_lite0_imagenet.h5"
-)
 
 
 def _image(height, width, *, batch=1, seed=0):
@@ -161,27 +154,6 @@ def test_lite0_equals_kerascv_at_even_sizes():
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = reference(((image / 255 - mean) / std).astype("float32"))
     np.testing.assert_allclose(base(image)["level5"], expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.skipif(
-    not _LITE0_WEIGHTS.is_file(), reason=f"the weight file {_LITE0_WEIGHTS} is not here"
-)
-def test_lite0_loads_the_real_weights():
-    base = backbones.efficientnet_lite0(weights=str(_LITE0_WEIGHTS))
-    trunk = base.get_layer("efficientnet_lite0_trunk")
-    with h5py.File(_LITE0_WEIGHTS, "r") as file:
-        root = file["model_weights"] if "model_weights" in file else file
-        for name in ("stem_conv", "block4b_expand_conv", "top_conv", "block7a_bn", "top_bn"):
-            stored = {}
-            for path in root[name].attrs["weight_names"]:
-                path = path.decode() if isinstance(path, bytes) else path
-                stored[path.split("/")[-1][:8]] = root[name][path][()]
-            order = ["gamma:0", "beta:0", "moving_m", "moving_v"]
-            order = ["kernel:0"] if "conv" in name else order
-            values = trunk.get_layer(name).get_weights()
-            assert len(values) == len(stored) == len(order)
-            for key, value in zip(order, values):
-                np.testing.assert_array_equal(value, stored[key])
 
 
 def test_missing_weight_file_is_a_user_error():

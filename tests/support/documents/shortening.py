@@ -93,6 +93,7 @@ TABLE: dict[str, Shortening] = {
         ],
         # A folder that can be made here.
         replace=[("/shared", "shared")],
+        impossible={"data_pipelines.prepare": "needs the downloads"},
     ),
     "docs/own_data.md": Shortening(
         prepare=[_PHOTO_FOLDERS],

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 
 import numpy as np
 
 from data_pipelines import domains
+from data_pipelines import published_archives
 from data_pipelines.auditing import audit_stamp
 from data_pipelines.batches import class_statistics
 from data_pipelines.batches.adaptation import read_id_map
 from data_pipelines.domains.domain import Pair
 from data_pipelines.labels import label_spaces
 from tests.support import data_sets
+from tests.support import published
 from tests.support.mutations import pictures
 from tests.support.mutations.reader import MAX_PIXELS
 from tests.support.mutations.reader import Reader
@@ -75,6 +78,21 @@ def read_records(folder: str) -> Reader:
         return True
 
     return Reader(read_seeds(list_files(written)), read)
+
+
+def read_published_archive(folder: str) -> Reader:
+    """An archive that is converted."""
+    source = published.write_kitti_semantics(os.path.join(folder, "source"))
+    path = published.write_zip(os.path.join(folder, "archive.zip"), source)
+    out = os.path.join(folder, "out")
+    kitti = published.describe("kitti")
+
+    def read(path):
+        shutil.rmtree(out, ignore_errors=True)
+        assert published_archives.prepare(kitti, path, out, progress=False)
+        return True
+
+    return Reader(read_seeds([path]), read)
 
 
 def read_class_list(folder: str) -> Reader:

@@ -16,6 +16,7 @@ from drsl_tf.evaluation.reports import EvaluationReport
 from drsl_tf.experiments import exporting
 from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.networks.weights import mit_weights
+from drsl_tf.networks.weights import torch_file
 from drsl_tf.networks.weights import weight_files
 from drsl_tf.reporting import page
 from drsl_tf.reporting.reported_run import RunRecord
@@ -32,6 +33,7 @@ from drsl_tf.serving.predictor import Predictor
 from drsl_tf.training.adapt import adapt
 from tests.drsl_tf.reporting import conftest
 from tests.support import run_dirs
+from tests.support import torch_files
 from tests.support.mutations import pictures
 from tests.support.mutations.reader import MAX_PIXELS
 from tests.support.mutations.reader import Reader
@@ -112,6 +114,24 @@ def read_npz_weights(folder: str) -> Reader:
         return True
 
     return Reader(seeds, read)
+
+
+def read_torch_weights(folder: str) -> Reader:
+    """Published weights of EfficientNet-Lite0, in PyTorch's format before 1.6."""
+    path = os.path.join(folder, "net.pth")
+    rng = np.random.default_rng(0)
+    arrays = {
+        "_conv_stem.weight": rng.normal(size=(3, 3, 4, 5)).astype(np.float32).T,
+        "_bn0.bias": rng.normal(size=4).astype(np.float32),
+        "_bn0.num_batches_tracked": np.array(3),
+    }
+
+    def read(path):
+        tensors = torch_file.read_tensors(path, "net")
+        assert sum(tensor.nbytes for tensor in tensors.values()) <= os.path.getsize(path)
+        return True
+
+    return Reader([(path, torch_files.encode_arrays(arrays))], read)
 
 
 def read_exported_model(format_name: str, folder: str) -> Reader:
