@@ -1,9 +1,11 @@
 """Writes an HTML report of finished runs: curves, classes, confusion, images, seeds.
 
   python -m drsl_tf.report runs/demo
-  python -m drsl_tf.report runs/demo runs/demo_cbst --output=comparison.html
+  python -m drsl_tf.report runs/demo_statistics runs/demo --output=comparison.html \
+      --figure=comparison.png
 
-Runs of the same experiment are its seeds. The page needs no network connection.
+Prints the IoU of every class: of the source stage of the first experiment, and of the last round of
+each. Runs of the same experiment are its seeds. The page needs no network connection.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from data_pipelines.errors import UserError
 
 _OUTPUT = flags.DEFINE_string("output", "report.html", "The HTML file to write.")
 
+_FIGURE = flags.DEFINE_string(
+    "figure", None, "A PNG to write: frames of the target with the predictions side by side."
+)
+
 
 def main(run_dirs: list[str]) -> None:
     """Writes the report."""
@@ -25,7 +31,9 @@ def main(run_dirs: list[str]) -> None:
     cli.require_flags("output")
     from drsl_tf.reporting import page  # Imported late to keep --help fast.
 
-    page.write_report(run_dirs, _OUTPUT.value)
+    print(page.write_report(run_dirs, _OUTPUT.value, _FIGURE.value))
+    if _FIGURE.value:
+        print(f"Figure: {os.path.abspath(_FIGURE.value)}")
     print(f"Report: {os.path.abspath(_OUTPUT.value)}")
 
 

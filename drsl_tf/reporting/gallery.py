@@ -73,7 +73,7 @@ def make_legend(run: RunRecord) -> Legend:
     Returns:
         The colours of classes, confidences and modes.
     """
-    space = _get_label_space(run)
+    space = get_label_space(run)
     ramp = label_maps.color_confidence(np.linspace(0, 1, 11)[np.newaxis])[0]
     has_modes = run.panels.modes_per_class > 1
     return Legend(
@@ -93,11 +93,12 @@ def list_mode_shades(run: RunRecord) -> list[list[str]]:
         For each class the colours of its modes as "#rrggbb".
     """
     count = max(run.panels.modes_per_class, 1)
-    palette = label_maps.make_mode_palette(_get_label_space(run), count)
+    palette = label_maps.make_mode_palette(get_label_space(run), count)
     return [_to_hex(shades) for shades in palette.reshape(-1, count, 3)]
 
 
-def _get_label_space(run):
+def get_label_space(run: RunRecord) -> LabelSpace:
+    """Returns the classes and colours of a run with panels."""
     return LabelSpace(
         name=run.experiment,
         class_names=tuple(run.panels.class_names),

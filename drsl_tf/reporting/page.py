@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from drsl_tf import files
 from drsl_tf.figures import charts
 from drsl_tf.figures import rendering
+from drsl_tf.reporting import comparison
 from drsl_tf.reporting import gallery
 from drsl_tf.reporting import tables
 from drsl_tf.reporting.groups import RunGroup
@@ -42,18 +43,26 @@ class Chart(NamedTuple):
     svg: str
 
 
-def write_report(run_dirs: Sequence[str], output: str) -> None:
+def write_report(run_dirs: Sequence[str], output: str, figure: str | None = None) -> str:
     """Writes the report of one or more runs.
 
     Args:
         run_dirs: directories that `drsl_tf.train` wrote.
         output: the HTML file.
+        figure: PNG of a few frames with the predictions of the runs side by side; None draws none.
+
+    Returns:
+        The IoU of every class in these runs, as text.
 
     Raises:
-        UserError: a directory holds no results, or the file cannot be written.
+        UserError: a directory holds no results, or a file cannot be written.
     """
-    page = format_report([RunRecord(run_dir) for run_dir in run_dirs])
-    files.write_text(output, page)
+    runs = [RunRecord(run_dir) for run_dir in run_dirs]
+    files.write_text(output, format_report(runs))
+    columns = comparison.list_columns(group_runs(runs))
+    if figure is not None:
+        files.write_png(figure, rendering.to_image(comparison.draw_comparison(columns)))
+    return tables.format_text(tables.tabulate_classes(columns))
 
 
 def format_report(runs: Sequence[RunRecord]) -> str:

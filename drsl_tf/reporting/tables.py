@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from drsl_tf.reporting import evaluations
+from drsl_tf.reporting.comparison import Column
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.reported_run import RunRecord
@@ -124,6 +125,27 @@ def tabulate_evaluations(groups: Sequence[RunGroup]) -> Table | None:
         cells = [row.group.experiment, row.split, row.weights, row.testing, str(row.seeds)]
         rows.append(Row(cells + list(map(_format, row.means.values())), row.group.color))
     return Table(head, rows)
+
+
+def tabulate_classes(columns: Sequence[Column]) -> Table:
+    """Returns the IoU of every class, and their mean, in several stages."""
+    rows = []
+    for name in columns[0].group.class_names:
+        spreads = [column.group.spread_at(column.round, "iou", name) for column in columns]
+        rows.append(Row([name, *(_format(spread, 1) for spread in spreads)]))
+    means = [column.group.spread_at(column.round, "miou") for column in columns]
+    rows.append(Row(["mean", *(_format(mean, 1) for mean in means)]))
+    return Table(["class", *(column.title for column in columns)], rows)
+
+
+def format_text(table: Table) -> str:
+    """Formats a table for a terminal: the first column left, the others right."""
+    lines = [table.head, *(row.cells for row in table.rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines)]
+    return "\n".join(
+        "  ".join([f"{cells[0]:<{widths[0]}}", *map(str.rjust, cells[1:], widths[1:])])
+        for cells in lines
+    )
 
 
 def tabulate_labels(groups: Sequence[RunGroup]) -> list[Table]:
