@@ -67,6 +67,7 @@ _SERIALISABLE = (
     "drsl_tf.networks.heads.segmentation_heads",
     "drsl_tf.networks.layers.conv_block",
     "drsl_tf.networks.layers.efficient_attention",
+    "drsl_tf.networks.layers.image_grid",
     "drsl_tf.networks.layers.mit_block",
     "drsl_tf.networks.layers.resize_like",
     "drsl_tf.optimization.kernel_adamw",
