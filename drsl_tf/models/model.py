@@ -17,6 +17,7 @@ from drsl_tf.models import inference
 from drsl_tf.models.objective import Objective
 from drsl_tf.networks.layers import image_grid
 from drsl_tf.networks.layers.fusion import find_deepest_level
+from drsl_tf.networks.layers.fusion import list_depths
 from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
 
@@ -184,6 +185,11 @@ class DrslModel(keras.Model):
         heads = [self.segmentation_head, self.multimodal_head]
         own = [v for head in heads if head is not None for v in head.trainable_variables]
         return own + list_fusion_variables(self.base)
+
+    @property
+    def encoder_depths(self) -> list[tuple[tf.Variable, int]]:
+        """Pairs of a variable of the encoder and its depth, of a base that tells them."""
+        return list_depths(self.base)
 
     @property
     def extra_variables(self) -> list[tf.Variable]:
