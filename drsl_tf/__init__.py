@@ -66,6 +66,7 @@ _SERIALISABLE = (
     "drsl_tf.networks.heads.segformer_head",
     "drsl_tf.networks.heads.segmentation_heads",
     "drsl_tf.networks.layers.conv_block",
+    "drsl_tf.networks.layers.dinov3_encoder",
     "drsl_tf.networks.layers.efficient_attention",
     "drsl_tf.networks.layers.image_grid",
     "drsl_tf.networks.layers.mit_block",
