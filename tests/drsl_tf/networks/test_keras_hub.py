@@ -273,7 +273,7 @@ def test_weights_are_read_from_a_path(tmp_path):
 
 def _make_dinov3_backbone():
     network = keras_hub.models.DINOV3Backbone(
-        **_DINOV3, patch_size=16, use_key_bias=False, image_shape=(64, 64, 3)
+        **_DINOV3, patch_size=16, use_key_bias=False, image_shape=(64, 64, 3), name="published"
     )
     assert network.embeddings.mask_token.trainable
     return network
