@@ -61,9 +61,9 @@ class Dinov3Encoder(keras.layers.Layer):
             training=training,
         )
         tokens = network.layernorm(tokens)[:, prefix:]
-        shape = (tf.shape(inputs)[0], rows, columns, network.hidden_dim)
-        result = tf.reshape(tokens, shape)
-        return tf.ensure_shape(result, self.compute_output_shape(inputs.shape))
+        result = tf.reshape(tokens, (tf.shape(inputs)[0], rows, columns, network.hidden_dim))
+        result.set_shape(self.compute_output_shape(inputs.shape))
+        return result
 
     def list_depths(self) -> list[tuple[tf.Variable, int]]:
         """Lists (trainable variable, number of layers from it to the output).

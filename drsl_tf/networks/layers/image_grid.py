@@ -70,7 +70,10 @@ class PadToMultiple(keras.layers.Layer):
         size = tf.shape(inputs)
         bottom, right = -size[1] % self.size_multiple, -size[2] % self.size_multiple
         padded = tf.pad(inputs, [[0, 0], [0, bottom], [0, right], [0, 0]])
-        return tf.ensure_shape(padded, self.compute_output_shape(inputs.shape))
+        # Padding by sizes known only at run time loses the number of channels, which TFLite needs.
+        padded = tf.reshape(padded, tf.concat([tf.shape(padded)[:3], [inputs.shape[-1]]], axis=0))
+        padded.set_shape(self.compute_output_shape(inputs.shape))
+        return padded
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the padded images."""
@@ -108,7 +111,8 @@ class CropToGrid(keras.layers.Layer):
         features, image = inputs
         rows, columns = tf.unstack(-(-tf.shape(image)[1:3] // self.stride))
         cropped = features[:, :rows, :columns]
-        return tf.ensure_shape(cropped, self.compute_output_shape([features.shape, image.shape]))
+        cropped.set_shape(self.compute_output_shape([features.shape, image.shape]))
+        return cropped
 
     def compute_output_shape(
         self, input_shape: Sequence[Sequence[int | None]]

@@ -238,13 +238,15 @@ def test_model_files_round_trip(tmp_path, name):
 
 
 @both_kinds
-def test_an_export_labels_images_of_any_size(tmp_path, name):
+@pytest.mark.parametrize("lite", [False, True])
+def test_an_export_labels_images_of_any_size(tmp_path, name, lite):
     model = _build_model(name)
     space = label_spaces.custom(
         name="toys", class_names=[f"class{index}" for index in range(_CLASSES)]
     )
-    path = str(tmp_path / "exported")
-    saved_models.export_saved_model(model, space, path)
+    path = str(tmp_path / ("exported.tflite" if lite else "exported"))
+    export = saved_models.export_tflite if lite else saved_models.export_saved_model
+    export(model, space, path)
     predictor = drsl_tf.Predictor(path)
     for size in ((64, 128), (33, 50)):
         image = _draw_images(*size).astype("uint8")
