@@ -9,8 +9,31 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from data_pipelines.errors import UserError
+
 KERAS_3 = int(keras.__version__.split(".", maxsplit=1)[0]) >= 3
 _LossScaleOptimizer = (keras.optimizers if KERAS_3 else keras.mixed_precision).LossScaleOptimizer
+
+
+def import_keras_hub() -> Any:
+    """Imports KerasHub, which only some networks of the newer line need.
+
+    Returns:
+        The module `keras_hub`.
+
+    Raises:
+        UserError: this is the older line, or KerasHub is not installed.
+    """
+    try:
+        if not KERAS_3:
+            raise ImportError(f"Keras {keras.__version__} is too old")
+        import keras_hub  # Slow to import.
+    except ImportError as error:
+        raise UserError(
+            f"KerasHub, which this network needs, cannot be imported ({error}). It needs the newer "
+            "dependency line, Python 3.12 with Keras 3, and the extra: pip install 'drsl_tf[vfm]'."
+        ) from error
+    return keras_hub
 
 
 def apply_reduced_gradients(

@@ -58,6 +58,8 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "drsl_tf.backbones.resnet101",
             "drsl_tf.backbones.vgg16",
             "drsl_tf.backbones.mit",
+            "drsl_tf.backbones.keras_hub_pyramid",
+            "drsl_tf.backbones.dinov3",
         ),
     ),
     (

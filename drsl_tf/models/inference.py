@@ -14,10 +14,6 @@ from drsl_tf import common
 if TYPE_CHECKING:
     from drsl_tf.models.model import DrslModel
 
-# Every network here divides an image of this multiple without a remainder, so its feature maps
-# lie exactly on the image's grid.
-SIZE_MULTIPLE = 32
-
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
@@ -34,18 +30,19 @@ class Inference:
     batch_size: int = 8
 
 
-def pad_images(images: tf.Tensor) -> tf.Tensor:
-    """Pads images at the bottom and the right to a multiple of `SIZE_MULTIPLE`.
+def pad_images(images: tf.Tensor, multiple: int) -> tf.Tensor:
+    """Pads images at the bottom and the right, so that feature maps lie on the images' grid.
 
     Args:
         images: (B, H, W, 3) float32 in [0, 255].
+        multiple: `DrslModel.size_multiple`, which the padded sizes are multiples of.
 
     Returns:
         (B, H', W', 3) float32, padded with the mid-grey that training pads with.
     """
     size = tf.shape(images)
-    bottom = -size[1] % SIZE_MULTIPLE
-    right = -size[2] % SIZE_MULTIPLE
+    bottom = -size[1] % multiple
+    right = -size[2] % multiple
     return tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]], constant_values=PAD_VALUE)
 
 
@@ -77,10 +74,11 @@ def predict_logits(model: DrslModel, images: tf.Tensor) -> dict[str, tf.Tensor]:
 
     Returns:
         The model's outputs on the padded images: logits (B, h, w, C) and, where the model has a
-        multi-modal head, the embedding (B, h, w, d); h = ceil(H / SIZE_MULTIPLE) *
-        SIZE_MULTIPLE / stride.
+        multi-modal head, the embedding (B, h, w, d); h = ceil(H / m) * m / stride, m the
+        model's `size_multiple`.
     """
-    return model(pad_images(tf.cast(images, tf.float32)), training=False)
+    padded = pad_images(tf.cast(images, tf.float32), model.size_multiple)
+    return model(padded, training=False)
 
 
 def predict_full_size_logits(model: DrslModel, images: tf.Tensor) -> tf.Tensor:

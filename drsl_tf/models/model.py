@@ -15,11 +15,12 @@ from drsl_tf.losses import segmentation
 from drsl_tf.losses.mode_terms import ModeTerms
 from drsl_tf.models import inference
 from drsl_tf.models.objective import Objective
+from drsl_tf.networks.layers import image_grid
 from drsl_tf.networks.layers.fusion import find_deepest_level
+from drsl_tf.networks.layers.fusion import list_depths
 from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
 
-_PROBE_SIZE = 64
 _WITHOUT_MODES = ("ce_", "kld_", "feature_")
 
 
@@ -47,7 +48,8 @@ class DrslModel(keras.Model):
     the mean over classes are this project's choices (`docs/method.md`).
 
     Args:
-        base: keras.Model from images to a dict of feature maps with the key "features".
+        base: keras.Model from images to a dict of feature maps with the key "features". If 32 is no
+            multiple of its strides, it has an attribute `size_multiple`.
         segmentation_head: keras.layers.Layer from that dict to logits.
         multimodal_head: a `MultimodalHead` from that dict to embeddings, or None.
         source_weight: weight of the cross-entropy on the source's labels.
@@ -150,11 +152,15 @@ class DrslModel(keras.Model):
         self._loss_metrics = {name: keras.metrics.Mean(name=name) for name in ("loss", *weights)}
         # A first call creates every variable: checkpoints, optimizers and Keras 3's `compile`
         # all need them to exist.
-        outputs = self(tf.zeros((1, _PROBE_SIZE, _PROBE_SIZE, 3)))
-        self.logits_stride = _PROBE_SIZE // int(outputs[common.LOGITS].shape[1])
-        self.embedding_stride = _PROBE_SIZE // int(
-            outputs.get(common.EMBEDDING, outputs[common.LOGITS]).shape[1]
-        )
+        self.size_multiple = image_grid.find_size_multiple(base)
+        probe = image_grid.choose_probe_size(base)
+        outputs = self(tf.zeros((1, probe, probe, 3)))
+        strides = {
+            key: image_grid.measure_stride(probe, int(value.shape[1]), key)
+            for key, value in outputs.items()
+        }
+        self.logits_stride = strides[common.LOGITS]
+        self.embedding_stride = strides.get(common.EMBEDDING, self.logits_stride)
         self.num_classes = int(outputs[common.LOGITS].shape[-1])
         mode_terms = ModeTerms(
             frozenset(weights), margin, sigma, samples_per_mode, by_class=class_balance
@@ -196,6 +202,11 @@ class DrslModel(keras.Model):
         heads = [self.segmentation_head, self.multimodal_head]
         own = [v for head in heads if head is not None for v in head.trainable_variables]
         return own + list_fusion_variables(self.base)
+
+    @property
+    def encoder_depths(self) -> list[tuple[tf.Variable, int]]:
+        """Pairs of a variable of the encoder and its depth, of a base that tells them."""
+        return list_depths(self.base)
 
     @property
     def extra_variables(self) -> list[tf.Variable]:

@@ -12,6 +12,8 @@ from data_pipelines.errors import UserError
 from drsl_tf import compat
 from drsl_tf.optimization.scaled_schedule import ScaledSchedule
 
+_HEAD = "head_optimizer"
+
 
 class GradientUpdate:
     """Splits batches, adjusts gradients, and passes them to the optimizers.
@@ -31,8 +33,12 @@ class GradientUpdate:
         clip_norm: maximum L2 norm of the gradient over all variables and replicas, before the
             decay is added; None does not clip.
         head_rate_factor: factor of the heads' learning rate to the base's. If not 1, a copy of
-            the optimizer with a scaled rate updates both heads, and layers that join the levels of
-            the base's encoder.
+            the optimizer with a scaled rate updates both heads, and layers that make and join the
+            levels of the base's encoder.
+        layer_decay: factor of the learning rate of each layer of the base's encoder to the next
+            one's, as in BEiT (H. Bao et al., ICLR 2022): a layer at depth n, counted from the
+            encoder's output, learns at layer_decay^n of the rate. If not 1, each depth has a copy
+            of the optimizer; only `dinov3` tells the depths of its layers.
         micro_batches: number of parts into which each replica's batch is split; more parts
             need less memory.
     """
@@ -43,12 +49,14 @@ class GradientUpdate:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         head_rate_factor: float = 1.0,
+        layer_decay: float = 1.0,
         micro_batches: int = 1,
     ):
         for name, value, fits in (
             ("weight_decay", weight_decay, weight_decay >= 0),
             ("clip_norm", clip_norm, clip_norm is None or clip_norm > 0),
             ("head_rate_factor", head_rate_factor, head_rate_factor > 0),
+            ("layer_decay", layer_decay, layer_decay > 0),
             ("micro_batches", micro_batches, micro_batches >= 1),
         ):
             if not fits:
@@ -58,14 +66,20 @@ class GradientUpdate:
         self._weight_decay = weight_decay
         self._clip_norm = clip_norm
         self._head_rate_factor = head_rate_factor
+        self._layer_decay = layer_decay
         self._optimizer = None
-        self._head_optimizer = None
-        self._head_ids: frozenset[int] = frozenset()
+        self._copies: dict[str, keras.optimizers.Optimizer] = {}
+        self._owners: dict[int, str] = {}
+
+    @property
+    def copies(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The copies of the model's optimizer with other rates, by name."""
+        return dict(self._copies)
 
     @property
     def head_optimizer(self) -> keras.optimizers.Optimizer | None:
         """The optimizer of the heads; None if the model's own updates them."""
-        return self._head_optimizer
+        return self._copies.get(_HEAD)
 
     def attach(self, model: keras.Model) -> None:
         """Creates the optimizers' variables; called by the model's `compile`.
@@ -75,11 +89,27 @@ class GradientUpdate:
         """
         variables = list(model.trainable_variables)
         self._optimizer = model.optimizer
-        self._head_optimizer = None
-        self._head_ids = frozenset()
+        self._owners = {}
+        factors = {}
+        if self._layer_decay != 1.0:
+            depths = model.encoder_depths
+            if not depths:
+                raise UserError(
+                    f"GradientUpdate.layer_decay is {self._layer_decay}, but the base "
+                    f"{model.base.name!r} does not tell the depths of its layers: bind it to 1."
+                )
+            for variable, depth in depths:
+                if depth:
+                    name = f"depth{depth}_optimizer"
+                    self._owners[id(variable)] = name
+                    factors[name] = self._layer_decay**depth
         if self._head_rate_factor != 1.0:
-            self._head_ids = frozenset(id(variable) for variable in model.head_variables)
-            self._head_optimizer = compat.copy_optimizer(model.optimizer, self._scale_rate)
+            self._owners.update((id(variable), _HEAD) for variable in model.head_variables)
+            factors[_HEAD] = self._head_rate_factor
+        self._copies = {
+            name: compat.copy_optimizer(model.optimizer, _make_scaling(factor))
+            for name, factor in factors.items()
+        }
         for optimizer, indices in self._share_out(variables):
             compat.build_optimizer_slots(optimizer, [variables[i] for i in indices])
 
@@ -113,8 +143,8 @@ class GradientUpdate:
             variables: the trainable variables they belong to.
         """
         gradients = compat.unscale_gradients(self._optimizer, gradients)
-        if self._head_optimizer is not None and compat.has_loss_scale(self._optimizer):
-            # Both optimizers skip a step, or none does: their loss scales stay equal.
+        if self._copies and compat.has_loss_scale(self._optimizer):
+            # All optimizers skip a step, or none does: their loss scales stay equal.
             finite = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients]
             poison = tf.where(tf.reduce_all(finite), 0.0, float("nan"))
             gradients = [gradient + poison for gradient in gradients]
@@ -133,19 +163,19 @@ class GradientUpdate:
                 optimizer, [gradients[i] for i in indices], [variables[i] for i in indices]
             )
 
-    def _scale_rate(self, rate):
-        if callable(rate):
-            return ScaledSchedule(rate, self._head_rate_factor)
-        return rate * self._head_rate_factor
-
     def _share_out(self, variables):
         """Lists (optimizer, indices of its variables) for optimizers with variables."""
-        is_head = [id(variable) in self._head_ids for variable in variables]
+        owners = [self._owners.get(id(variable)) for variable in variables]
         shares = [
-            (self._optimizer, [i for i, head in enumerate(is_head) if not head]),
-            (self._head_optimizer, [i for i, head in enumerate(is_head) if head]),
+            (optimizer, [i for i, owner in enumerate(owners) if owner == name])
+            for name, optimizer in [(None, self._optimizer), *self._copies.items()]
         ]
         return [(optimizer, indices) for optimizer, indices in shares if indices]
+
+
+def _make_scaling(factor):
+    """Returns the function that scales a learning rate, a float or a schedule."""
+    return lambda rate: ScaledSchedule(rate, factor) if callable(rate) else rate * factor
 
 
 def _is_kernel(variable):

@@ -33,7 +33,7 @@ class CheckpointStore:
     Args:
         directory: the run's directory.
         model: a model with every variable created.
-        optimizer: its optimizer, slots created; that of the heads is read from the model.
+        optimizer: its optimizer, slots created; its copies are read from the model.
         counters: further variables of the run, by name.
         keep: number of checkpoints to keep.
         strategy: strategy of the model; None is the current one. On several machines the chief
@@ -57,11 +57,8 @@ class CheckpointStore:
         }
         if model.extra_variables:
             self.variables["extra"] = _number_variables(model.extra_variables)
-        head_optimizer = model.gradient_update.head_optimizer
-        if head_optimizer is not None:
-            self.variables["head_optimizer"] = _number_variables(
-                compat.list_optimizer_variables(head_optimizer)
-            )
+        for name, scaled in model.gradient_update.copies.items():
+            self.variables[name] = _number_variables(compat.list_optimizer_variables(scaled))
         self._checkpoint = tf.train.Checkpoint(**self.variables)
         self._folder = RunDirectory(directory).checkpoints
         self._keep = keep

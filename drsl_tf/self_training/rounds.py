@@ -267,7 +267,8 @@ class PseudoLabeler:
 def _average_with_mirrored(model, images, logits):
     """Returns logits of the mean probabilities of images and mirrored images."""
     # Padded before they are mirrored, so that both maps lie on one grid.
-    mirrored = tf.reverse(inference.pad_images(tf.cast(images, tf.float32)), [2])
+    padded = inference.pad_images(tf.cast(images, tf.float32), model.size_multiple)
+    mirrored = tf.reverse(padded, [2])
     others = tf.reverse(inference.predict_logits(model, mirrored)[common.LOGITS], [2])
     return tf.reduce_logsumexp(
         tf.stack([tf.nn.log_softmax(logits), tf.nn.log_softmax(others)]) - math.log(2), axis=0

@@ -171,7 +171,7 @@ def _measure(model, layers, images):
         # From 0 the step to the batch's statistics is exact: x - (x - y) is not always y.
         layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
         layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
-    model(inference.pad_images(images), training=False)
+    model(inference.pad_images(images, model.size_multiple), training=False)
     means = [tf.convert_to_tensor(layer.moving_mean) for layer in layers]
     variances = [tf.convert_to_tensor(layer.moving_variance) for layer in layers]
     return [*means, *(v + tf.square(m) for v, m in zip(variances, means))]

@@ -26,10 +26,11 @@ class Teacher:
 
     def __init__(self, model: DrslModel):
         self._stride = model.logits_stride
+        self._multiple = model.size_multiple
         self._base = keras.models.clone_model(model.base)
         head = model.segmentation_head
         self._head = type(head).from_config(head.get_config())
-        self._head(self._base(tf.zeros((1, 64, 64, 3))))
+        self._head(self._base(tf.zeros((1, self._multiple, self._multiple, 3))))
         self._copies = [(self._base, model.base), (self._head, head)]
         self._pairs = [
             (compat.as_tf_variable(own), compat.as_tf_variable(followed))
@@ -58,7 +59,7 @@ class Teacher:
         Returns:
             (B, H, W, C) float32 logits, without gradient.
         """
-        features = self._base(inference.pad_images(images), training=False)
+        features = self._base(inference.pad_images(images, self._multiple), training=False)
         logits = self._head(features, training=False)
         logits = inference.upsample_logits(logits, self._stride, tf.shape(images)[1:3])
         return tf.stop_gradient(logits)

@@ -9,7 +9,7 @@ import numpy as np
 from data_pipelines import progress
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
-from drsl_tf.models.inference import SIZE_MULTIPLE
+from drsl_tf.networks.layers.image_grid import DEFAULT_MULTIPLE
 from drsl_tf.serving import input_files
 from drsl_tf.serving import tiling
 from drsl_tf.serving import video
@@ -56,10 +56,10 @@ def predict_files(
         raise UserError(f"--batch_size={batch_size} must be at least 1.")
     if max_pixels < 1:
         raise UserError(f"--max_pixels={max_pixels} must be at least 1.")
-    if tile is not None and min(tile) - overlap < SIZE_MULTIPLE or overlap < 0:
+    if tile is not None and min(tile) - overlap < DEFAULT_MULTIPLE or overlap < 0:
         raise UserError(
             f"--overlap={overlap} must lie between 0 and {min(tile or DEFAULT_TILE)} - "
-            f"{SIZE_MULTIPLE}: a tile must reach beyond what it shares with the next."
+            f"{DEFAULT_MULTIPLE}: a tile must reach beyond what it shares with the next."
         )
     inputs = input_files.find_inputs(pattern, excluded=output)
     if any(source.is_video for source in inputs):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from drsl_tf.models.inference import SIZE_MULTIPLE
+from drsl_tf.networks.layers.image_grid import DEFAULT_MULTIPLE
 
 
 class Span(NamedTuple):
@@ -22,18 +22,18 @@ class Span(NamedTuple):
 def split_axis(length: int, tile: int, overlap: int) -> list[Span]:
     """Splits an axis into overlapping tiles and assigns each pixel to one.
 
-    Tiles start at multiples of `SIZE_MULTIPLE`, so that their feature maps lie on the grid of the
-    whole image's; the seam between neighbours is the middle of their overlap.
+    Tiles start at multiples of `DEFAULT_MULTIPLE`, so that their feature maps lie on the grid of
+    the whole image's; the seam between neighbours is the middle of their overlap.
 
     Args:
         length: pixels of the axis.
         tile: most pixels of a tile.
-        overlap: fewest pixels that neighbours share; less than `tile` - `SIZE_MULTIPLE`.
+        overlap: fewest pixels that neighbours share; less than `tile` - `DEFAULT_MULTIPLE`.
 
     Returns:
         The tiles, in order; only one if the axis fits a tile.
     """
-    step = (tile - overlap) // SIZE_MULTIPLE * SIZE_MULTIPLE
+    step = (tile - overlap) // DEFAULT_MULTIPLE * DEFAULT_MULTIPLE
     starts = [0]
     while starts[-1] + tile < length:
         starts.append(starts[-1] + step)

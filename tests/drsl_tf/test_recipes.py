@@ -89,6 +89,33 @@ def test_every_memory_preset_fits_what_is_beyond_the_paper(name):
     assert with_drsl["drsl_tf.MultimodalHead.modes_per_class"] == "3"
 
 
+def test_a_foundation_model_changes_the_network_of_mic_alone():
+    mic, vfm = (_read([f"{name}_gta2cs.gin"]) for name in ("mic", "vfm"))
+    own = ("EXPERIMENT", "VARIANT", "WEIGHTS", "drsl_tf.build_model.base", "drsl_tf.backbones.")
+    differing = {key for key in {*mic, *vfm} if mic.get(key) != vfm.get(key)}
+    # These two are MIC's values, and the defaults.
+    differing -= {"drsl_tf.OnlineDrslModel.mask_ratio", "drsl_tf.OnlineDrslModel.mask_block"}
+    layers = {key for key in differing if not key.startswith(own)}
+    assert layers == {"drsl_tf.GradientUpdate.layer_decay"}
+    for memory in _MEMORY[1:]:
+        assert _read(["vfm_gta2cs.gin", *memory])["drsl_tf.OnlineDrslModel.mask_weight"] == "1.0"
+
+
+def test_a_foundation_model_is_built_and_trains_by_layer():
+    pytest.importorskip("keras_hub", reason="KerasHub needs the newer line and the extra vfm")
+    tiny = {"num_layers": 2, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64}
+    params = ["WEIGHTS = None", f"drsl_tf.backbones.dinov3.arguments = {tiny}", _DRSL]
+    experiment = Experiment(["vfm_gta2cs.gin"], params)
+    model = experiment.build_model()
+    assert (model.logits_stride, model.embedding_stride) == (4, 8)
+    learner = experiment.get("learner")
+    model.compile(learner.optimizer(), gradient_update=learner.gradient_update, jit_compile=False)
+    assert set(learner.gradient_update.copies) == {
+        *(f"depth{depth}_optimizer" for depth in (1, 2, 3)),
+        "head_optimizer",
+    }
+
+
 def test_presets_change_memory_alone():
     for name in ("gta2cs", "daformer_synthia2cs"):
         plain = _read([f"{name}.gin"])

@@ -18,6 +18,8 @@ from drsl_tf.networks.backbones.surgery import dilate
 from drsl_tf.networks.backbones.surgery import pad_like_same
 from drsl_tf.networks.layers.fusion import BATCH_NORM_MOMENTUM
 from drsl_tf.networks.layers.fusion import fuse_levels
+from drsl_tf.networks.layers.image_grid import choose_probe_size
+from drsl_tf.networks.layers.image_grid import measure_stride
 from drsl_tf.networks.weights import lite0_weights
 from drsl_tf.networks.weights.weight_files import load_weights
 
@@ -156,10 +158,11 @@ def infer_output_stride(base: keras.Model) -> int:
         base: model of this package.
 
     Returns:
-        The stride, a power of two.
+        The stride in pixels.
     """
-    shape = base.compute_output_shape((1, 256, 256, 3))[FEATURES]
-    return 256 // int(tuple(shape)[1])
+    size = choose_probe_size(base)
+    shape = base.compute_output_shape((1, size, size, 3))[FEATURES]
+    return measure_stride(size, int(tuple(shape)[1]), FEATURES)
 
 
 def _conv_bn_relu(x, filters, *, strides, name):

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _NORMALISE = "normalise"
 _REVERSE = "rgb_to_bgr"
@@ -56,12 +56,16 @@ def normalise_signed(image: keras.KerasTensor) -> keras.KerasTensor:
     return layer(image)
 
 
-def normalise_torch(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Computes (x / 255 - mean) / std with the ImageNet statistics of PyTorch's networks."""
+def normalise_torch(
+    image: keras.KerasTensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> keras.KerasTensor:
+    """Computes (x / 255 - mean) / std, by default with the statistics of PyTorch's networks."""
     # keras.layers.Normalization breaks in a subclassed model on Keras 3; Rescaling does not.
     layer = keras.layers.Rescaling(
-        [1 / (255 * std) for std in _IMAGENET_STD],
-        offset=[-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD)],
+        [1 / (255 * s) for s in std],
+        offset=[-m / s for m, s in zip(mean, std)],
         dtype="float32",
         name=_NORMALISE,
     )

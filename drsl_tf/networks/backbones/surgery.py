@@ -66,8 +66,9 @@ def dilate(model: keras.Model, output_stride: int) -> keras.Model:
 
 
 def freeze_batch_norm(model: keras.Model) -> None:
-    """Freezes statistics, scales and offsets of every batch norm of a flat functional model."""
-    for layer in model.layers:
+    """Freezes statistics, scales and offsets of every batch norm of a model, nested ones too."""
+    # pylint: disable-next=protected-access
+    for layer in model._flatten_layers(recursive=True, include_self=False):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 

@@ -14,7 +14,7 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 BATCH_NORM_MOMENTUM = 0.95
 LEVELS = ("level2", "level3", "level4", "level5")
 """Keys of the levels that decoders join, at strides 4 to 32."""
-_PREFIXES = ("lateral", "fuse_", "refine_")
+_PREFIXES = ("lateral", "fuse_", "refine_", "neck_")
 
 
 def build_projections(
@@ -37,9 +37,22 @@ def project_levels(
 
 
 def list_fusion_variables(base: keras.Model) -> list:
-    """Lists the trainable variables of a base that `fuse_levels` added to its encoder."""
+    """Lists the trainable variables that make and join levels after the encoder of a base."""
     layers = [layer for layer in base.layers if layer.name.startswith(_PREFIXES)]
     return [variable for layer in layers for variable in layer.trainable_variables]
+
+
+def list_depths(base: keras.Model) -> list[tuple[tf.Variable, int]]:
+    """Lists (trainable variable, number of layers from it to the encoder's output) of a base.
+
+    Args:
+        base: a network; a layer of it that has a method `list_depths` is its encoder.
+
+    Returns:
+        The variables of the encoder; none of a base without such a layer.
+    """
+    encoders = [layer for layer in base.layers if hasattr(layer, "list_depths")]
+    return [pair for encoder in encoders for pair in encoder.list_depths()]
 
 
 def fuse_levels(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -201,3 +203,14 @@ def test_saved_model_file_round_trip(tmp_path):
     image = _image(33, 50)
     copy = keras.models.load_model(path)
     np.testing.assert_allclose(copy(image)[FEATURES], base(image)[FEATURES], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [backbones.dinov3, lambda: backbones.keras_hub_pyramid(backbone="ResNetBackbone")],
+    ids=["dinov3", "keras_hub_pyramid"],
+)
+def test_networks_of_keras_hub_name_their_extra(monkeypatch, build):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(UserError, match=r"newer dependency line.*drsl_tf\[vfm\]"):
+        build()

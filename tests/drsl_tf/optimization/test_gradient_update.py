@@ -7,6 +7,11 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf import compat
+from drsl_tf.common import FEATURES
+from drsl_tf.models.model import DrslModel
+from drsl_tf.networks.backbones import preprocessing
+from drsl_tf.networks.heads.segmentation_heads import LinearHead
+from drsl_tf.networks.layers import sublayers
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.optimization.stage_schedule import StageSchedule
 from drsl_tf.runs.checkpoint_store import CheckpointStore
@@ -127,6 +132,80 @@ def test_heads_move_at_a_multiple_of_the_rate(name, scheduled):
     assert int(update.head_optimizer.iterations) == int(model.optimizer.iterations) == 1
 
 
+class _Encoder(keras.layers.Layer):
+    """Three layers that tell their depths."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = [
+            keras.layers.Conv2D(4, 8, strides=8, name="patches"),
+            keras.layers.Dense(4, name="block"),
+            keras.layers.LayerNormalization(name="norm"),
+        ]
+
+    def build(self, input_shape):
+        shape = tuple(input_shape)
+        for part in self.parts:
+            shape = sublayers.build_sublayer(part, shape)
+
+    def call(self, inputs):
+        for part in self.parts:
+            inputs = part(inputs)
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return (*(side and side // 8 for side in tuple(input_shape)[:3]), 4)
+
+    def list_depths(self):
+        parts = enumerate(self.parts[::-1])
+        return [(v, depth) for depth, part in parts for v in part.trainable_variables]
+
+
+def _make_layered_model():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    features = _Encoder(name="encoder")(preprocessing.normalise_signed(image))
+    base = keras.Model(image, {FEATURES: features})
+    return DrslModel(base, LinearHead(toys.NUM_CLASSES))
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_layers_move_at_falling_rates(scheduled):
+    rate = 0.1
+    if scheduled:
+        rate = StageSchedule(source_rate=0.1, source_steps=10, adaptation_rate=0.01)
+    plain, _ = _move(_make_layered_model(), None, optimizer=keras.optimizers.SGD(rate, 0.9))
+    model = _make_layered_model()
+    update = GradientUpdate(layer_decay=0.5, head_rate_factor=10.0)
+    scaled, _ = _move(model, update, optimizer=keras.optimizers.SGD(rate, 0.9))
+    # Kernel and bias of the patches, of the block, of the head; the norm's scale and offset.
+    factors = {"patches": 0.25, "block": 0.5, "norm": 1.0, "score": 10.0}
+    parts = {part.name: part for part in model.base.get_layer("encoder").parts}
+    parts["score"] = model.segmentation_head
+    of_variable = {
+        id(v): factors[name] for name, part in parts.items() for v in part.trainable_variables
+    }
+    assert len(of_variable) == len(model.trainable_variables) == 8
+    for variable, a, b in zip(model.trainable_variables, plain, scaled):
+        np.testing.assert_allclose(of_variable[id(variable)] * a, b, rtol=1e-3, atol=1e-6)
+        assert np.abs(b).max() > 1e-5
+    assert set(update.copies) == {"depth1_optimizer", "depth2_optimizer", "head_optimizer"}
+
+
+def test_checkpoints_hold_the_optimizers_of_all_layers(tmp_path):
+    model = _make_layered_model()
+    update = GradientUpdate(layer_decay=0.5, head_rate_factor=10.0)
+    model.compile(optimizer=keras.optimizers.Adam(), gradient_update=update, jit_compile=False)
+    store = CheckpointStore(str(tmp_path), model, model.optimizer, {})
+    slots = sum(len(found) for key, found in store.variables.items() if "optimizer" in key)
+    assert slots >= 2 * len(model.trainable_variables) + 4
+
+
+def test_a_base_without_depths_refuses_rates_by_layer():
+    with pytest.raises(UserError, match="layer_decay is 0.9, but the base 'small_cnn'"):
+        _move(_make_model(), GradientUpdate(layer_decay=0.9))
+
+
 def test_the_rate_of_the_heads_follows_the_schedule():
     schedule = StageSchedule(source_rate=1.0, source_steps=4, adaptation_rate=0.1, power=1.0)
     model = _make_model(with_modes=False)
@@ -205,7 +284,13 @@ def test_half_precision_gives_the_same_step_and_skips_infinite_ones(monkeypatch)
 
 @pytest.mark.parametrize(
     "settings",
-    [{"weight_decay": -1}, {"clip_norm": 0}, {"head_rate_factor": 0}, {"micro_batches": 0}],
+    [
+        {"weight_decay": -1},
+        {"clip_norm": 0},
+        {"head_rate_factor": 0},
+        {"layer_decay": 0},
+        {"micro_batches": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(UserError, match=next(iter(settings))):

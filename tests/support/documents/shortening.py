@@ -108,6 +108,7 @@ TABLE: dict[str, Shortening] = {
         extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
         impossible={
             "import numpy, torch": "needs PyTorch and a file of other people's weights",
+            "import keras_hub": "downloads other people's weights",
             "^python -m data_pipelines.render_streets": "its data sets are there already",
             "WEIGHTS = None": "a true network at full size; test_recipes.py trains each",
         },
