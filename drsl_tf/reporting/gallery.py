@@ -102,7 +102,7 @@ def get_label_space(run: RunRecord) -> LabelSpace:
     return LabelSpace(
         name=run.experiment,
         class_names=tuple(run.panels.class_names),
-        palette=tuple(tuple(color) for color in run.panels.palette),
+        palette=tuple((r, g, b) for r, g, b in run.panels.palette),
     )
 
 

@@ -206,7 +206,9 @@ def test_the_command_takes_run_directories_before_and_after_flags(run_dirs, tmp_
 
     done = call(run_dirs[0], f"--output={output}", run_dirs[3])
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"Report: {output}\n"
+    *classes, last = done.stdout.splitlines()
+    assert last == f"Report: {output}"
+    assert classes[0].split("  ")[0] == "class" and classes[-1].startswith("mean ")
     assert "cbst" in "".join(_parse(output.read_text(encoding="utf-8")).texts)
     for arguments, message in (((), "Name one run"), ((str(tmp_path),), "no results.json")):
         failed = call(*arguments)
