@@ -111,7 +111,7 @@ def test_the_rounds_alone_start_from_a_source_only_run(source_run, roots, tmp_pa
 def _build_teacher(label_space):
     plain = _build_plain(label_space)
     return OnlineDrslModel(
-        plain.base, plain.segmentation_head, threshold=0.1, mix_classes=True, mask_weight=1.0
+        plain.base, plain.segmentation_head, threshold=0.0, mix_classes=True, mask_weight=1.0
     )
 
 
