@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -q -n 2
+DEMO ?= runs
 DEMO_FLAGS ?=
 BUILDIFIER ?= @bazel/buildifier@8.2.1
 PACKAGES = benchmarks data_pipelines drsl_tf gin_configs tests
@@ -15,8 +16,11 @@ REDUCED = runs/benchmark/reduced
 
 .PHONY: demo reduced-benchmarks test test-next lint types build-files wheel
 
+# Source only, then the target's batch statistics; DRSL; and the three side by side.
 demo: .venv/installed
-	.venv/bin/python -m drsl_tf.train --gin_file=gin_configs/demo.gin $(DEMO_FLAGS)
+	.venv/bin/python -m drsl_tf.train --gin_file=gin_configs/demo_statistics.gin --run_dir=$(DEMO)/demo_statistics $(DEMO_FLAGS)
+	.venv/bin/python -m drsl_tf.train --gin_file=gin_configs/demo.gin --run_dir=$(DEMO)/demo $(DEMO_FLAGS)
+	.venv/bin/python -m drsl_tf.report $(DEMO)/demo_statistics $(DEMO)/demo --output=$(DEMO)/demo/report.html --figure=$(DEMO)/demo/comparison.png
 
 test: .venv/installed
 	.venv/bin/python -m pytest $(PYTEST_FLAGS)

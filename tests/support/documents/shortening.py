@@ -45,6 +45,7 @@ _TINY_RECIPE = [
         "CROP = (32, 64)",
         "SOURCE_SIZE = (32, 64)",
         "TARGET_SIZE = (32, 64)",
+        "drsl_tf.PseudoLabeler.size = None",
     ),
 ]
 _TINY_OWN_DATA = (
@@ -135,8 +136,7 @@ TABLE: dict[str, Shortening] = {
     ),
     "docs/runs.md": Shortening(
         prepare=[
-            f"python -m drsl_tf.train --gin_file={name}.gin --run_dir=runs/{run}"
-            for name, run in (("demo", "demo_seed1"), ("demo_cbst", "demo_cbst"))
+            "python -m drsl_tf.train --gin_file=demo_statistics.gin --run_dir=runs/demo_statistics"
         ],
         extra=[("drsl_tf.train", _TINY_DEMO)],
         impossible={"^tensorboard": "serves until it is stopped"},
