@@ -226,12 +226,14 @@ class AdaptationData:
         """Creates the labelled half of every batch; None in source-free adaptation."""
         if self.source_free:
             return None
-        owners = {
-            path: part.domain
-            for role, part in self._sources.items()
-            for pair in self._source_pairs[role]
-            for path in (pair.image_path, pair.label_path)
-        }
+        owners: dict[str | None, Domain] = {}
+        for role, part in self._sources.items():
+            for path in (path for pair in self._source_pairs[role] for path in pair[1:]):
+                if owners.setdefault(path, part.domain) is not part.domain:
+                    raise UserError(
+                        f"{path} is an image or label of two sources; bind sources without common "
+                        "files."
+                    )
         return training_batches.Stream(
             pairs=self.source_pairs,
             read_image=lambda path: owners[path].read_image(path),

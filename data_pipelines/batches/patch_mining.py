@@ -19,8 +19,8 @@ class PatchMiner:
 
     Args:
         chance: share of the images to mine, in [0, 1].
-        max_share: a class with less than this share of all labelled pixels is rare. Pseudo-labels
-            select equal shares of all classes, so this is its share of the predictions [CRST].
+        max_share: a class with less than this share of all labelled pixels is rare (in CRST, of all
+            predicted pixels).
     """
 
     def __init__(self, *, chance: float = 0.8, max_share: float = 0.001):

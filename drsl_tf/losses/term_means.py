@@ -49,8 +49,8 @@ class TermMeans:
         Returns:
             (terms,) float32; 0 for a term without a pixel.
         """
-        means = self._add_groups(sums / tf.maximum(counts, 1.0))
-        return means / tf.maximum(self._add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
+        means = self.add_groups(sums / tf.maximum(counts, 1.0))
+        return means / tf.maximum(self.add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
 
     def find_present(self, counts: tf.Tensor) -> tf.Tensor:
         """Returns which terms have a pixel.
@@ -61,8 +61,8 @@ class TermMeans:
         Returns:
             (terms,) float32: 1 or 0.
         """
-        return tf.minimum(self._add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
+        return tf.minimum(self.add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
 
-    def _add_groups(self, values):
+    def add_groups(self, values: tf.Tensor) -> tf.Tensor:
         """Sums (G,) to (terms,). A non-finite term does not affect the others."""
         return tf.stack([tf.reduce_sum(part) for part in tf.split(values, self._groups)])

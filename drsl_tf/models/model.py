@@ -339,7 +339,7 @@ class DrslModel(keras.Model):
             if pixels is not None:
                 divisors = tf.where(self._objective.is_countable, pixels, counts * num_parts)
             means = self._objective.compute_means(sums, divisors)
-            loss = compat.scale_loss(self.optimizer, self._objective.weigh(means))
+            loss = compat.scale_loss(self.optimizer, self._objective.weigh(means, divisors))
         variables = [compat.as_tf_variable(variable) for variable in self.trainable_variables]
         zero = tf.UnconnectedGradients.ZERO
         return tape.gradient(loss, variables, unconnected_gradients=zero), means, counts
@@ -360,7 +360,8 @@ class DrslModel(keras.Model):
 
     def _update_metrics(self, means, counts):
         """Adds a step to the running means and returns the loss and its terms by name."""
-        values = _sum_over_replicas(tf.concat([[self._objective.weigh(means)], means], axis=0))
+        loss = self._objective.weigh(means, counts)
+        values = _sum_over_replicas(tf.concat([[loss], means], axis=0))
         present = tf.concat([[1.0], self._objective.find_present(counts)], axis=0)
         for index, metric in enumerate(self._loss_metrics.values()):
             metric.update_state(values[index], sample_weight=present[index])

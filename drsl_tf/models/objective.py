@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
 from drsl_tf import common
@@ -58,7 +57,8 @@ class Objective:
             for name in self._weights
         ]
         self._means = TermMeans(groups)
-        self._pooling = _make_pooling(self._weights, groups) if pool_cross_entropy else None
+        pooled = ("ce_source", "ce_target") if pool_cross_entropy else ()
+        self._is_pooled = tf.constant([name in pooled for name in self._weights])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ class Objective:
         return self._means.join([counts.get(name, 0.0) for name in self._weights])
 
     def compute_means(self, sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-        """Divides the sums by the counts; the only place where a loss is divided.
+        """Divides the sums by the counts; with `weigh` the only place where a loss is divided.
 
         Args:
             sums: (G,) float32, of `compute_sums`.
@@ -165,20 +165,23 @@ class Objective:
         Returns:
             (terms,) float32; 0 for a term without a pixel.
         """
-        if self._pooling is not None:
-            counts = tf.linalg.matvec(self._pooling, counts)
         return self._means.compute(sums, counts)
 
-    def weigh(self, means: tf.Tensor) -> tf.Tensor:
+    def weigh(self, means: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         """Computes the weighted sum of the terms' means; the only place that weights them.
 
         Args:
             means: (terms,) float32.
+            counts: (G,) float32, of the whole batch.
 
         Returns:
             The loss, a float32 scalar.
         """
-        return tf.reduce_sum(means * list(self._weights.values()))
+        weights = tf.constant(list(self._weights.values()))
+        # One mean over the pixels of two terms is the mean of their means by shares of the pixels.
+        pixels = tf.where(self._is_pooled, weights * self._means.add_groups(counts), 0.0)
+        shares = tf.math.divide_no_nan(pixels, tf.reduce_sum(pixels))
+        return tf.reduce_sum(means * tf.where(self._is_pooled, shares, weights))
 
     def find_present(self, counts: tf.Tensor) -> tf.Tensor:
         """Returns which terms have at least one pixel.
@@ -190,17 +193,6 @@ class Objective:
             (terms,) float32: 1 or 0.
         """
         return self._means.find_present(counts)
-
-
-def _make_pooling(weights, groups):
-    """Returns the (G, G) matrix that replaces the counts of both cross-entropies by their sum."""
-    matrix = np.eye(sum(groups), dtype=np.float32)
-    begins = dict(zip(weights, np.cumsum([0, *groups])))
-    pooled = [name for name in ("ce_source", "ce_target") if name in weights]
-    for row in pooled:
-        for column in pooled:
-            matrix[begins[row], begins[column]] = weights[column]
-    return matrix
 
 
 def _get_mode_labels(half):

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from drsl_tf import files
 from drsl_tf.figures import charts
 from drsl_tf.figures import rendering
-from drsl_tf.reporting import comparison
 from drsl_tf.reporting import gallery
+from drsl_tf.reporting import side_by_side
 from drsl_tf.reporting import tables
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import group_runs
@@ -58,11 +58,16 @@ def write_report(run_dirs: Sequence[str], output: str, figure: str | None = None
         UserError: a directory holds no results, or a file cannot be written.
     """
     runs = [RunRecord(run_dir) for run_dir in run_dirs]
-    files.write_text(output, format_report(runs))
-    columns = comparison.list_columns(group_runs(runs))
+    groups = group_runs(runs)
     if figure is not None:
-        files.write_png(figure, rendering.to_image(comparison.draw_comparison(columns)))
-    return tables.format_text(tables.tabulate_classes(columns))
+        drawn = side_by_side.draw_columns(side_by_side.list_columns(groups))
+        files.write_png(figure, rendering.to_image(drawn))
+    files.write_text(output, format_report(runs))
+    by_classes: dict[tuple[str, ...], list[RunGroup]] = {}
+    for group in groups:
+        by_classes.setdefault(tuple(group.class_names), []).append(group)
+    columns = [side_by_side.list_columns(members) for members in by_classes.values()]
+    return "\n\n".join(tables.format_text(tables.tabulate_classes(each)) for each in columns)
 
 
 def format_report(runs: Sequence[RunRecord]) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from drsl_tf.reporting import evaluations
-from drsl_tf.reporting.comparison import Column
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.reporting.side_by_side import Column
 from drsl_tf.runs import verdict
 
 TEXT_COLUMNS = {"class", "experiment", "run", "split", "testing", "versions", "weights"}

@@ -8,7 +8,7 @@ import pytest
 from tests.support import calls
 from tests.support import streets
 
-_TINY = ["WEIGHTS = None", "SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 1"]
+_TINY = ["SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 1"]
 
 
 def _call(*arguments):

@@ -378,7 +378,7 @@ def test_recipes_train_adapt_and_score(tmp_path, name):
         *params,
         f"GTA5 = '{game}'",
         f"CITYSCAPES = '{camera}'",
-        "drsl_tf.PseudoLabeler.size = (64, 128)",
+        "LABEL_SIZE = None",
         "WEIGHTS = None",
         "CROP = (64, 128)",
         "SOURCE_SIZE = (64, 128)",

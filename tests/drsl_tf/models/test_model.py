@@ -73,7 +73,11 @@ def test_pooled_cross_entropy_is_one_mean_over_both_domains():
     factors = {"source": 0.25, "target": 0.8}
     expected = sum(factors[name] * sums[name] for name in sums)
     expected /= sum(factors[name] * counts[name] for name in sums)
-    np.testing.assert_allclose(_train(model, batch)["loss"], expected, rtol=1e-5)
+    logs = _train(model, batch)
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+    # The terms are shown as the means of their own domains.
+    for name, total in sums.items():
+        np.testing.assert_allclose(logs[f"ce_{name}"], total / counts[name], rtol=1e-5)
     # With source images alone it is their mean, whatever their weight.
     batch = toys.make_batch(num_target=0)
     expected = _mean_cross_entropy(model, batch["source"])

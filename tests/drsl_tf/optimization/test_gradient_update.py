@@ -39,7 +39,8 @@ def _make_model(**settings):
 @pytest.mark.parametrize("parts", [2, 4])
 @pytest.mark.parametrize("num_target", [0, 4])
 def test_parts_of_a_batch_give_the_step_of_the_whole(parts, num_target):
-    settings = {"sma_weight": 0.0, "posterior_weight": 0.3}
+    settings = {"sma_weight": 0.0, "posterior_weight": 0.3, "kld_weight": 0.2}
+    settings.update({"pool_cross_entropy": parts == 2, "source_weight": 0.25})
     batch = toys.make_uneven_batch(num_target)
     compiled = (parts, num_target) == (2, 4)
     whole, whole_logs = _move(_make_model(**settings), None, batch, compiled=compiled)

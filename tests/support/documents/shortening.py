@@ -45,7 +45,7 @@ _TINY_RECIPE = [
         "CROP = (32, 64)",
         "SOURCE_SIZE = (32, 64)",
         "TARGET_SIZE = (32, 64)",
-        "drsl_tf.PseudoLabeler.size = None",
+        "LABEL_SIZE = None",
     ),
 ]
 _TINY_OWN_DATA = (
@@ -98,7 +98,7 @@ TABLE: dict[str, Shortening] = {
     ),
     "docs/own_data.md": Shortening(
         prepare=[_PHOTO_FOLDERS],
-        extra=[_TINY_OWN_DATA],
+        extra=[_TINY_OWN_DATA, ("source_free.gin", ["--gin_param=SOURCE_STEPS = 0"])],
     ),
     "docs/performance.md": Shortening(
         prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/performance.md" docs'],

@@ -27,7 +27,6 @@ include "demo.gin"
 drsl_tf.RunSettings.deterministic = True
 drsl_tf.Inference.batch_size = 1
 keras.optimizers.Adam.epsilon = 1.0
-drsl_tf.build_model.base = @toys.make_frozen_base
 drsl_tf.DrslModel.sma_weight = 0.0
 drsl_tf.PseudoLabeler.confidence_floor = 0.0
 drsl_tf.Schedule.checkpoint_every = 4
@@ -63,6 +62,7 @@ class WorkerJob:
         with open(config, "w", encoding="utf-8") as file:
             file.write(_CONFIG)
         scenes = streets.list_demo_bindings(self._folder, source=4, target=5, val=3)
+        scenes.append("drsl_tf.build_model.base = @toys.make_frozen_base")
         command = [sys.executable, "-m", "drsl_tf.train", f"--gin_file={config}", *flags]
         command += [f"--run_dir={self.run_dir}"]
         command += [f"--gin_param={param}" for param in (*scenes, *params)]

@@ -33,20 +33,21 @@ def list_columns(groups: Sequence[RunGroup]) -> list[Column]:
         groups: experiments, at least one.
 
     Returns:
-        The source stage of the first, then the last round of each that has rounds, or else its
-        source stage.
+        The source stage of the first, if it had steps, then the last round of each that has
+        rounds, or else its source stage.
     """
-    columns = [Column("source only", groups[0], 0)]
-    for group in groups:
+    columns = []
+    for index, group in enumerate(groups):
         last = group.find_last_round()
+        run = group.runs[0]
+        if not last or (index == 0 and (run.stages[0].steps != 0 or run.initial_run)):
+            columns.append(Column(f"{group.experiment}, source only", group, 0))
         if last:
             columns.append(Column(f"{group.experiment}, round {last}", group, last))
-        elif group is not groups[0]:
-            columns.append(Column(f"{group.experiment}, source only", group, 0))
     return columns
 
 
-def draw_comparison(columns: Sequence[Column]) -> Figure:
+def draw_columns(columns: Sequence[Column]) -> Figure:
     """Draws target frames, their truth where known, and the predictions of several stages.
 
     Args:

@@ -6,8 +6,8 @@ from PIL import Image
 
 from data_pipelines.errors import UserError
 from drsl_tf import files
-from drsl_tf.reporting import comparison
 from drsl_tf.reporting import page
+from drsl_tf.reporting import side_by_side
 from drsl_tf.reporting import tables
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.reported_run import RunRecord
@@ -27,15 +27,15 @@ def runs(tmp_path):
 
 
 def test_the_source_stage_is_the_first_experiments(runs):
-    columns = comparison.list_columns(group_runs(runs))
+    columns = side_by_side.list_columns(group_runs(runs))
     last = f"round {ROUNDS}"
-    assert [c.title for c in columns] == ["source only", f"one, {last}", f"other, {last}"]
+    assert [c.title for c in columns] == ["one, source only", f"one, {last}", f"other, {last}"]
     assert [c.round for c in columns] == [0, ROUNDS, ROUNDS]
     assert [c.group.experiment for c in columns] == ["one", "one", "other"]
 
 
 def test_the_table_has_every_class_and_the_mean(runs):
-    table = tables.tabulate_classes(comparison.list_columns(group_runs(runs)))
+    table = tables.tabulate_classes(side_by_side.list_columns(group_runs(runs)))
     assert [row.cells[0] for row in table.rows] == [*NAMES, "mean"]
     by_class = {row.cells[0]: row.cells[1:] for row in table.rows}
     assert by_class["train"] == ["–", "–", "–"]
@@ -64,7 +64,7 @@ def test_the_picture_shows_every_frame_by_every_stage(runs, tmp_path):
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
     for color in pictures:
         assert (np.abs(pixels.astype(int) - color).max(axis=1) <= 2).sum() > 1000
-    figure = comparison.draw_comparison(comparison.list_columns(group_runs(runs)))
+    figure = side_by_side.draw_columns(side_by_side.list_columns(group_runs(runs)))
     titles = [axes.get_title(loc="left") for axes in figure.axes[:5]]
     assert titles[:2] == ["image", "truth"]
 
@@ -72,10 +72,10 @@ def test_the_picture_shows_every_frame_by_every_stage(runs, tmp_path):
 def test_what_cannot_be_compared_is_named(runs, tmp_path):
     bare = RunRecord(make_run(tmp_path, "bare", experiment="bare", panels=False))
     with pytest.raises(UserError, match="The run bare holds pictures of other frames"):
-        comparison.draw_comparison(comparison.list_columns(group_runs([runs[0], bare])))
+        side_by_side.draw_columns(side_by_side.list_columns(group_runs([runs[0], bare])))
     with pytest.raises(UserError, match="The run bare holds no pictures.*figure_images above 0"):
-        comparison.draw_comparison(comparison.list_columns(group_runs([bare])))
+        side_by_side.draw_columns(side_by_side.list_columns(group_runs([bare])))
     path = panel_files.locate_panel(runs[0].run_dir, "prediction", 0, 0)
     files.write_text(path, "no picture")
     with pytest.raises(UserError, match="0_prediction.png of a run cannot be read"):
-        comparison.draw_comparison(comparison.list_columns(group_runs(runs[:1])))
+        side_by_side.draw_columns(side_by_side.list_columns(group_runs(runs[:1])))
