@@ -52,6 +52,7 @@ _TINY_OWN_DATA = (
     r"(inspect|--gin_file=) ?mine.gin",
     _params(*_STEPS, "SIZE = (32, 64)", "CROP = (32, 64)", "WEIGHTS = None"),
 )
+_NO_SOURCE_STAGE = "--gin_param=SOURCE_STEPS = 0"
 _TINY_RENDERING = ("render_streets", ["--count=3", "--size=64x32"])
 _STAND_INS = [
     f"python -m data_pipelines.render_streets --layout={layout} --style={style} --out=data/{layout}"
@@ -98,7 +99,7 @@ TABLE: dict[str, Shortening] = {
     ),
     "docs/own_data.md": Shortening(
         prepare=[_PHOTO_FOLDERS],
-        extra=[_TINY_OWN_DATA, ("source_free.gin", ["--gin_param=SOURCE_STEPS = 0"])],
+        extra=[("source_free.gin", [*_TINY_OWN_DATA[1], _NO_SOURCE_STAGE]), _TINY_OWN_DATA],
     ),
     "docs/performance.md": Shortening(
         prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/performance.md" docs'],
@@ -106,7 +107,11 @@ TABLE: dict[str, Shortening] = {
     ),
     "docs/recipes.md": Shortening(
         prepare=_STAND_INS,
-        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        extra=[
+            ("source_free.gin", [*_TINY_RECIPE, _NO_SOURCE_STAGE]),
+            ("drsl_tf.train", _TINY_RECIPE),
+            _TINY_RENDERING,
+        ],
         impossible={
             "import numpy, torch": "needs PyTorch and a file of other people's weights",
             "import keras_hub": "downloads other people's weights",
