@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from data_pipelines.batches.augment import PAD_VALUE
 from drsl_tf import common
+from drsl_tf.networks.layers.image_grid import pad_to_multiple
 
 if TYPE_CHECKING:
     from drsl_tf.models.model import DrslModel
@@ -40,10 +41,7 @@ def pad_images(images: tf.Tensor, multiple: int) -> tf.Tensor:
     Returns:
         (B, H', W', 3) float32, padded with the mid-grey that training pads with.
     """
-    size = tf.shape(images)
-    bottom = -size[1] % multiple
-    right = -size[2] % multiple
-    return tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]], constant_values=PAD_VALUE)
+    return pad_to_multiple(images, multiple, PAD_VALUE)
 
 
 def upsample_logits(logits: tf.Tensor, stride: int, size: Sequence[int] | tf.Tensor) -> tf.Tensor:

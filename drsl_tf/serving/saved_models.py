@@ -82,9 +82,7 @@ def export_tflite(
     height, width = size or (None, None)
 
     def serve(images):
-        # Padding by sizes known only at run time loses the number of channels, which TFLite needs.
         padded = inference.pad_images(tf.cast(images, tf.float32), network.size_multiple)
-        padded = tf.reshape(padded, tf.concat([tf.shape(padded)[:3], [3]], axis=0))
         logits = network(tf.ensure_shape(padded, (None, None, None, 3)), training=False)
         logits = inference.upsample_logits(
             logits[common.LOGITS], network.logits_stride, tf.shape(images)[1:3]

@@ -52,6 +52,24 @@ def measure_stride(size: int, rows: int, name: str) -> int:
     return size // rows
 
 
+def pad_to_multiple(images: tf.Tensor, multiple: int, value: float = 0.0) -> tf.Tensor:
+    """Pads images at the bottom and the right.
+
+    Args:
+        images: (B, H, W, C) tensor, C known before it runs.
+        multiple: pixels that the padded sizes are multiples of.
+        value: the padding.
+
+    Returns:
+        (B, H', W', C) tensor of the same type.
+    """
+    size = tf.shape(images)
+    paddings = [[0, 0], [0, -size[1] % multiple], [0, -size[2] % multiple], [0, 0]]
+    padded = tf.pad(images, paddings, constant_values=value)
+    # Padding by sizes known only at run time loses the number of channels, which TFLite needs.
+    return tf.reshape(padded, tf.concat([tf.shape(padded)[:3], [images.shape[-1]]], axis=0))
+
+
 @keras.saving.register_keras_serializable(package="drsl_tf")
 class PadToMultiple(keras.layers.Layer):
     """Pads images with zeros at the bottom and the right to a multiple of pixels.
@@ -67,11 +85,7 @@ class PadToMultiple(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Pads (B, H, W, C) images."""
-        size = tf.shape(inputs)
-        bottom, right = -size[1] % self.size_multiple, -size[2] % self.size_multiple
-        padded = tf.pad(inputs, [[0, 0], [0, bottom], [0, right], [0, 0]])
-        # Padding by sizes known only at run time loses the number of channels, which TFLite needs.
-        padded = tf.reshape(padded, tf.concat([tf.shape(padded)[:3], [inputs.shape[-1]]], axis=0))
+        padded = pad_to_multiple(inputs, self.size_multiple)
         padded.set_shape(self.compute_output_shape(inputs.shape))
         return padded
 
