@@ -19,9 +19,10 @@ _SEED = "drsl_tf.RunSettings.seed"
 _AFTER_SOURCE = re.compile(
     r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|FREEZE_STATISTICS"
     r"|drsl_tf\.SelfTraining\..*|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
+    r"|.*\.(threshold|mix_classes|jitter|jitter_chance|blur_chance|mask_ratio|mask_block)"
 )
 # A source stage reads only whether these are 0, which removes a term of the loss.
-_WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.target_weight")
+_WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.(target_weight|mask_weight)")
 
 
 class Plan:

@@ -67,6 +67,7 @@ def test_source_stages_are_shared_where_only_the_rounds_differ():
     assert drsl == source("drsl", "ROUNDS = 5", "ADAPTATION_RATE = 0.1")
     assert drsl == source("drsl", 'drsl_tf.PseudoLabeler.rule = "ratio"')
     assert drsl == source("drsl_frozen")
+    assert source("teacher") == source("teacher_same_view") != source("teacher_mic")
     # Without a term of the loss the older Keras has two variables less in its checkpoint.
     assert drsl != source("dml")
     for arm in ("cbst", "drsl_k1", "teacher_drsl"):
