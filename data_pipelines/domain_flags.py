@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     "label_space", "max_pixels", "val_count", "images", "masks", "mask_suffix", "class_names",
-    "id_table", "splits",
+    "id_table", "color_table", "nearest_color", "background", "splits",
 )  # fmt: skip
 
 
@@ -32,11 +32,16 @@ def define_flags() -> None:
     flags.DEFINE_string("label_space", None, "cityscapes19, synthia16, cityscapes13 or camvid11.")
     flags.DEFINE_integer("max_pixels", None, "Most pixels of an image or label.")
     flags.DEFINE_integer("val_count", None, "gta5, synthia: last images by name held out as val.")
-    flags.DEFINE_string("images", None, "folder: images' folder below root.")
-    flags.DEFINE_string("masks", None, "folder: masks' folder below root.")
+    flags.DEFINE_string("images", None, "folder: images' folder below root, or a pattern.")
+    flags.DEFINE_string(
+        "masks", None, "folder: masks' folder below root, a pattern, or a COCO file."
+    )
     flags.DEFINE_string("mask_suffix", None, "folder: what masks' names have after images' names.")
     flags.DEFINE_list("class_names", None, "folder: names of the classes, separated by commas.")
     flags.DEFINE_list("id_table", None, "folder: stored id:class id, such as 0:0,255:1.")
+    flags.DEFINE_string("color_table", None, "folder: file of the colours, such as labelmap.txt.")
+    flags.DEFINE_bool("nearest_color", None, "folder: take other colours as the nearest one.")
+    flags.DEFINE_string("background", None, "folder: class of the pixels without annotation.")
     flags.DEFINE_list("splits", None, "folder: split=sub-folder, separated by commas.")
 
 

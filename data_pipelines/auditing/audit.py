@@ -7,6 +7,7 @@ import dataclasses
 import os
 import time
 
+import numpy as np
 from absl import logging
 
 from data_pipelines.auditing import audit_stamp
@@ -14,11 +15,13 @@ from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
 from data_pipelines.io.files import describe_path
-from data_pipelines.io.files import read_bytes
+from data_pipelines.labels.label_spaces import IGNORE_ID
 
 BAD_FILES = ("error", "skip")
 
 _MAX_WORKERS = 32
+_MISSING = "is missing"
+_ORPHAN = "is a label without an image"
 # Short audits show no bar.
 _BAR_AFTER_SECONDS = 2.0
 
@@ -30,11 +33,13 @@ class AuditReport:
     Attributes:
         pairs: the good pairs, sorted by name.
         skipped: (path, reason) of every bad file.
+        classes: ids of the classes that the labels contain, without 255.
         from_stamp: whether the result of an earlier audit of the same files was used.
     """
 
     pairs: list[Pair]
     skipped: list[tuple[str, str]]
+    classes: frozenset[int] = frozenset()
     from_stamp: bool = False
 
 
@@ -83,26 +88,28 @@ def audit_split(
             fingerprint = audit_stamp.take_fingerprint(domain, pairs, orphans, executor.map)
             stamped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
         # Bad files that stop a run are read again: the network may have failed the first time.
-        from_stamp = stamped is not None and (not stamped or bad_files == "skip")
+        from_stamp = stamped is not None and (not stamped[0] or bad_files == "skip")
         if stamped is not None and from_stamp:
-            skipped = stamped
+            skipped, classes = stamped
             logging.info(
                 "%s %s: %d pairs unchanged since their audit, recorded in %s",
                 domain.name, split, len(pairs), stamp_dir,
             )  # fmt: skip
         else:
-            skipped = [(path, "is a label without an image") for path in orphans]
-            skipped += _check_pairs(executor, domain, split, pairs, progress)
+            checked, classes = _check_pairs(executor, domain, split, pairs, progress)
+            skipped = [(path, _ORPHAN) for path in orphans] + checked
     finally:
         executor.shutdown(cancel_futures=True)
-    report = AuditReport(_drop_bad(pairs, skipped), skipped, from_stamp)
+    report = AuditReport(_drop_bad(pairs, skipped), skipped, frozenset(classes), from_stamp)
     _judge(report, domain, split, pairs, bad_files)
+    if pairs[0].label_path is not None:
+        _judge_classes(report, domain, split)
     if stamp_dir is not None and fingerprint is not None and not from_stamp:
-        audit_stamp.write_stamp(stamp_dir, domain, split, fingerprint, skipped)
+        audit_stamp.write_stamp(stamp_dir, domain, split, fingerprint, skipped, classes)
     return report
 
 
-def check_pair(domain: Domain, pair: Pair) -> list[tuple[str, str]]:
+def check_pair(domain: Domain, pair: Pair) -> tuple[list[tuple[str, str]], set[int]]:
     """Decodes one pair.
 
     Args:
@@ -110,38 +117,43 @@ def check_pair(domain: Domain, pair: Pair) -> list[tuple[str, str]]:
         pair: the files.
 
     Returns:
-        (path, reason) of each bad file; empty for a good pair.
+        (path, reason) of each bad file, none for a good pair; ids of the label's classes.
     """
     bad = []
-    sizes = {}
-    decoders = {pair.image_path: domain.decode_image}
+    classes: set[int] = set()
+    image = label = None
+    try:
+        image = domain.load_image(pair.image_path).shape[:2]
+    except UserError as error:
+        bad.append((pair.image_path, str(error)))
     if pair.label_path is not None:
-        decoders[pair.label_path] = domain.decode_label
-    for path, decode in decoders.items():
         try:
-            sizes[path] = decode(read_bytes(path, domain.max_bytes)).shape[:2]
+            ids = domain.load_label(pair.label_path)
+            label = ids.shape[:2]
+            classes = set(np.flatnonzero(np.bincount(ids.reshape(-1), minlength=256)[:IGNORE_ID]))
         except UserError as error:
-            bad.append((path, str(error)))
-    if pair.label_path is not None and len(set(sizes.values())) == 2:
-        image, label = sizes[pair.image_path], sizes[pair.label_path]
+            bad.append((pair.label_path, str(error)))
+    if image is not None and label is not None and image != label:
         bad.append((
-            pair.label_path,
+            str(pair.label_path),
             f"has {label[1]} x {label[0]} pixels, its image {image[1]} x {image[0]}: "
             f"{describe_path(pair.image_path)}",
         ))  # fmt: skip
-    return bad
+    return bad, {int(index) for index in classes}
 
 
 def _check_pairs(executor, domain, split, pairs, progress):
     from data_pipelines.progress import make_progress_bar
 
     skipped = []
+    classes: set[int] = set()
     bar = None
     started = time.monotonic()
     try:
         results = executor.map(lambda pair: check_pair(domain, pair), pairs)
-        for done, bad in enumerate(results, 1):
+        for done, (bad, found) in enumerate(results, 1):
             skipped += bad
+            classes |= found
             if bar is not None:
                 bar.update()
             elif progress and time.monotonic() - started > _BAR_AFTER_SECONDS:
@@ -149,7 +161,7 @@ def _check_pairs(executor, domain, split, pairs, progress):
     finally:
         if bar is not None:
             bar.close()
-    return skipped
+    return skipped, classes
 
 
 def _drop_bad(pairs, skipped):
@@ -168,13 +180,36 @@ def _judge(report, domain, split, pairs, bad_files):
         f"{lost} of {len(pairs)} pairs cannot be used"
     )
     if not report.pairs:
-        raise UserError(
-            f"{head}, so none is left:\n{listed}\nFix the files, or bind the root and the label "
-            "table that they belong to."
-        )
+        fix = "Fix the files, or bind the root and the label table that they belong to."
+        if all(reason in (_MISSING, _ORPHAN) for _, reason in report.skipped):
+            fix = (
+                "No label has the name of an image. If the two are named by different patterns, "
+                'bind these, such as Folder.images = "rgb/rgb_*.png" and Folder.masks = '
+                '"semantic/semantic_*.png".'
+            )
+        raise UserError(f"{head}, so none is left:\n{listed}\n{fix}")
     if bad_files == "error":
         raise UserError(
-            f'{head}:\n{listed}\nFix or remove these files, or set bad_files = "skip" to '
-            "continue without them."
+            f"{head}:\n{listed}\nFix or remove these files, or continue without them: "
+            'adaptation.AdaptationData.bad_files = "skip" in gin, with the line "from '
+            'data_pipelines.batches import adaptation" above it, or --bad_files=skip.'
         )
     logging.warning("%s and are left out:\n%s", head, listed)
+
+
+def _judge_classes(report, domain, split):
+    """Refuses labels that teach nothing, and warns about those that teach one class."""
+    names = domain.label_space.class_names
+    head = f"The labels of the split {split!r} of {domain.name} contain"
+    if not report.classes:
+        raise UserError(
+            f"{head} no class: every pixel is ignored. Map the stored ids to classes (id_table; "
+            f"ID_TABLE = {{0: 0, {IGNORE_ID}: 1}} for masks of 0 and {IGNORE_ID})."
+        )
+    if len(report.classes) == 1:
+        (only,) = report.classes
+        logging.warning(
+            "%s the class %r alone, and otherwise ignored pixels: a model learns to predict it "
+            "everywhere. Map the stored ids of the other pixels to another class, not to %d.",
+            head, names[only], IGNORE_ID,
+        )  # fmt: skip

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 
 from absl import logging
@@ -16,7 +17,7 @@ from data_pipelines.io import files
 from data_pipelines.io import whole_files
 
 # Increased whenever an audit checks more, which makes older stamps invalid.
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 def take_fingerprint(
@@ -37,13 +38,18 @@ def take_fingerprint(
     def describe(path):
         return path[len(domain.root) :], files.read_status(path)
 
-    paths = [path for pair in pairs for path in pair[1:] if path is not None]
+    paths = [pair.image_path for pair in pairs]
+    for pair in pairs:
+        if pair.label_path is not None:
+            paths += domain.label_files(pair.label_path)
+    paths = list(dict.fromkeys(paths))
     content = [
         _SCHEMA,
         f"{type(domain).__module__}.{type(domain).__qualname__}",
         domain.label_space.class_names,
         # A reader without labels may have no table.
         sorted(domain.id_table().items()) if pairs[0].label_path is not None else None,
+        domain.label_key(),
         domain.max_pixels,
         list(map_calls(describe, [*paths, *orphans])),
     ]
@@ -52,7 +58,7 @@ def take_fingerprint(
 
 def read_stamp(
     stamp_dir: str, domain: Domain, split: str, fingerprint: str
-) -> list[tuple[str, str]] | None:
+) -> tuple[list[tuple[str, str]], list[int]] | None:
     """Reads the stamp of an earlier audit.
 
     Args:
@@ -62,7 +68,8 @@ def read_stamp(
         fingerprint: of the current files.
 
     Returns:
-        (path, reason) of the bad files; None without a stamp of these files.
+        (path, reason) of the bad files, and ids of the labels' classes; None without a stamp of
+        these files.
     """
     import tensorflow as tf
 
@@ -71,7 +78,8 @@ def read_stamp(
             stamp = json.loads(file.read())
         if stamp["fingerprint"] != fingerprint:
             return None
-        return [(str(path), str(reason)) for path, reason in stamp["skipped"]]
+        skipped = [(str(path), str(reason)) for path, reason in stamp["skipped"]]
+        return skipped, [int(index) for index in stamp["classes"]]
     except (tf.errors.OpError, ValueError, KeyError, TypeError):
         # Absent or invalid: the files are audited.
         return None
@@ -83,6 +91,7 @@ def write_stamp(
     split: str,
     fingerprint: str,
     skipped: Sequence[tuple[str, str]],
+    classes: Iterable[int],
 ) -> None:
     """Writes the stamp of an audit, atomically. Logs a warning where it cannot be written.
 
@@ -92,6 +101,7 @@ def write_stamp(
         split: name of the split.
         fingerprint: of the audited files.
         skipped: (path, reason) of the bad files.
+        classes: ids of the labels' classes.
     """
     import tensorflow as tf
 
@@ -103,6 +113,7 @@ def write_stamp(
         "split": split,
         "fingerprint": fingerprint,
         "skipped": [list(entry) for entry in skipped],
+        "classes": sorted(classes),
     }
     try:
         whole_files.make_folder(stamp_dir)

@@ -220,7 +220,7 @@ class AdaptationData:
             return None
         # "target" is the file of the counts of its pseudo-labels.
         kept_as = "target_truth" if role == "target" else role
-        return self._count(kept_as, pairs, domain.read_label, domain.id_table())
+        return self._count(kept_as, pairs, domain)
 
     def make_source_stream(self) -> training_batches.Stream | None:
         """Creates the labelled half of every batch; None in source-free adaptation."""
@@ -259,7 +259,7 @@ class AdaptationData:
             read_label=self._read_pseudo_label,
             augmenter=self._augmenters["target"],
             batch_size=self._batches["target"],
-            weights=self._weigh("target", "target", labelled, self._read_pseudo_label),
+            weights=self._weigh("target", labelled),
             min_crop_pixels=self._find_min_crop_pixels("target"),
             miner=self._target_miner,
             mined_classes=self._choose_mined_classes(labelled),
@@ -319,34 +319,39 @@ class AdaptationData:
         weights = []
         for role, part in self._sources.items():
             pairs, domain = self._source_pairs[role], part.domain
-            own = self._weigh("source", role, pairs, domain.read_label, domain.id_table())
+            own = self._weigh(role, pairs, domain)
             if own is None and len(self._sources) > 1:
                 own = np.full((len(pairs), self.label_space.num_classes), 1.0)
             weights.append(own if own is None else part.share * own / own.sum())
         return weights[0] if len(weights) == 1 else np.concatenate(weights)
 
-    def _weigh(self, stream, name, pairs, read_label, table=None):
-        """Computes the weights of a split's images; None samples uniformly."""
-        sampler = self._samplers[stream]
-        if sampler is None:
-            return None
-        return sampler.weigh(self._count(name, pairs, read_label, table))
+    def _weigh(self, role, pairs, domain=None):
+        """Computes the weights of a split's images; None samples uniformly.
+
+        Args:
+            role: of the split; its stream is "target" or "source".
+            pairs: images with labels.
+            domain: reads the labels; None for pseudo-labels.
+        """
+        sampler = self._samplers["target" if role == "target" else "source"]
+        return None if sampler is None else sampler.weigh(self._count(role, pairs, domain))
 
     def _choose_mined_classes(self, labelled):
         if self._target_miner is None:
             return ()
-        counts = self._count("target", labelled, self._read_pseudo_label, None)
+        counts = self._count("target", labelled)
         return self._target_miner.choose_classes(counts)
 
-    def _count(self, name, pairs, read_label, table):
+    def _count(self, name, pairs, domain=None):
+        """Counts the pixels of every class, in pseudo-labels without a domain."""
         path = None
         if self._stamp_dir is not None:
             path = os.path.join(self._stamp_dir, f"classes-{name}.json")
         return class_statistics.count_pixels(
             pairs,
-            read_label,
+            self._read_pseudo_label if domain is None else domain.read_label,
             self.label_space.class_names,
-            table=table,
+            domain=domain,
             path=path,
             description=f"counting classes, {name.replace('_', ' ')}",
         )

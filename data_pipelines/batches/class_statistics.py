@@ -7,12 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
+from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.io import files
 from data_pipelines.io import whole_files
@@ -27,7 +27,7 @@ def count_pixels(
     read_label: Callable[[str], np.ndarray],
     class_names: Sequence[str],
     *,
-    table: Mapping[int, int] | None = None,
+    domain: Domain | None = None,
     path: str | None = None,
     description: str = "counting classes",
 ) -> np.ndarray:
@@ -37,16 +37,17 @@ def count_pixels(
         pairs: images with label maps.
         read_label: path -> (H, W) uint8, classes 0..C-1 or 255.
         class_names: names of the C classes.
-        table: stored id -> class that `read_label` applies, if any; part of the fingerprint.
+        domain: the reader whose tables `read_label` applies, if any; they are part of the
+            fingerprint.
         path: JSON file of the counts; read instead of the labels if it was computed from the same
-            files (by path, size and modification time) and the same table, otherwise written.
+            files (by path, size and modification time) and the same tables, otherwise written.
             None stores nothing.
         description: text of the progress bar.
 
     Returns:
         (len(pairs), C) int64.
     """
-    fingerprint = _take_fingerprint(pairs, class_names, table)
+    fingerprint = _take_fingerprint(pairs, class_names, domain)
     kept = None if path is None else _read(path, fingerprint, (len(pairs), len(class_names)))
     if kept is not None:
         return kept
@@ -70,9 +71,14 @@ def count_pixels(
     return counts
 
 
-def _take_fingerprint(pairs, class_names, table):
-    labels = [[pair.label_path, files.read_status(pair.label_path)] for pair in pairs]
-    content = [_SCHEMA, list(class_names), sorted((table or {}).items()), labels]
+def _take_fingerprint(pairs, class_names, domain):
+    labels = [pair.label_path for pair in pairs]
+    tables = []
+    if domain is not None:
+        tables = [sorted(domain.id_table().items()), domain.label_key()]
+        labels = [path for label in labels for path in domain.label_files(label)]
+    files_read = [[path, files.read_status(path)] for path in labels]
+    content = [_SCHEMA, list(class_names), tables, files_read]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -154,7 +154,7 @@ class Domain:
             UserError: the split is unknown, missing or empty; says how to obtain the data.
         """
         self._check_split(split)
-        images = self._find(self.image_folders(split), self.image_suffixes, self.image_ending)
+        images = self._find_images(split)
         names = self.select_names(sorted(images), split)
         if not names:
             raise UserError(self._describe_absence(split))
@@ -179,7 +179,7 @@ class Domain:
         """
         self._check_split(split)
         labels = self._find_labels(split) or {}
-        images = self._find(self.image_folders(split), self.image_suffixes, self.image_ending)
+        images = self._find_images(split)
         return sorted(labels[name][0] for name in labels.keys() - images.keys())
 
     def decode_image(self, data: bytes) -> np.ndarray:
@@ -213,17 +213,33 @@ class Domain:
             self._lookup = label_spaces.lookup_table(self.id_table(), self.raw_values)
         return label_spaces.map_ids(raw, self._lookup, self.name)
 
+    def label_files(self, path: str) -> list[str]:
+        """Returns the files that the label of a pair is read from; one, unless overridden."""
+        return [path]
+
+    def label_key(self) -> list:
+        """Returns what labels depend on besides files and `id_table`, as plain JSON values."""
+        return []
+
+    def load_image(self, path: str) -> np.ndarray:
+        """Reads an image file as `decode_image` does; its errors name no file."""
+        return self.decode_image(files.read_bytes(path, self.max_bytes))
+
+    def load_label(self, path: str) -> np.ndarray:
+        """Reads a label file as `decode_label` does; its errors name no file."""
+        return self.decode_label(files.read_bytes(path, self.max_bytes))
+
     def read_image(self, path: str) -> np.ndarray:
         """Reads an image file as `decode_image` does; its errors name the file."""
-        return self._read(path, self.decode_image)
+        return self._read(path, self.load_image)
 
     def read_label(self, path: str) -> np.ndarray:
         """Reads a label file as `decode_label` does; its errors name the file."""
-        return self._read(path, self.decode_label)
+        return self._read(path, self.load_label)
 
-    def _read(self, path, decode):
+    def _read(self, path, load):
         try:
-            return decode(files.read_bytes(path, self.max_bytes))
+            return load(path)
         except UserError as error:
             raise UserError(f"{files.describe_path(path)} {error}") from error
 
@@ -237,13 +253,18 @@ class Domain:
                 f"{split!r}; it has {', '.join(self.splits)}.{self.split_hint}"
             )
 
+    def _find_images(self, split):
+        """Returns name, the same for image and label, -> (path, full name) of a split's images."""
+        return self._find(self.image_folders(split), self.image_suffixes, self.image_ending)
+
     def _find_labels(self, split):
+        """Returns the same of its labels; None without labels."""
         if not self.has_labels(split):
             return None
         return self._find(self.label_folders(split), self.label_suffixes, self.label_ending)
 
     def _find(self, folders, suffixes, ending):
-        """Returns name without its ending, the same for image and label, -> (path, full name)."""
+        """Returns name without its ending -> (path, full name)."""
         found = {}
         for prefix, folder in folders:
             path = self._join(folder)

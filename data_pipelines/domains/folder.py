@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+import numpy as np
+from absl import logging
+
 from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.user_masks import CLASS_KEY
+from data_pipelines.domains.user_masks import MaskOptions
+from data_pipelines.domains.user_masks import UserMasks
+from data_pipelines.domains.user_masks import join_coco_path
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
+from data_pipelines.io.patterns import ANY_KEY
+from data_pipelines.io.patterns import Pattern
+from data_pipelines.io.patterns import is_pattern
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
 _MAX_LIST_BYTES = 64_000_000
+_SHOWN = 5
+# A folder's masks are the first of these kinds that it contains.
+_MASK_KINDS = ((".png", ".bmp", ".tif", ".tiff"), (".jpg", ".jpeg", ".webp"), (".json",))
 
 
 class Folder(Domain):
-    """Reads any folder of images, with or without masks, as the user describes it.
+    """Reads any images, with or without masks, as the user describes them.
 
-    A mask has the path of its image below its own folder, plus `mask_suffix`, and is an 8-bit grey
-    or palette PNG, BMP or TIFF: the stored numbers are the ids, colours are ignored. With
-    `masks = "masks"`, the mask of `images/train/a/1.jpg` is `masks/train/a/1.png`. This reader is
-    for data sets whose layout or ids no other reader supports. In gin:
+    This reader is for data sets whose layout or ids no other reader supports. In gin:
 
         folder.Folder:
             root = "data/mine"
@@ -29,15 +41,41 @@ class Folder(Domain):
             class_names = ["background", "road"]
             id_table = {0: 0, 255: 1}
 
+    `images` and `masks` are folders, or patterns (`data_pipelines.io.patterns.Pattern`). In
+    folders, a mask has the path of its image plus `mask_suffix`: with `masks = "masks"`, the mask
+    of `images/train/a/1.jpg` is `masks/train/a/1.png`. In patterns, the image and the mask at which
+    the wildcards match the same are a pair: "*/rgb/*.png" and "*/semantic/*.png". `{split}` in them
+    is the split's sub-folder.
+
+    Masks are
+
+    - pictures of ids: grey of up to 16 bits, palettes (the stored numbers count, not the colours),
+      or colours in which the three channels are equal or only the red one is used;
+    - pictures of colours, with `color_table`;
+    - files of LabelMe, one for each image;
+    - a file of COCO, `masks = "annotations.json"`;
+    - one picture for each class, not 0 where the class is: `masks = "masks/{name}/{class}.png"`.
+      Classes that come later in `class_names` are drawn over earlier ones.
+
     Args:
         root: the data set's folder.
-        images: folder of the images below `root`.
-        masks: folder of the masks below `root`; None for images without labels.
+        images: folder of the images below `root`, or a pattern.
+        masks: folder, pattern or COCO file below `root`; None for images without labels.
         class_names: names of the classes, id = position. None where `label_space` is given: masks,
-            if any, then contain its ids, or `id_table` maps to them.
+            if any, then contain its ids, or `id_table` maps to them. None with a `color_table` of
+            its own names takes those.
         palette: one (red, green, blue) per class; None chooses distinct colours.
         id_table: every stored id -> class id, or 255 to ignore it. None takes the stored ids as
-            class ids, and 255 as ignore.
+            class ids, and 255 as ignore. Where masks contain names, keys are names, in addition to
+            `class_names`.
+        color_table: name of a class, or "ignore" -> (red, green, blue), or a list of them; or the
+            path of the file of a labelling tool or simulator, such as "labelmap.txt"
+            (`data_pipelines.labels.color_tables.parse_file` lists the kinds). A pattern below
+            `root` is one file for each mask.
+        nearest_color: whether colours that the table lacks count as its nearest one, for masks with
+            JPEG compression or smoothed edges.
+        background: name of the class of pixels that no polygon, or no mask of a class, covers. None
+            is the class "background", if there is one, or else ignored.
         splits: split -> sub-folder of both folders ("" for all of it), or path of a ".txt" file
             below `root` with one image's path a line, relative to `images`, with or without its
             ending. None: each split is the sub-folder of its name.
@@ -53,7 +91,8 @@ class Folder(Domain):
     name = "folder"
     splits = None
     image_suffixes = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-    label_suffixes = (".png", ".bmp", ".tif", ".tiff")
+    label_suffixes = _MASK_KINDS[0]
+    raw_values = 1 << 16
 
     def __init__(
         self,
@@ -63,13 +102,24 @@ class Folder(Domain):
         masks: str | None = None,
         class_names: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
-        id_table: Mapping[int, int] | None = None,
+        id_table: Mapping[int | str, int] | None = None,
+        color_table: Mapping[str, Sequence[int]] | str | None = None,
+        nearest_color: bool = False,
+        background: str | None = None,
         splits: Mapping[str, str] | None = None,
         mask_suffix: str = "",
         label_space: LabelSpace | None = None,
         name: str = "folder",
         max_pixels: int = decoding.MAX_PIXELS,
     ):
+        options = MaskOptions(
+            id_table=id_table,
+            color_table=color_table,
+            nearest_color=nearest_color,
+            background=background,
+        )
+        if class_names is None and label_space is None:
+            class_names = options.list_names()
         if class_names is not None:
             self._native = label_spaces.custom(name=name, class_names=class_names, palette=palette)
         elif label_space is None:
@@ -78,10 +128,23 @@ class Folder(Domain):
             raise UserError("Folder.palette colours Folder.class_names; bind those too.")
         else:
             self._native = label_space
-        if masks is not None and masks.strip("/") == images.strip("/") and not mask_suffix:
+        if self._native.num_classes == 1:
+            (only,) = self._native.class_names
             raise UserError(
-                f"Folder.images and Folder.masks are both {images!r}; bind two folders, or "
-                "mask_suffix to tell masks from images."
+                f"Folder.class_names has the class {only!r} alone: every pixel would be it. Name a "
+                f'class for the other pixels too, such as CLASS_NAMES = ["background", {only!r}], '
+                "with the ids of both in ID_TABLE."
+            )
+        if (
+            masks is not None
+            and masks.strip("/") == images.strip("/")
+            and not mask_suffix
+            and not is_pattern(masks)
+        ):
+            raise UserError(
+                f"Folder.images and Folder.masks are both {images!r}; bind two folders, "
+                'mask_suffix to tell masks from images, or patterns such as "{name}.jpg" and '
+                '"{name}.png".'
             )
         places = {"images": images, "masks": masks or "", **(splits or {})}
         for option, place in places.items():
@@ -90,11 +153,13 @@ class Folder(Domain):
         self.label_ending = mask_suffix
         self._images = images
         self._masks = masks
-        self._raw_table = self._check_table(id_table)
         self._places = None if splits is None else dict(splits)
         if splits is not None:
             self.splits = tuple(splits)
+        self._table_pattern = options.table_pattern
+        self._mask_reader = UserMasks(self._native, options, max_pixels)
         super().__init__(root=root, label_space=label_space, max_pixels=max_pixels)
+        self._native_lookup = label_spaces.lookup_table(self._from_native, 256)
 
     def native_space(self) -> LabelSpace:
         """Returns the classes of `class_names`, or of `label_space`."""
@@ -102,19 +167,41 @@ class Folder(Domain):
 
     def raw_table(self) -> Mapping[int, int]:
         """Returns stored id -> class id."""
-        return self._raw_table
+        return self._mask_reader.raw_table
+
+    def label_key(self) -> list:
+        """Returns what the decoded masks depend on, besides their files and the id table."""
+        return self._mask_reader.key
+
+    def label_files(self, path: str) -> list[str]:
+        """Returns the files that a mask is read from."""
+        return self._mask_reader.list_files(path)
+
+    def load_label(self, path: str) -> np.ndarray:
+        """Reads a mask."""
+        native = self._mask_reader.load(path, self.max_bytes)
+        return label_spaces.map_ids(native, self._native_lookup, self.name)
 
     def has_labels(self, split: str) -> bool:
         """Returns whether a split has masks; a missing folder `masks` is an error."""
-        if self._masks is not None and not files.is_folder(self._join(self._masks)):
+        self._check_split(split)
+        if self._masks is None:
+            return False
+        if self._is_coco():
+            return files.read_status(self._coco_path(split)) is not None
+        if is_pattern(self._masks):
+            return bool(self._find_masks(split))
+        if not files.is_folder(self._join(self._masks)):
             raise UserError(
                 f"Folder.masks: there is no folder {files.describe_path(self._join(self._masks))}; "
                 "leave masks out if the images have none."
             )
-        return super().has_labels(split)
+        return files.is_folder(self._join(files.join_path(self._masks, self._sub_folder(split))))
 
     def image_folders(self, split: str) -> list[tuple[str, str]]:
-        """Returns the folder of a split's images."""
+        """Returns the folder of a split's images, or the one that contains a pattern's matches."""
+        if is_pattern(self._images):
+            return [("", self._make_pattern(self._images, "images", split).folder)]
         return [("", files.join_path(self._images, self._sub_folder(split)))]
 
     def label_folders(self, split: str) -> list[tuple[str, str]]:
@@ -130,16 +217,126 @@ class Folder(Domain):
         list_file = self._list_file(split)
         if list_file is None:
             return names
-        listed = self._read_list(list_file)
+        listed = self._read_list(list_file, set(names))
         missing = sorted(listed - set(names))
-        if missing:
+        if missing or not listed:
             raise UserError(
-                f"{files.describe_path(self._join(list_file))} lists {len(missing)} image(s) that "
-                f"are not in {files.describe_path(self._join(self._images))}: "
-                f"{', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}. Correct the "
-                "list or put the images there."
+                f"{files.describe_path(self._join(list_file))} lists "
+                f"{len(missing) if listed else 'no'} image(s)"
+                + (
+                    f" that are not in {files.describe_path(self._join(self._images))}: "
+                    f"{', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}. Correct the "
+                    "list or put the images there."
+                    if listed
+                    else "; write one image's path a line."
+                )
             )
         return [name for name in names if name in listed]
+
+    def _find_images(self, split):
+        if is_pattern(self._images):
+            return self._match(self._images, "images", split, self.image_suffixes)
+        return super()._find_images(split)
+
+    def _find_labels(self, split):
+        if not self.has_labels(split):
+            return None
+        if self._is_coco():
+            found = self._find_coco(split)
+        elif is_pattern(self._masks):
+            found = self._find_masks(split)
+        else:
+            found = {}
+            for suffixes in _MASK_KINDS:
+                found = found or self._find(self.label_folders(split), suffixes, self.label_ending)
+        if self._table_pattern is not None:
+            pattern = self._make_pattern(self._table_pattern, "color_table", split)
+            for name, (path, _) in found.items():
+                table = pattern.fill(name) or pattern.text
+                self._mask_reader.set_own_table(path, self._join(table))
+        return found
+
+    def _find_masks(self, split):
+        """Returns name -> (path, name) of a pattern's masks."""
+        suffixes = tuple(suffix for kind in _MASK_KINDS for suffix in kind)
+        pattern = self._make_pattern(self._masks, "masks", split)
+        if CLASS_KEY not in pattern.text:
+            return self._match(self._masks, "masks", split, suffixes)
+        layers: dict[str, list[tuple[str, str]]] = {}
+        for path, name, keys in self._list_matches(pattern, split, suffixes):
+            layers.setdefault(name, []).append((keys["class"], path))
+        found = {}
+        for name, listed in layers.items():
+            path = self._join(pattern.fill(name) or f"{name}-{pattern.text}")
+            self._mask_reader.set_layers(path, listed)
+            found[name] = (path, name)
+        return found
+
+    def _find_coco(self, split):
+        """Returns the same for the images of a COCO file."""
+        path = self._coco_path(split)
+        listed = {self._drop_suffix(image): image for image in self._mask_reader.list_coco(path)}
+        by_base: dict[str, list[str]] = {}
+        for name in listed:
+            by_base.setdefault(name.rpartition("/")[2], []).append(name)
+        found = {}
+        for name in self._find_images(split):
+            same_base = by_base.get(name.rpartition("/")[2], [])
+            entry = name if name in listed else same_base[0] if len(same_base) == 1 else None
+            if entry is not None:
+                found[name] = (join_coco_path(path, listed[entry]), name)
+        if len(found) < len(listed):
+            logging.info(
+                "%s: %d of its %d images are not in the split %r",
+                files.describe_path(path), len(listed) - len(found), len(listed), split,
+            )  # fmt: skip
+        return found
+
+    def _expect_label(self, name, split):
+        if self._is_coco():
+            return join_coco_path(self._coco_path(split), name)
+        if is_pattern(self._masks):
+            pattern = self._make_pattern(self._masks, "masks", split)
+            return self._join(pattern.fill(name) or pattern.text)
+        return super()._expect_label(name, split)
+
+    def _is_coco(self):
+        return (
+            self._masks is not None
+            and self._masks.endswith(".json")
+            and not ("*" in self._masks or "{name}" in self._masks)
+        )
+
+    def _coco_path(self, split):
+        return self._join(self._masks.replace("{split}", self._sub_folder(split)))
+
+    def _make_pattern(self, text, option, split):
+        keys = (ANY_KEY, "class") if option == "masks" else (ANY_KEY,)
+        values = {"split": self._sub_folder(split)}
+        return Pattern(text, f"Folder.{option}", keys=keys, values=values)
+
+    def _match(self, text, option, split, suffixes):
+        found = {}
+        pattern = self._make_pattern(text, option, split)
+        for path, name, _ in self._list_matches(pattern, split, suffixes):
+            if name in found:
+                raise UserError(
+                    f"{files.describe_path(found[name][0])} and {path} share the name {name!r} in "
+                    f"the pattern {text!r}; keep one of them."
+                )
+            found[name] = (path, name)
+        return found
+
+    def _list_matches(self, pattern, split, suffixes):
+        """Yields (path, name, keys) of the files that a pattern matches in a split."""
+        folder = self._join(pattern.folder)
+        if not files.is_folder(folder):
+            return
+        inside = "" if pattern.fixed else self._sub_folder(split)
+        for relative in files.list_files(folder, suffixes):
+            matched = pattern.match(files.join_path("", pattern.folder, relative), suffixes)
+            if matched is not None and matched[0].startswith(f"{inside}/" if inside else ""):
+                yield (files.join_path(folder, relative), *matched)
 
     def _sub_folder(self, split):
         if self._places is None:
@@ -152,15 +349,35 @@ class Folder(Domain):
         place = None if self._places is None else self._places[split]
         return place if place is not None and place.endswith(".txt") else None
 
-    def _read_list(self, list_file):
+    def _read_list(self, list_file, names):
+        """Returns the names that a list means; a line that means none as it is."""
         path = self._join(list_file)
         try:
-            lines = files.read_bytes(path, _MAX_LIST_BYTES).decode("utf-8").splitlines()
+            lines = files.read_bytes(path, _MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
         except (UserError, UnicodeDecodeError) as error:
             raise UserError(
                 f"{files.describe_path(path)}, the list of a split in Folder.splits, {error}"
             ) from error
-        return {self._drop_suffix(line.strip()) for line in lines if line.strip()}
+        listed = set()
+        for line in filter(None, map(str.strip, lines)):
+            meanings = self._list_meanings(line)
+            listed.add(next((name for name in meanings if name in names), meanings[0]))
+        return listed
+
+    def _list_meanings(self, line):
+        """Returns the names that a line can mean, the plain one first."""
+        plain = line.replace("\\", "/")
+        meanings = []
+        # Lists of pairs name the image first.
+        for text in (plain, re.split(r"[\s,;]+", plain)[0]):
+            starts = (self.root, os.path.abspath(self.root), "", ".")
+            for start in starts:
+                rest = text.removeprefix(start.replace("\\", "/")).lstrip("/")
+                for folder in ("", self._images):
+                    inside = folder.strip("/") + "/" if folder else ""
+                    if rest.startswith(inside):
+                        meanings.append(self._drop_suffix(rest[len(inside) :]))
+        return [self._drop_suffix(plain), *meanings]
 
     def _drop_suffix(self, name):
         for suffix in self.image_suffixes:
@@ -168,25 +385,23 @@ class Folder(Domain):
                 return name[: -len(suffix)]
         return name
 
-    def _check_table(self, id_table):
-        count = self._native.num_classes
-        if id_table is None:
-            ignored = {label_spaces.IGNORE_ID: label_spaces.IGNORE_ID}
-            return {**{index: index for index in range(count)}, **ignored}
-        bad: list[str] = [
-            f"{key!r}: {value!r}"
-            for key, value in id_table.items()
-            if not isinstance(key, int)
-            or not isinstance(value, int)
-            or not 0 <= key < self.raw_values
-            or not (0 <= value < count or value == label_spaces.IGNORE_ID)
-        ]
-        if bad:
-            raise UserError(
-                f"Folder.id_table has {', '.join(bad)}; keys are stored ids from 0 to 255, values "
-                f"class ids from 0 to {count - 1}, or {label_spaces.IGNORE_ID} to ignore."
-            )
-        return dict(id_table)
+    def _describe_absence(self, split):
+        """Adds what is there instead."""
+        message = super()._describe_absence(split)
+        folder = self._join(self.image_folders(split)[0][1])
+        there = files.describe_path(self.root)
+        if not files.is_folder(self.root):
+            return f"{message} There is no folder {there}; check root for a slip of the pen."
+        found = files.list_files(self.root, self.image_suffixes)
+        if not found:
+            return f"{message} {there} holds no image at all."
+        shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        state = "has no image" if files.is_folder(folder) else "does not exist"
+        return (
+            f"{message} {files.describe_path(folder)} {state}; {there} holds {len(found)} "
+            f'image(s): {shown}. Bind Folder.images, the folder of the images below root ("." is '
+            'root itself), or a pattern such as "*/rgb/*.png".'
+        )
 
 
 def _check_below_root(option, place):

@@ -60,6 +60,21 @@ class PngHeader(NamedTuple):
     color_type: int
 
 
+class Mask(NamedTuple):
+    """A decoded mask, before its numbers or colours are mapped.
+
+    Attributes:
+        pixels: (H, W) uint8 or uint16 stored numbers, for a palette picture its indices; or
+            (H, W, 3) uint8 RGB.
+        palette: (N, 3) uint8 colours of the indices; None where the picture has none.
+        lossy: whether its format changes the values.
+    """
+
+    pixels: np.ndarray
+    palette: np.ndarray | None
+    lossy: bool
+
+
 def read_png_header(data: bytes) -> PngHeader | None:
     """Reads size and pixel format of a PNG from its first chunk.
 
@@ -117,6 +132,29 @@ def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise UserError(_describe_failure("a picture", error)) from error
 
 
+def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> Mask:
+    """Decodes a mask of any common format, as it is stored.
+
+    Args:
+        data: content of a PNG, BMP, TIFF, WebP or JPEG: palette, grey of up to 16 bits, or colours;
+            alpha is dropped.
+        max_pixels: maximum number of pixels, checked before decoding.
+
+    Returns:
+        The mask.
+
+    Raises:
+        UserError: it cannot be decoded, or holds numbers that are no ids.
+    """
+    try:
+        with _open_picture(data, _IMAGE_FORMATS, max_pixels) as picture:
+            return _read_mask(picture, data)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_describe_failure("a mask (PNG, BMP or TIFF)", error)) from error
+
+
 def decode_ids(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a label map of one 8-bit id a pixel.
 
@@ -135,15 +173,11 @@ def decode_ids(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             mode = picture.mode
             if mode not in ("1", "L", "P"):
                 raise UserError(_describe_mode(mode))
-            ids = np.array(picture, np.uint8)
+            return _read_mask(picture, data).pixels
     except UserError:
         raise
     except Exception as error:
         raise UserError(_describe_failure("a label map (PNG, BMP or TIFF)", error)) from error
-    header = read_png_header(data)
-    if header is not None and header.color_type == 0 and header.depth in _GREY_FACTORS:
-        ids //= np.uint8(_GREY_FACTORS[header.depth])
-    return ids
 
 
 def decode_first_channel16(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -215,6 +249,29 @@ def _make_rgb(picture):
     if picture.mode in ("I", "F"):
         raise UserError(f"holds 32-bit values (mode {picture.mode}), not colours; save it as RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _read_mask(picture, data):
+    lossy = picture.format in ("JPEG", "MPO")
+    mode = picture.mode
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() >= 1 << 16 or (values != np.floor(values)).any():
+            raise UserError(
+                f"holds {8 * values.itemsize}-bit values from {values.min():g} to "
+                f"{values.max():g}; a mask stores ids from 0 to 65535 (is it a depth map?)"
+            )
+        return Mask(values.astype(np.uint16), None, lossy)
+    if mode in ("1", "L", "LA"):
+        pixels = np.array(picture if mode != "LA" else picture.getchannel(0), np.uint8)
+        header = read_png_header(data)
+        if header is not None and header.color_type == 0 and header.depth in _GREY_FACTORS:
+            pixels //= np.uint8(_GREY_FACTORS[header.depth])
+        return Mask(pixels, None, lossy)
+    if mode == "P":
+        palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        return Mask(np.array(picture, np.uint8), palette, lossy)
+    return Mask(np.array(picture if mode == "RGB" else picture.convert("RGB")), None, lossy)
 
 
 def _describe_mode(mode):

@@ -12,6 +12,7 @@ from data_pipelines.batches import training_batches
 from data_pipelines.batches.adaptation import read_id_map
 from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.domains.domain import Pair
+from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
 from tests.support import streets
 
@@ -145,15 +146,17 @@ def test_both_streams_are_weighed_and_their_statistics_kept(tmp_path):
         data.make_unlabelled_target_stream()
 
 
-def test_another_table_is_counted_anew(tmp_path):
+def test_other_tables_are_counted_anew(tmp_path):
     pairs = _write_labels(tmp_path, [[[0, 1]]])
     path = str(tmp_path / "classes.json")
 
-    def count(table):
-        def read(label_path):
-            return np.vectorize(table.get)(read_id_map(label_path)).astype(np.uint8)
+    def count(**tables):
+        domain = Folder(root=str(tmp_path), masks=".", class_names=_NAMES, **tables)
+        return class_statistics.count_pixels(
+            pairs, domain.read_label, _NAMES, domain=domain, path=path
+        ).tolist()
 
-        return class_statistics.count_pixels(pairs, read, _NAMES, table=table, path=path).tolist()
-
-    assert count({0: 0, 1: 1}) == [[1, 1, 0]]
-    assert count({0: 2, 1: 255}) == [[0, 0, 1]]
+    assert count() == [[1, 1, 0]]
+    assert count(id_table={0: 2, 1: 255}) == [[0, 0, 1]]
+    colors = {_NAMES[0]: (1, 1, 1), _NAMES[2]: (0, 0, 0)}
+    assert count(color_table=colors) == [[1, 0, 1]]

@@ -164,12 +164,6 @@ def test_two_images_of_one_name_are_an_error(tmp_path):
         domain.list_pairs("train")
 
 
-def test_coloured_masks_are_an_error(tmp_path):
-    path = write_image(tmp_path, "masks/train/1.png")
-    with pytest.raises(UserError, match="colours are not class ids"):
-        Folder(root=str(tmp_path), masks="masks", class_names=NAMES).read_label(path)
-
-
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -177,9 +171,20 @@ def test_coloured_masks_are_an_error(tmp_path):
         ({"label_space": label_spaces.camvid11(), "palette": [(0, 0, 0)]}, "palette"),
         ({"class_names": NAMES, "palette": [(0, 0, 0)]}, "1 colours"),
         ({"class_names": NAMES, "id_table": {0: 3}}, "0: 3.*0 to 2"),
-        ({"class_names": NAMES, "id_table": {256: 0}}, "256: 0"),
+        ({"class_names": NAMES, "id_table": {65536: 0}}, "65536: 0"),
         ({"class_names": NAMES, "id_table": {-1: 0}}, "-1: 0"),
-        ({"class_names": NAMES, "id_table": {"a": 0}}, "'a': 0"),
+        ({"class_names": NAMES, "id_table": {"a": 3}}, "'a': 3"),
+        ({"class_names": NAMES[:1]}, "the class 'wall' alone"),
+        ({"class_names": NAMES, "nearest_color": True}, "needs Folder.color_table"),
+        ({"class_names": NAMES, "color_table": 3}, "color_table is 3"),
+        ({"class_names": NAMES, "color_table": {"wall": (0, 0)}}, "'wall': .0, 0.; a colour is"),
+        ({"class_names": NAMES, "color_table": {"wal": (0, 0, 0)}}, "'wal', .*is it 'wall'"),
+        ({"class_names": NAMES, "color_table": "no.txt"}, "no.txt is missing"),
+        ({"class_names": NAMES, "background": "walls"}, "'walls', .*is it 'wall'"),
+        (
+            {"class_names": NAMES, "color_table": {"wall": (0, 0, 0)}, "id_table": {0: 0}},
+            "bind one of them",
+        ),
         ({"class_names": NAMES, "images": "x", "masks": "x/"}, "mask_suffix"),
         ({"class_names": NAMES, "label_space": label_spaces.camvid11()}, "No table is declared"),
     ],

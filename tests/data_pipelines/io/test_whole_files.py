@@ -89,7 +89,7 @@ def test_stamps_statistics_and_renderings_outlive_a_power_cut(tmp_path):
         )
         domain = Gta5(root=root)
         pairs = domain.list_pairs("train")
-        audit_stamp.write_stamp(str(tmp_path / "audit"), domain, "train", "fingerprint", [])
+        audit_stamp.write_stamp(str(tmp_path / "audit"), domain, "train", "fingerprint", [], [])
         class_statistics.count_pixels(
             pairs,
             lambda path: np.zeros((2, 2), np.uint8),

@@ -145,7 +145,7 @@ def read_stamps(folder: str) -> Reader:
     """The audit's stamps."""
     data_sets.write_camvid(folder)
     domain = domains.find_reader("camvid")(root=folder)
-    audit_stamp.write_stamp(folder, domain, "train", "0" * 64, [("a", "is empty")])
+    audit_stamp.write_stamp(folder, domain, "train", "0" * 64, [("a", "is empty")], [0])
     path = next(entry.path for entry in os.scandir(folder) if entry.name.endswith(".json"))
     seeds = read_seeds([path])
 

@@ -1,0 +1,129 @@
+"""Colour masks: pixels of RGB pictures -> class ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from data_pipelines.errors import UserError
+
+_STRAY = 256
+"""Marks colours without a class; no class id has 9 bits."""
+_SHOWN = 8
+_LOSSY_COLORS = 16
+
+
+class ColorLookup:
+    """Maps the colours of a mask to class ids.
+
+    Args:
+        ids: (red, green, blue) -> class id, 0 to 255.
+        nearest: whether another colour counts as the nearest one of `ids`, by Euclidean distance;
+            otherwise it is an error.
+    """
+
+    def __init__(self, ids: Mapping[tuple[int, int, int], int], *, nearest: bool = False):
+        self._colors = np.array(list(ids), np.int32).reshape(-1, 3)
+        self._ids = np.array(list(ids.values()), np.uint16)
+        self._nearest = nearest
+        # One entry for each of the 2 ** 24 colours: an index is faster than a search.
+        self._table: np.ndarray | None = None
+
+    def find_ids(self, picture: np.ndarray) -> np.ndarray:
+        """Maps a mask.
+
+        Args:
+            picture: (H, W, 3) uint8.
+
+        Returns:
+            (H, W) uint8.
+
+        Raises:
+            UserError: it has colours without a class; names them with their pixel counts.
+        """
+        if self._table is None:
+            table = np.full(1 << 24, _STRAY, np.uint16)
+            table[pack(self._colors)] = self._ids
+            self._table = table
+        packed = pack(picture)
+        found = self._table[packed]
+        stray = found == _STRAY
+        if stray.any():
+            colors, inverse, counts = np.unique(
+                packed[stray], return_inverse=True, return_counts=True
+            )
+            if not self._nearest:
+                raise UserError(_describe_stray(colors, counts, packed.size))
+            found[stray] = self._find_nearest(colors)[inverse]
+        return found.astype(np.uint8)
+
+    def _find_nearest(self, packed):
+        ids = np.empty(packed.shape, np.uint16)
+        for start in range(0, len(packed), 4096):
+            colors = unpack(packed[start : start + 4096]).astype(np.int32)
+            distances = ((colors[:, np.newaxis] - self._colors) ** 2).sum(-1)
+            ids[start : start + 4096] = self._ids[distances.argmin(1)]
+        return ids
+
+
+def pack(picture: np.ndarray) -> np.ndarray:
+    """Packs colours into integers.
+
+    Args:
+        picture: (..., 3) integers from 0 to 255.
+
+    Returns:
+        (...) int32, 65536 red + 256 green + blue.
+    """
+    channels = picture.astype(np.int32)
+    return (channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2]
+
+
+def unpack(packed: np.ndarray) -> np.ndarray:
+    """Inverts `pack`.
+
+    Args:
+        packed: (...) int32.
+
+    Returns:
+        (..., 3) uint8.
+    """
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], -1).astype(np.uint8)
+
+
+def list_colors(picture: np.ndarray) -> str:
+    """Lists the colours of a mask for a message.
+
+    Args:
+        picture: (H, W, 3) uint8.
+
+    Returns:
+        Such as "3 colours: (0, 0, 0) 512 pixels, ...", the most frequent ones first.
+    """
+    colors, counts = np.unique(pack(picture), return_counts=True)
+    return f"{_count(colors)}: {_list(colors, counts)}"
+
+
+def _count(colors):
+    return "1 colour" if len(colors) == 1 else f"{len(colors):,} colours"
+
+
+def _list(colors, counts):
+    order = np.argsort(-counts, kind="stable")[:_SHOWN]
+    listed = [f"{tuple(unpack(colors[i]).tolist())} {counts[i]:,} pixels" for i in order]
+    return ", ".join(listed) + (", ..." if len(colors) > _SHOWN else "")
+
+
+def _describe_stray(colors, counts, total):
+    lost = int(counts.sum())
+    message = (
+        f"holds {_count(colors)} that the colour table lacks, in {lost:,} of {total:,} pixels "
+        f"({100 * lost / total:.2g} %): {_list(colors, counts)}"
+    )
+    if len(colors) > _LOSSY_COLORS:
+        message += (
+            "; so many come from JPEG compression or smoothed edges: export the masks without "
+            "them, or bind Folder.nearest_color = True (NEAREST_COLOR in data/own_folders.gin)"
+        )
+    return message
