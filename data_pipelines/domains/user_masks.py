@@ -14,6 +14,7 @@ from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io.color_masks import ColorLookup
 from data_pipelines.io.color_masks import list_colors
+from data_pipelines.io.color_masks import to_rgb
 from data_pipelines.io.patterns import is_pattern
 from data_pipelines.labels import color_tables
 from data_pipelines.labels import label_spaces
@@ -315,18 +316,6 @@ class UserMasks:
                 raise UserError(f"{where} differs in size from those of the other classes")
             ids[inside] = value
         return ids
-
-
-def to_rgb(mask: decoding.Mask) -> np.ndarray:
-    """Returns the colours of a mask, (H, W, 3) uint8; a grey value v is (v, v, v)."""
-    pixels = mask.pixels
-    if pixels.ndim == 3:
-        return pixels
-    if mask.palette is not None:
-        palette = np.zeros((256, 3), np.uint8)
-        palette[: len(mask.palette)] = mask.palette
-        return palette[pixels]
-    return np.repeat(np.minimum(pixels, 255).astype(np.uint8)[..., np.newaxis], 3, -1)
 
 
 def join_coco_path(path: str, image: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.io.decoding import Mask
 
 _STRAY = 256
 """Marks colours without a class; no class id has 9 bits."""
@@ -90,6 +91,18 @@ def unpack(packed: np.ndarray) -> np.ndarray:
         (..., 3) uint8.
     """
     return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], -1).astype(np.uint8)
+
+
+def to_rgb(mask: Mask) -> np.ndarray:
+    """Returns the colours of a mask, (H, W, 3) uint8; a grey value v is (v, v, v)."""
+    pixels = mask.pixels
+    if pixels.ndim == 3:
+        return pixels
+    if mask.palette is not None:
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(mask.palette)] = mask.palette
+        return palette[pixels]
+    return np.repeat(np.minimum(pixels, 255).astype(np.uint8)[..., np.newaxis], 3, -1)
 
 
 def list_colors(picture: np.ndarray) -> str:

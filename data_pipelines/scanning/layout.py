@@ -1,0 +1,326 @@
+"""Finds out where the images and masks of an unknown folder are, and how they pair."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import os
+import re
+
+from data_pipelines.domains.folder import Folder
+from data_pipelines.errors import UserError
+from data_pipelines.io import decoding
+from data_pipelines.labels import color_tables
+from data_pipelines.scanning import pictures
+
+_SAMPLE = 4
+_MAX_CLASSES = 100
+_SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "test", "testing"),
+}
+_SPLIT_WORDS = tuple(word for words in _SPLITS.values() for word in words)
+_MASK_WORDS = re.compile(r"mask|label|seg|semantic|annot|gt|ids?$", re.IGNORECASE)
+_JUNK = ("thumbs.db", "desktop.ini", "readme.md", "readme.txt", "license", "license.txt")
+_MAX_JSON = 1 << 30
+
+
+@dataclasses.dataclass
+class Layout:
+    """Where the files of a folder are, in the words of `folder.Folder`.
+
+    Attributes:
+        images: `Folder.images`.
+        masks: `Folder.masks`; None without masks.
+        mask_suffix: `Folder.mask_suffix`.
+        splits: `Folder.splits`.
+        image_paths: all images.
+        mask_paths: the masks of the pairs, as `Folder` names them.
+        without_mask: number of images without a mask, where there are masks.
+        unused: other files: what they are -> number.
+        tables: files that name the colours or ids of masks.
+        table_pattern: the pattern of these files, where each mask has one.
+        names: names in the polygons, for masks that are JSON.
+    """
+
+    images: str
+    masks: str | None
+    mask_suffix: str
+    splits: dict[str, str]
+    image_paths: list[str]
+    mask_paths: list[str]
+    without_mask: int
+    unused: dict[str, int]
+    tables: list[str]
+    table_pattern: str | None = None
+    names: list[str] | None = None
+
+
+def find_layout(root: str) -> Layout:
+    """Looks at a folder.
+
+    Args:
+        root: a local folder.
+
+    Returns:
+        Its layout.
+
+    Raises:
+        UserError: there is no image.
+    """
+    if not os.path.isdir(root):
+        raise UserError(f"There is no folder {os.path.abspath(root)}.")
+    paths = _list_files(root)
+    suffixes = Folder.image_suffixes
+    photos, masks = _sort_pictures(root, [p for p in paths if p.lower().endswith(suffixes)])
+    if not photos:
+        kinds = ", ".join(sorted({os.path.splitext(path)[1] or path for path in paths})[:10])
+        raise UserError(
+            f"{os.path.abspath(root)} holds no photo among its {len(paths)} file(s) ({kinds}); "
+            f"images are {', '.join(suffixes)}."
+        )
+    tables, labelme, coco = _sort_texts(root, paths)
+    best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, {}, tables)
+    for description in _list_descriptions(root, photos, masks, labelme, coco):
+        found = _try(root, description)
+        if len(found) > len(best.mask_paths):
+            best.images, best.masks, best.mask_suffix, best.names = description
+            best.mask_paths = found
+    own = [path for path in tables if path.endswith(".json")]
+    if len(own) > 1 and len(own) >= len(best.mask_paths):
+        best.table_pattern = _describe(own)
+    best.splits = _find_splits(photos, best)
+    best.image_paths = [os.path.join(root, path) for path in photos]
+    if best.masks is not None:
+        best.without_mask = len(photos) - len(best.mask_paths)
+    best.unused = _count_unused(root, paths, {*photos, *tables, *labelme, *coco}, best, masks)
+    return best
+
+
+def _list_files(root):
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower() not in _JUNK:
+                found.append(os.path.relpath(os.path.join(folder, name), root).replace("\\", "/"))
+    return found
+
+
+def _sort_pictures(root, paths):
+    """Returns the photos, and the masks by group; a sample of each group is opened."""
+    groups = collections.defaultdict(list)
+    for path in paths:
+        groups[os.path.dirname(path), os.path.splitext(path)[1].lower()].append(path)
+    parts = collections.defaultdict(list)
+    for (folder, suffix), members in groups.items():
+        words = [
+            re.findall(r"[^\W\d_]+", os.path.splitext(os.path.basename(p))[0]) for p in members
+        ]
+        counts = collections.Counter(word for row in words for word in set(row))
+        for path, row in zip(members, words):
+            common = tuple(word for word in row if counts[word] > max(1, len(members) // 5))
+            shape = re.sub(r"\d+", "#", folder)
+            parts[shape, suffix, common].append(path)
+    photos, masks = [], {}
+    doubtful = {}
+    for key, members in parts.items():
+        step = max(1, len(members) // _SAMPLE)
+        decoded = [pictures.read_mask(os.path.join(root, p)) for p in members[::step][:_SAMPLE]]
+        votes = [pictures.looks_like_mask(mask) for mask in decoded if mask is not None]
+        if not votes or sum(votes) * 2 <= len(votes):
+            photos += members
+        elif _MASK_WORDS.search("/".join((key[0], *key[2]))):
+            masks[key] = members
+        else:
+            doubtful[key] = members
+    for key, members in doubtful.items():
+        # Few colours, but no word that says mask: images where there are no others.
+        if photos:
+            masks[key] = members
+    if not photos:
+        photos = [path for members in doubtful.values() for path in members]
+    merged = collections.defaultdict(list)
+    for (folder, suffix, words), members in masks.items():
+        # The same kind of mask is in several folders: one for each split or scene.
+        names = [part for part in folder.split("/") if part not in ("#", *_SPLIT_WORDS)]
+        merged[words[-1:], suffix, *names[-1:]] += members
+    return sorted(photos), {key: sorted(members) for key, members in merged.items()}
+
+
+def _sort_texts(root, paths):
+    """Returns tables of colours or ids, LabelMe's files, and COCO's files with their names."""
+    tables, labelme, coco = [], [], {}
+    for path in paths:
+        suffix = os.path.splitext(path)[1].lower()
+        full = os.path.join(root, path)
+        if suffix not in (".json", ".txt", ".csv") or os.path.getsize(full) > _MAX_JSON:
+            continue
+        with open(full, "rb") as file:
+            data = file.read()
+        try:
+            content = json.loads(data) if suffix == ".json" else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
+            coco[path] = [str(c.get("name")) for c in content["categories"]]
+        elif isinstance(content, dict) and {"shapes", "imageHeight"} <= set(content):
+            labelme.append(path)
+        else:
+            try:
+                color_tables.parse_file(data, path)
+                tables.append(path)
+            except UserError:
+                pass
+    return tables, labelme, coco
+
+
+def _list_labelme_names(root, paths):
+    names = {}
+    for path in paths:
+        with open(os.path.join(root, path), "rb") as file:
+            for shape in json.load(file)["shapes"]:
+                names[str(shape.get("label"))] = None
+    return sorted(name for name in names if name not in ("__ignore__", "_background_"))
+
+
+def _common_folder(paths):
+    return os.path.commonpath([os.path.dirname(path) or "." for path in paths]).strip(".")
+
+
+def _list_descriptions(root, photos, masks, labelme, coco):
+    """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
+    images = _common_folder(photos) or "."
+    for group, names in [(group, None) for group in masks.values()] + [
+        (labelme, _list_labelme_names(root, labelme))
+    ]:
+        if not group:
+            continue
+        folder = _common_folder(group) or "."
+        suffix = _trim(os.path.commonprefix([_stem(path)[::-1] for path in group]))[::-1]
+        for ending in ("", suffix):
+            if ending or images != folder:
+                yield images, folder, ending, names
+        yield _describe(photos), _describe(group), "", names
+        yield _describe(photos, any_depth=True), _describe(group, any_depth=True), "", names
+        classes = sorted({_stem(path) for path in group})
+        layers = "/".join((*([] if folder == "." else [folder]), "{name}", "{class}.*"))
+        if 1 < len(classes) < _MAX_CLASSES:
+            yield images, layers, "", classes
+    names = list(dict.fromkeys(name for listed in coco.values() for name in listed))
+    for place in [_describe(list(coco)).replace("*", "{split}")] if len(coco) > 1 else coco:
+        for folder in (images, _describe(photos)):
+            yield folder, place, "", names
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _trim(text):
+    """Cuts a common start of names behind its last separator, so that it cuts no name."""
+    return text[: re.search(r"[^\W_]*$", text).start()] or (text if text.isalpha() else "")
+
+
+def _describe(paths, any_depth=False):
+    """Returns a pattern that matches paths: what differs between them is a wildcard."""
+    stems = [_stem(path) for path in paths]
+    start = _trim(os.path.commonprefix(stems)) if len(paths) > 1 else ""
+    end = (
+        _trim(os.path.commonprefix([stem[::-1] for stem in stems]))[::-1] if len(paths) > 1 else ""
+    )
+    endings = {os.path.splitext(path)[1] for path in paths}
+    ending = endings.pop() if len(endings) == 1 else ".*"
+    same = len(paths) > 1 and len(set(stems)) == 1
+    name = stems[0] + ending if same else f"{start}*{end}{ending}"
+    if any_depth:
+        return "/".join(filter(None, (_common_folder(paths), name.replace("*", "{name}", 1))))
+    folders = [os.path.dirname(path).split("/") for path in paths]
+    if len({len(parts) for parts in folders}) > 1:
+        return _describe(paths, any_depth=True)
+    parts = []
+    for column in zip(*folders):
+        values = set(column)
+        splits = len(values) > 1 and all(v.lower() in _SPLIT_WORDS for v in values)
+        parts.append("{split}" if splits else column[0] if len(values) == 1 else "*")
+    return "/".join(filter(None, (*parts, name)))
+
+
+def _try(root, description):
+    """Returns the masks that a description pairs with images; none where it does not apply."""
+    images, masks, suffix, names = description
+    try:
+        domain = Folder(
+            root=root, images=images, masks=masks, mask_suffix=suffix,
+            class_names=["background", *(n for n in names or "a" if n != "background")],
+            splits=_list_split_folders(root, images, masks),
+        )  # fmt: skip
+        pairs = [p for split in domain.splits for p in domain.list_pairs(split) if p.label_path]
+        found = [p.label_path for p in pairs if _exists(domain, p.label_path)]
+        if names is not None:
+            # Annotations count only if they can be drawn.
+            for path in found[:_SAMPLE]:
+                domain.load_label(path)
+        return found
+    except UserError:
+        return []
+
+
+def _exists(domain, path):
+    return all(os.path.isfile(file) for file in domain.label_files(path))
+
+
+def _list_split_folders(root, images, masks):
+    """Returns the splits with which to try a description."""
+    if "{split}" not in images + masks:
+        return {"train": ""}
+    place = images if "{split}" in images else masks
+    folder = os.path.join(root, place.partition("{split}")[0])
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return {name: name for name in sorted(names) if name.lower() in _SPLIT_WORDS}
+
+
+def _find_splits(photos, layout):
+    """Returns the splits that sub-folders name; all images are "train" without them."""
+    if "{split}" in layout.images:
+        depth = layout.images.split("/").index("{split}")
+    elif "*" in layout.images or "{name}" in layout.images:
+        return {"train": ""}
+    else:
+        depth = 0 if layout.images == "." else len(layout.images.split("/"))
+    folders = {path.split("/")[depth] for path in photos if path.count("/") > depth}
+    splits = {}
+    for split, words in _SPLITS.items():
+        for word in words:
+            match = next((name for name in sorted(folders) if name.lower() == word), None)
+            if match is not None:
+                splits.setdefault(split, match)
+    return splits if "train" in splits else {"train": ""}
+
+
+def _count_unused(root, paths, used, layout, masks):
+    paired = {os.path.relpath(path, root).replace("\\", "/") for path in layout.mask_paths}
+    unused: collections.Counter = collections.Counter()
+    in_masks = {path for members in masks.values() for path in members}
+    for path in paths:
+        if path in used or path in paired:
+            continue
+        kind = "other picture of few colours" if path in in_masks else "file"
+        unused[f"{kind} *{os.path.splitext(path)[1].lower()}"] += 1
+    return dict(unused)
+
+
+def sample_masks(layout: Layout, count: int) -> list[decoding.Mask]:
+    """Decodes masks of a layout.
+
+    Args:
+        layout: with masks that are pictures.
+        count: number of masks, evenly spaced.
+
+    Returns:
+        Those that could be decoded.
+    """
+    step = max(1, len(layout.mask_paths) // count)
+    decoded = [pictures.read_mask(path) for path in layout.mask_paths[::step][:count]]
+    return [mask for mask in decoded if mask is not None]
