@@ -74,6 +74,11 @@ import pathlib
 from tests.support import photo_folders
 photo_folders.write_photos(pathlib.Path('photos'))
 " """
+_TOOL_EXPORTS = """python -c "
+from tests.support import tool_exports
+for name in ('plain', 'carla', 'cvat', 'unity', 'replicator', 'labelme', 'coco'):
+    getattr(tool_exports, 'write_' + name)('exports/' + name)
+" """
 _PHOTOS = ["mkdir -p photos", "cp data/streets/camera/leftImg8bit/val/*/*.png photos"]
 
 TABLE: dict[str, Shortening] = {
@@ -98,7 +103,7 @@ TABLE: dict[str, Shortening] = {
         impossible={"data_pipelines.prepare": "needs the downloads"},
     ),
     "docs/own_data.md": Shortening(
-        prepare=[_PHOTO_FOLDERS],
+        prepare=[_PHOTO_FOLDERS, _TOOL_EXPORTS],
         extra=[("source_free.gin", [*_TINY_OWN_DATA[1], _NO_SOURCE_STAGE]), _TINY_OWN_DATA],
     ),
     "docs/performance.md": Shortening(
