@@ -109,7 +109,7 @@ def _list_files(root):
 
 
 def _sort_pictures(root, paths):
-    """Returns the photos, and the masks by group; a sample of each group is opened."""
+    """Returns the photos, and the masks by (folder, suffix, words); samples are opened."""
     groups = collections.defaultdict(list)
     for path in paths:
         groups[os.path.dirname(path), os.path.splitext(path)[1].lower()].append(path)
@@ -141,12 +141,19 @@ def _sort_pictures(root, paths):
             masks[key] = members
     if not photos:
         photos = [path for members in doubtful.values() for path in members]
-    merged = collections.defaultdict(list)
+    return sorted(photos), masks
+
+
+def _group_masks(masks):
+    """Returns lists of masks of one kind: those in folders of one name, then those in all."""
+    groups = collections.defaultdict(list)
     for (folder, suffix, words), members in masks.items():
-        # The same kind of mask is in several folders: one for each split or scene.
+        # The same kind of mask is in several folders: one for each split, scene or city.
         names = [part for part in folder.split("/") if part not in ("#", *_SPLIT_WORDS)]
-        merged[words[-1:], suffix, *names[-1:]] += members
-    return sorted(photos), {key: sorted(members) for key, members in merged.items()}
+        groups[words[-1:], suffix, *names[-1:]] += members
+        groups[words[-1:], suffix, None] += members
+    ordered = sorted(groups, key=lambda key: key[2:] == (None,))
+    return list({tuple(sorted(groups[key])): None for key in ordered})
 
 
 def _sort_texts(root, paths):
@@ -192,7 +199,7 @@ def _common_folder(paths):
 def _list_descriptions(root, photos, masks, labelme, coco):
     """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
     images = _common_folder(photos) or "."
-    for group, names in [(group, None) for group in masks.values()] + [
+    for group, names in [(group, None) for group in _group_masks(masks)] + [
         (labelme, _list_labelme_names(root, labelme))
     ]:
         if not group:

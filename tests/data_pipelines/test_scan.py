@@ -51,6 +51,7 @@ def build(draft, prefix="SOURCE"):
         (tool_exports.write_coco_splits, 2, 3, True),
         (tool_exports.write_palettes, 2, 3, False),
         (tool_exports.write_layers, 3, 3, True),
+        (tool_exports.write_cities, 4, 3, False),
     ],
 )
 def test_layouts_lead_to_a_configuration_that_reads_them(tmp_path, write, count, classes, named):

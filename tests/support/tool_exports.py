@@ -112,6 +112,18 @@ def write_splits(root):
         write_pairs(root, f"images/{split}/{{}}.jpg", f"labels/{split}/{{}}.png", numbers=numbers)
 
 
+def write_cities(root):
+    """Cityscapes' layout: a folder for each city of each split, and masks that are previews."""
+    for split in ("train", "val"):
+        for city in ("aachen", "bochum"):
+            place = f"{split}/{city}/{city}_00000{{}}_000019"
+            image, mask = (f"{kind}/{place}" for kind in ("leftImg8bit", "gtFine"))
+            names = image + "_leftImg8bit.png", mask + "_gtFine_labelIds.png"
+            write_pairs(root, *names, numbers=range(2))
+            color = mask + "_gtFine_color.png"
+            write_pairs(root, names[0], color, COLORS.__getitem__, numbers=range(2))
+
+
 def write_split_folders(root):
     for split in ("train", "val"):
         write_pairs(root, f"{split}/img/{{}}.jpg", f"{split}/gt/{{}}.png")
