@@ -55,7 +55,9 @@ class ColorLookup:
                 packed[stray], return_inverse=True, return_counts=True
             )
             if not self._nearest:
-                raise UserError(_describe_stray(colors, counts, packed.size))
+                swapped = self._table[pack(unpack(colors)[:, ::-1])]
+                is_swapped = bool((swapped != _STRAY).all())
+                raise UserError(_describe_stray(colors, counts, packed.size, is_swapped))
             found[stray] = self._find_nearest(colors)[inverse]
         return found.astype(np.uint8)
 
@@ -128,13 +130,18 @@ def _list(colors, counts):
     return ", ".join(listed) + (", ..." if len(colors) > _SHOWN else "")
 
 
-def _describe_stray(colors, counts, total):
+def _describe_stray(colors, counts, total, is_swapped):
     lost = int(counts.sum())
     message = (
         f"holds {_count(colors)} that the colour table lacks, in {lost:,} of {total:,} pixels "
         f"({100 * lost / total:.2g} %): {_list(colors, counts)}"
     )
-    if len(colors) > _LOSSY_COLORS:
+    if is_swapped:
+        message += (
+            "; the table has them with red and blue exchanged: is the order of the channels, in "
+            "the files or in the table, blue, green, red, as OpenCV's is?"
+        )
+    elif len(colors) > _LOSSY_COLORS:
         message += (
             "; so many come from JPEG compression or smoothed edges: export the masks without "
             "them, or bind Folder.nearest_color = True (NEAREST_COLOR in data/own_folders.gin)"

@@ -69,7 +69,9 @@ class Pattern:
             count += found.group() not in _NAMES
             pieces.append(wildcards[found.group()] or f"(?P<{key}_{count}>[^/]+)")
             start = found.end()
-        self._regex = re.compile("".join((*pieces, re.escape(self._body[start:]))))
+        pieces.append(re.escape(self._body[start:]))
+        # "*.png" means "1.PNG" too, as it does in folders.
+        self._regex = re.compile("".join(pieces), re.IGNORECASE)
         self._keys = self._regex.groupindex
         if self._regex.groups == len(self._keys):
             raise UserError(

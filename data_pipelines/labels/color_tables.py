@@ -23,7 +23,7 @@ def check_table(table: Mapping[str, Any]) -> dict[Color, str]:
     """Checks a table of names and colours.
 
     Args:
-        table: name -> (red, green, blue), or a list of them.
+        table: name -> (red, green, blue), or a list of them; or colour -> name.
 
     Returns:
         Colour -> name.
@@ -33,6 +33,8 @@ def check_table(table: Mapping[str, Any]) -> dict[Color, str]:
     """
     colors: dict[Color, str] = {}
     for name, value in table.items():
+        if isinstance(value, str) and _to_color(name) is not None:
+            name, value = value, name
         listed = value if _is_sequence(value) and any(map(_is_sequence, value)) else [value]
         for entry in listed:
             _add(colors, _to_color(entry), str(name), f"{name!r}: {entry!r}")

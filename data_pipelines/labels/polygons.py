@@ -164,6 +164,11 @@ class CocoFile:
         canvas = _make_canvas(image.shape, background, max_pixels)
         for name, segmentation in image.annotations:
             value = find_id(name)
+            if not segmentation:
+                raise UserError(
+                    f"holds a {name!r} in {path} without a segmentation, a box alone; export "
+                    "polygons or masks"
+                )
             try:
                 canvas = _draw_segmentation(canvas, segmentation, value)
             except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -72,7 +72,8 @@ def draft_configuration(source: str, target: str | None) -> Draft:
         raise UserError(
             f"{os.path.abspath(source)} holds {len(found.image_paths)} image(s) and no mask that "
             "fits their names; the first folder is the labelled one. Masks are pictures of ids or "
-            "colours, files of LabelMe, or a COCO file."
+            "colours, files of LabelMe, or a COCO file. Other files: "
+            f"{_list_unused(found) or 'none'}."
         )
     _bind_place(draft, "SOURCE", source, found, masks="masks")
     _describe_labels(draft, source, found)
@@ -84,6 +85,10 @@ def draft_configuration(source: str, target: str | None) -> Draft:
         _bind_place(draft, "TARGET", target, size_of, masks=None)
     _choose_size(draft, size_of)
     return draft
+
+
+def _list_unused(found):
+    return ", ".join(f"{count} x {what}" for what, count in found.unused.items())
 
 
 def _bind_place(draft, prefix, root, found, masks):

@@ -113,6 +113,12 @@ def test_colors_of_a_table_and_of_a_file(tmp_path):
     np.testing.assert_array_equal(label, np.where(RAW == 0, 255, 1))
 
 
+def test_exchanged_channels_are_recognised(tmp_path):
+    path = put(tmp_path, "masks/1.png", PICTURE[..., ::-1])
+    with pytest.raises(UserError, match="red and blue exchanged"):
+        make(tmp_path, color_table=COLORS).read_label(path)
+
+
 def test_palettes_are_colors_for_a_table(tmp_path):
     """As where each file sorts its palette otherwise."""
     path = put(tmp_path, "masks/1.png", PICTURE)
@@ -195,6 +201,7 @@ def test_tables_of_each_mask(tmp_path):
         ("*/rgb/*.png", "*/sem/*.png", ("s0/rgb/1.png", "s0/sem/1.png"), "s0/1"),
         ("{name}.jpg", "{name}.png", ("x/1.jpg", "x/1.png"), "x/1"),
         ("RGB/rgb_*.*", "Semantic/seg_*.*", ("RGB/rgb_2.JPG", "Semantic/seg_2.png"), "2"),
+        ("*.jpg", "*.png", ("1.JPG", "1.PNG"), "1"),
         ("{split}/img/*.png", "{split}/ids/*.png", ("train/img/1.png", "train/ids/1.png"), "1"),
         ("images", "m/{name}-{any}.png", ("images/train/b.png", "m/b-v2.png"), "b"),
     ],
@@ -340,7 +347,7 @@ def encode_runs(area):
 def write_coco(root, place, names=("train/1.png",), segmentation=None):
     counts, text = encode_runs(RAW == 2)
     size = list(RAW.shape)
-    runs = segmentation or {"counts": text, "size": size}
+    runs = {"counts": text, "size": size} if segmentation is None else segmentation
     annotations = [
         {"image_id": 5, "category_id": 2, "segmentation": {"counts": counts, "size": size}},
         {"image_id": 5, "category_id": 1, "segmentation": [[4, 3, 11, 3, 11, 9, 4, 9]]},
@@ -387,13 +394,14 @@ def test_a_coco_file_for_each_split(tmp_path):
         ({"counts": [0, 6], "size": [2, 3]}, "2 rows and 3 columns"),
         ([[1, 2, 3, 4]], "less than three points"),
         ({"size": [18, 26]}, "counts"),
+        ("", "'car' in train/1.png without a segmentation, a box alone"),
     ],
 )
 def test_segmentations_of_coco_that_cannot_be_drawn(tmp_path, segmentation, words):
     put_images(tmp_path, "images/train/1.png")
     write_coco(tmp_path, "labels.json", segmentation=segmentation)
     domain = make(tmp_path, masks="labels.json")
-    with pytest.raises(UserError, match=f"segmentation of 'car' for train/1.png .*{words}"):
+    with pytest.raises(UserError, match=f"labels.json#train/1.png holds .*{words}"):
         domain.read_label(domain.list_pairs("train")[0].label_path)
 
 

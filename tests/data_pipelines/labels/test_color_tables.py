@@ -107,8 +107,15 @@ def test_text_in_another_encoding():
 def test_bound_tables():
     table = {"background": (0, 0, 0), "road": [(128, 64, 128), [1, 1, 1]]}
     assert color_tables.check_table(table) == {**COLORS, (1, 1, 1): "road"}
-    for bad in ({"road": 3}, {"road": (1, 2)}, {"road": (1, 2, 256)}, {"road": (0.5, 0, 0)}):
-        with pytest.raises(UserError, match="'road': .*; a colour is three numbers"):
+    assert color_tables.check_table({(0, 0, 0): "background", "#804080": "road"}) == COLORS
+    for bad in (
+        {"road": 3},
+        {3: "road"},
+        {"road": (1, 2)},
+        {"road": (1, 2, 256)},
+        {"road": (0.5, 0, 0)},
+    ):
+        with pytest.raises(UserError, match="(3: 'road'|'road': .*); a colour is three"):
             color_tables.check_table(bad)
     with pytest.raises(UserError, match="to both 'a' and 'b'"):
         color_tables.check_table({"a": ROAD, "b": ROAD})
