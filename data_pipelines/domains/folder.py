@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -18,13 +16,13 @@ from data_pipelines.domains.user_masks import join_coco_path
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
+from data_pipelines.io import name_lists
 from data_pipelines.io.patterns import ANY_KEY
 from data_pipelines.io.patterns import Pattern
 from data_pipelines.io.patterns import is_pattern
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
-_MAX_LIST_BYTES = 64_000_000
 _SHOWN = 5
 # A folder's masks are the first of these kinds that it contains.
 _MASK_KINDS = ((".png", ".bmp", ".tif", ".tiff"), (".jpg", ".jpeg", ".webp"), (".json",))
@@ -217,19 +215,21 @@ class Folder(Domain):
         list_file = self._list_file(split)
         if list_file is None:
             return names
-        listed = self._read_list(list_file, set(names))
-        missing = sorted(listed - set(names))
-        if missing or not listed:
+        path = self._join(list_file)
+        try:
+            listed = name_lists.read_names(
+                path, set(names), (self.root, self._images), self.image_suffixes
+            )
+        except UserError as error:
             raise UserError(
-                f"{files.describe_path(self._join(list_file))} lists "
-                f"{len(missing) if listed else 'no'} image(s)"
-                + (
-                    f" that are not in {files.describe_path(self._join(self._images))}: "
-                    f"{', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}. Correct the "
-                    "list or put the images there."
-                    if listed
-                    else "; write one image's path a line."
-                )
+                f"{files.describe_path(path)}, the list of a split in Folder.splits, {error}"
+            ) from error
+        missing = sorted(listed - set(names))
+        if missing:
+            raise UserError(
+                f"{files.describe_path(path)} lists {len(missing)} image(s) that are not in "
+                f"{files.describe_path(self._join(self._images))}: {', '.join(missing[:10])}"
+                f"{', ...' if len(missing) > 10 else ''}. Correct the list or put the images there."
             )
         return [name for name in names if name in listed]
 
@@ -275,7 +275,10 @@ class Folder(Domain):
     def _find_coco(self, split):
         """Returns the same for the images of a COCO file."""
         path = self._coco_path(split)
-        listed = {self._drop_suffix(image): image for image in self._mask_reader.list_coco(path)}
+        listed = {
+            name_lists.drop_suffix(image, self.image_suffixes): image
+            for image in self._mask_reader.list_coco(path)
+        }
         by_base: dict[str, list[str]] = {}
         for name in listed:
             by_base.setdefault(name.rpartition("/")[2], []).append(name)
@@ -348,42 +351,6 @@ class Folder(Domain):
     def _list_file(self, split):
         place = None if self._places is None else self._places[split]
         return place if place is not None and place.endswith(".txt") else None
-
-    def _read_list(self, list_file, names):
-        """Returns the names that a list means; a line that means none as it is."""
-        path = self._join(list_file)
-        try:
-            lines = files.read_bytes(path, _MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
-        except (UserError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{files.describe_path(path)}, the list of a split in Folder.splits, {error}"
-            ) from error
-        listed = set()
-        for line in filter(None, map(str.strip, lines)):
-            meanings = self._list_meanings(line)
-            listed.add(next((name for name in meanings if name in names), meanings[0]))
-        return listed
-
-    def _list_meanings(self, line):
-        """Returns the names that a line can mean, the plain one first."""
-        plain = line.replace("\\", "/")
-        meanings = []
-        # Lists of pairs name the image first.
-        for text in (plain, re.split(r"[\s,;]+", plain)[0]):
-            starts = (self.root, os.path.abspath(self.root), "", ".")
-            for start in starts:
-                rest = text.removeprefix(start.replace("\\", "/")).lstrip("/")
-                for folder in ("", self._images):
-                    inside = folder.strip("/") + "/" if folder else ""
-                    if rest.startswith(inside):
-                        meanings.append(self._drop_suffix(rest[len(inside) :]))
-        return [self._drop_suffix(plain), *meanings]
-
-    def _drop_suffix(self, name):
-        for suffix in self.image_suffixes:
-            if name.lower().endswith(suffix):
-                return name[: -len(suffix)]
-        return name
 
     def _describe_absence(self, split):
         """Adds what is there instead."""
