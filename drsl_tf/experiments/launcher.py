@@ -16,6 +16,7 @@ from drsl_tf.config import bad_values
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.distribution import strategy as strategies
 from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import run_lock
 from drsl_tf.runs import verdict
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
@@ -41,27 +42,33 @@ def launch(
         The run's results, as in `run_dir/results.json`.
 
     Raises:
-        UserError: configuration or data are invalid, or the directory holds a run with
-            another configuration.
+        UserError: configuration or data are invalid, the directory holds a run with another
+            configuration, or another process trains in it.
     """
     run_dir = run_dir or cli.name_run_dir(gin_files)
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().addFilter(_is_worth_showing)
     configuration = Configuration(gin_files, gin_params)
     run = configuration.apply(adapt)
-    is_chief = strategies.read_task_index() == 0
-    if not fresh:
+    if strategies.read_task_index() != 0:
+        # The workers of a job share the directory, which the chief has locked.
+        if not fresh:
+            _check_same_run(run_dir, configuration.bindings)
+        return _run(configuration, run, run_dir)
+    if fresh and os.path.lexists(run_dir):
+        with run_lock.lock_run(run_dir), whole_files.explain_failures(run_dir):
+            _move_aside(run_dir)
+    with run_lock.lock_run(run_dir):
         _check_same_run(run_dir, configuration.bindings)
-    if is_chief:
-        if fresh:
-            with whole_files.explain_failures(run_dir):
-                _move_aside(run_dir)
         files.write_text(RunDirectory(run_dir).config, configuration.format_record())
-    with bad_values.explain_bad_values(adapt, configuration.parts):
-        results = run(run_dir=run_dir)
-    if is_chief:
-        _print_summary(results, run_dir)
+        results = _run(configuration, run, run_dir)
+    _print_summary(results, run_dir)
     return results
+
+
+def _run(configuration, run, run_dir):
+    with bad_values.explain_bad_values(adapt, configuration.parts):
+        return run(run_dir=run_dir)
 
 
 def _is_worth_showing(record) -> bool:
@@ -95,8 +102,6 @@ def _check_same_run(run_dir: str, bindings: dict[str, str]) -> None:
 
 
 def _move_aside(run_dir: str) -> None:
-    if not os.path.lexists(run_dir):
-        return
     base = os.path.normpath(run_dir)
     number = 1
     while os.path.lexists(f"{base}.old-{number}"):
