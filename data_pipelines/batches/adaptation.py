@@ -116,6 +116,7 @@ class AdaptationData:
         self._target_miner = target_miner
         self._stamp_dir: str | None = None
         self._source_pairs: dict[str, list[Pair]] = {}
+        self.digests: dict[str, str] = {}
         self.target_pairs: list[Pair] = []
         self.eval_pairs: list[Pair] = []
 
@@ -174,20 +175,21 @@ class AdaptationData:
         """
         self._stamp_dir = stamp_dir
         for role, part in self._sources.items():
-            self._source_pairs[role] = self._audit_split(part.domain, part.split)
+            self._source_pairs[role] = self._audit_split(role, part.domain, part.split)
             if not part.domain.has_labels(part.split):
                 raise UserError(
                     f"The source {part.domain.name} has no labels in its split {part.split!r}; "
                     "training starts from a labelled source."
                 )
-        self.target_pairs = self._audit_split(self.target, self._splits["target"])
+        self.target_pairs = self._audit_split("target", self.target, self._splits["target"])
         if self.target.has_labels(self._splits["eval"]):
-            self.eval_pairs = self._audit_split(self.target, self._splits["eval"])
+            self.eval_pairs = self._audit_split("eval", self.target, self._splits["eval"])
 
-    def _audit_split(self, domain, split):
+    def _audit_split(self, role, domain, split):
         report = audit.audit_split(
             domain, split, bad_files=self._bad_files, stamp_dir=self._stamp_dir
         )
+        self.digests[role] = report.digest
         return report.pairs
 
     def list_splits(self) -> dict[str, tuple[Domain, str, list[Pair]]]:

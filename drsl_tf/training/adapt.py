@@ -12,6 +12,8 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.models.inference import Inference
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import data_record
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.schedule import Schedule
@@ -67,6 +69,7 @@ def adapt(
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
     with workers.raise_if_worker_lost():
         _audit(workers, data, RunDirectory(run_dir).audit)
+        workers.ask_chief(lambda: _record_data(run_dir, data))
         _check_same_run(workers, data, schedule, settings)
         with strategy.scope():
             model = learner.build_model(data.label_space)
@@ -102,6 +105,17 @@ def _audit(workers: Workers, data: AdaptationData, stamp_dir: str) -> None:
     """Audits all files on the chief; the other processes of a job find its stamp."""
     workers.ask_chief(lambda: data.audit(stamp_dir))
     workers.run_together(lambda: None if workers.is_chief else data.audit(stamp_dir))
+
+
+def _record_data(run_dir: str, data: AdaptationData) -> None:
+    lists = {
+        role: data_record.FileList(
+            root=domain.root, split=split, images=len(pairs), digest=data.digests[role]
+        )
+        for role, (domain, split, pairs) in data.list_splits().items()
+    }
+    resumed = bool(checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints))
+    data_record.record_data(run_dir, lists, resumed=resumed)
 
 
 def _check_same_run(

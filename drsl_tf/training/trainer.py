@@ -173,6 +173,11 @@ class Trainer:
                 stored_weights.start_from(self._model, self._settings.initial_run)
             self._checkpoints.save()
             return
+        if int(self._round) > self._schedule.rounds and int(self._step):
+            raise UserError(
+                f"{self._run.path} is at step {int(self._step)} of round {int(self._round)}, and "
+                f"Schedule.rounds is {self._schedule.rounds}. Bind at least {int(self._round)}."
+            )
         logging.info(
             "Resuming at round %d, step %d, from %s.", int(self._round), int(self._step), path
         )
