@@ -20,6 +20,7 @@ from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.monitoring.callbacks import make_callbacks
+from drsl_tf.monitoring.monitored_values import check_monitors
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.comparison_figure import ComparisonFigure
@@ -120,7 +121,15 @@ class Trainer:
 
         Returns:
             The run's results.
+
+        Raises:
+            UserError: a callback monitors what no stage reports.
         """
+        check_monitors(
+            monitoring.callbacks,
+            [metric.name for metric in self._model.metrics],
+            bool(self._data.eval_pairs),
+        )
         figure = ComparisonFigure(
             self._run.path, self._data.target, self._data.eval_pairs[: monitoring.figure_images]
         )

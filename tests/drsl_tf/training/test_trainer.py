@@ -127,11 +127,17 @@ def _assert_kept(run_dir, choice, folder, weights):
 
 
 @pytest.fixture(scope="module")
-def finished(roots, tmp_path_factory):
+def early_stopping():
+    """Patient enough for the last round alone, as no loss falls by 100."""
+    return keras.callbacks.EarlyStopping("ce_source", min_delta=100, mode="min", patience=2)
+
+
+@pytest.fixture(scope="module")
+def finished(roots, tmp_path_factory, early_stopping):
     """Runs once for the tests that only look."""
     run_dir = tmp_path_factory.mktemp("run")
     with DiskLog() as log:
-        results, model = _run(roots, run_dir)
+        results, model = _run(roots, run_dir, [early_stopping])
     unsafe = log.list_unsafe(run_dir)
     assert {path for path in unsafe if "/tensorboard/events" not in path} == set()
     return run_dir, results, model
@@ -258,6 +264,12 @@ def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(roots, tmp_pat
     assert not os.path.exists(RunDirectory(str(tmp_path)).figure)
     _run(roots, tmp_path, [_Ask(epoch=1)], rounds=1)
     assert os.path.exists(RunDirectory(str(tmp_path)).figure)
+
+
+def test_early_stopping_counts_the_stages_and_stops(finished, early_stopping):
+    _, results, model = finished
+    assert early_stopping.stopped_epoch == results.stages[-1].round == 2
+    assert early_stopping.best > 0 and model.stop_training
 
 
 class _Interrupt(keras.callbacks.Callback):
