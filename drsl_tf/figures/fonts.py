@@ -14,10 +14,10 @@ _ORDINARY = ("normal", "regular", 400)
 
 
 def fit_fonts(figure: Figure) -> None:
-    """Sets the fonts of a figure's texts so that no letter is drawn as a box.
+    r"""Sets the fonts of a figure's texts so that no letter is drawn as a box.
 
     A letter that the text's own font lacks is taken from an installed font that has it. One that
-    no font has is replaced by its escape, such as `\\u5929`, which Python prints for it too.
+    no font has is replaced by its escape, such as `\u5929`, which Python prints for it too.
 
     Args:
         figure: finished, not yet rendered; changed in place.
@@ -35,7 +35,8 @@ def fit_fonts(figure: Figure) -> None:
             continue
         text.set_text(_escape(letters))
         own = font_manager.findfont(text.get_fontproperties())
-        others = {find_font(c) for c in text.get_text() if not _has(own, c)} - {None}
+        found = (find_font(letter) for letter in text.get_text() if not _has(own, letter))
+        others = {name for name in found if name is not None}
         if others:
             text.set_fontfamily([font_manager.get_font(own).family_name, *sorted(others)])
 

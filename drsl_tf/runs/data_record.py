@@ -1,4 +1,4 @@
-"""The record of the files that a run reads: `data.json`.
+"""The record of the files and classes that a run reads: `data.json`.
 
 The roots of the data sets are no part of what a run is, so that it resumes after its data moved;
 the lists of files below them are.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Literal
 
 import pydantic
@@ -40,14 +41,34 @@ class DataRecord(files.Entry, VersionedModel):
 
     Attributes:
         version: of this format.
+        class_names: names of the classes, in the order of their ids.
         lists: the lists by their role: "source", "source_2", ..., "target", "eval".
     """
 
     version: Literal[1] = pydantic.Field(alias="schema")
+    class_names: list[str]
     lists: dict[str, FileList]
 
 
-def record_data(run_dir: str, lists: Mapping[str, FileList], *, resumed: bool) -> None:
+def read_class_names(run_dir: str) -> list[str] | None:
+    """Reads the names of a run's classes.
+
+    Args:
+        run_dir: the run's directory.
+
+    Returns:
+        The names in the order of their ids; None for a run without a record.
+
+    Raises:
+        UserError: the record cannot be read.
+    """
+    path = RunDirectory(run_dir).data
+    return _read(path).class_names if os.path.isfile(path) else None
+
+
+def record_data(
+    run_dir: str, class_names: Sequence[str], lists: Mapping[str, FileList], *, resumed: bool
+) -> None:
     """Checks that a resumed run reads the files that it began with, and writes the record.
 
     Lists that changed below an unchanged root are logged as a warning: a file was fixed, added or
@@ -55,6 +76,7 @@ def record_data(run_dir: str, lists: Mapping[str, FileList], *, resumed: bool) -
 
     Args:
         run_dir: the run's directory.
+        class_names: names of the classes.
         lists: the present lists by role.
         resumed: whether the run has a checkpoint.
 
@@ -63,14 +85,18 @@ def record_data(run_dir: str, lists: Mapping[str, FileList], *, resumed: bool) -
             read or written.
     """
     path = RunDirectory(run_dir).data
-    record = DataRecord(schema=1, lists=dict(lists))
+    record = DataRecord(schema=1, class_names=list(class_names), lists=dict(lists))
     if resumed and os.path.isfile(path):
-        old = files.read_model(path, DataRecord, "Put a copy of it back, or start with --fresh.")
+        old = _read(path)
         if old.lists == record.lists:
             return
         for role in sorted({*old.lists, *lists}):
             _compare(run_dir, role, old.lists.get(role), lists.get(role))
     files.write_json(path, record.as_json())
+
+
+def _read(path):
+    return files.read_model(path, DataRecord, "Put a copy of it back, or start with --fresh.")
 
 
 def _compare(run_dir, role, old, new):

@@ -115,7 +115,7 @@ def _record_data(run_dir: str, data: AdaptationData) -> None:
         for role, (domain, split, pairs) in data.list_splits().items()
     }
     resumed = bool(checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints))
-    data_record.record_data(run_dir, lists, resumed=resumed)
+    data_record.record_data(run_dir, data.label_space.class_names, lists, resumed=resumed)
 
 
 def _check_same_run(

@@ -179,7 +179,12 @@ class Trainer:
         path = self._restore()
         if path is None:
             if self._settings.initial_run is not None:
-                stored_weights.start_from(self._model, self._settings.initial_run)
+                stored_weights.start_from(
+                    self._model,
+                    self._settings.initial_run,
+                    self._data.label_space.class_names,
+                    trains_head=self._schedule.count_steps(0, 0, 1) > 0,
+                )
             self._checkpoints.save()
             return
         if int(self._round) > self._schedule.rounds and int(self._step):
