@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from data_pipelines.auditing import audit
 from data_pipelines.batches import class_statistics
@@ -87,6 +88,8 @@ class AdaptationData:
     ):
         if source_free and further_sources:
             raise UserError("AdaptationData.source_free leaves no place for further_sources.")
+        if source_free and source_sampler is not None:
+            logging.warning("AdaptationData.source_sampler has no effect: source_free is bound.")
         sources = _join_sources(source, source_split, further_sources)
         for domain in (part.domain for part in sources.values()):
             if domain.label_space != target.label_space:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
@@ -76,6 +77,12 @@ def adapt(
             model.compile(
                 optimizer=learner.optimizer(), gradient_update=gradient_update, jit_compile=False
             )
+    if data.source_free and model.source_settings:
+        logging.warning(
+            "Without source images these arguments of %s have no effect: %s.",
+            type(model).__name__,
+            ", ".join(model.source_settings),
+        )
     if model.labels_online and schedule.rounds:
         data.make_unlabelled_target_stream()  # Raises now if its sampler is invalid.
     trainer = Trainer(

@@ -117,8 +117,12 @@ def _build_teacher(label_space):
     )
 
 
-@pytest.mark.parametrize("model", [_build_model, _build_teacher])
-def test_adaptation_without_a_source_trains_on_the_target_alone(source_run, roots, tmp_path, model):
+@pytest.mark.parametrize(
+    "model, unused", [(_build_model, "sma_weight"), (_build_teacher, "mix_classes")]
+)
+def test_adaptation_without_a_source_trains_on_the_target_alone(
+    source_run, roots, tmp_path, model, unused, caplog
+):
     terms = {}
 
     class Terms(keras.callbacks.Callback):
@@ -136,6 +140,7 @@ def test_adaptation_without_a_source_trains_on_the_target_alone(source_run, root
     )
     assert [stage.round for stage in results.stages] == [0, 1]
     assert results.stages[0].miou == pytest.approx(source_run[2], abs=0.01)
+    assert f"have no effect: {unused}." in caplog.text
     assert terms["ce_source"] == 0 and terms["ce_target"] > 0
     assert terms.get("sma", 0) == terms.get("dml_source", 0) == 0
 
