@@ -7,6 +7,7 @@ files that were listed and skipped, 75 stopped early by SIGTERM or by the loss o
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -41,6 +42,10 @@ def run_command(main: Callable[..., int | None], *, takes_arguments: bool = Fals
     """
     # Hides TensorFlow's messages about its build.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+    # A terminal or pipe with few letters, such as cp1252, shows the others as escapes.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
     flags.FLAGS.set_gnu_getopt(takes_arguments)
 

@@ -33,12 +33,14 @@ class AuditReport:
     Attributes:
         pairs: the good pairs, sorted by name.
         skipped: (path, reason) of every bad file.
+        digest: hash of the good pairs' files, from `audit_stamp.take_list_digest`.
         classes: ids of the classes that the labels contain, without 255.
         from_stamp: whether the result of an earlier audit of the same files was used.
     """
 
     pairs: list[Pair]
     skipped: list[tuple[str, str]]
+    digest: str
     classes: frozenset[int] = frozenset()
     from_stamp: bool = False
 
@@ -81,11 +83,13 @@ def audit_split(
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
     executor = concurrent.futures.ThreadPoolExecutor(workers)
     try:
+        statuses = audit_stamp.read_statuses(domain, pairs, orphans, executor.map)
         # The fingerprint is needed for the stamp alone.
         fingerprint = None
         stamped = None
         if stamp_dir is not None:
-            fingerprint = audit_stamp.take_fingerprint(domain, pairs, orphans, executor.map)
+            labelled = pairs[0].label_path is not None
+            fingerprint = audit_stamp.take_fingerprint(domain, statuses, labelled)
             stamped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
         # Bad files that stop a run are read again: the network may have failed the first time.
         from_stamp = stamped is not None and (not stamped[0] or bad_files == "skip")
@@ -100,7 +104,9 @@ def audit_split(
             skipped = [(path, _ORPHAN) for path in orphans] + checked
     finally:
         executor.shutdown(cancel_futures=True)
-    report = AuditReport(_drop_bad(pairs, skipped), skipped, frozenset(classes), from_stamp)
+    good = _drop_bad(pairs, skipped)
+    digest = audit_stamp.take_list_digest(domain, good, statuses)
+    report = AuditReport(good, skipped, digest, frozenset(classes), from_stamp)
     _judge(report, domain, split, pairs, bad_files)
     if pairs[0].label_path is not None:
         _judge_classes(report, domain, split)

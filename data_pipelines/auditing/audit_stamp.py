@@ -19,11 +19,13 @@ from data_pipelines.io import whole_files
 # Increased whenever an audit checks more, which makes older stamps invalid.
 _SCHEMA = 2
 
+Status = tuple[int, int] | None
 
-def take_fingerprint(
-    domain: Domain, pairs: Sequence[Pair], orphans: Sequence[str], map_calls: Callable = map
-) -> str:
-    """Computes a hash of everything that the result of an audit depends on.
+
+def read_statuses(
+    domain: Domain, pairs: Sequence[Pair], orphans: Sequence[str] = (), map_calls: Callable = map
+) -> dict[str, Status]:
+    """Reads the status of every file of a split.
 
     Args:
         domain: the data set.
@@ -32,28 +34,53 @@ def take_fingerprint(
         map_calls: `map`, or that of an executor, which reads the status of files in parallel.
 
     Returns:
+        Path relative to the root -> (bytes, modification time), None for a missing file; in the
+        order of the pairs.
+    """
+    paths = [*(path for pair in pairs for path in _list_files(domain, pair)), *orphans]
+    paths = list(dict.fromkeys(paths))
+    names = [_name_below_root(domain, path) for path in paths]
+    return dict(zip(names, map_calls(files.read_status, paths)))
+
+
+def take_fingerprint(domain: Domain, statuses: dict[str, Status], labelled: bool) -> str:
+    """Computes a hash of everything that the result of an audit depends on.
+
+    Args:
+        domain: the data set.
+        statuses: from `read_statuses`.
+        labelled: whether the split has labels; a reader without labels may have no table.
+
+    Returns:
         A hash of path, size and modification time of every file, the id table and the limits.
     """
-
-    def describe(path):
-        return path[len(domain.root) :], files.read_status(path)
-
-    paths = [pair.image_path for pair in pairs]
-    for pair in pairs:
-        if pair.label_path is not None:
-            paths += domain.label_files(pair.label_path)
-    paths = list(dict.fromkeys(paths))
     content = [
         _SCHEMA,
         f"{type(domain).__module__}.{type(domain).__qualname__}",
         domain.label_space.class_names,
-        # A reader without labels may have no table.
-        sorted(domain.id_table().items()) if pairs[0].label_path is not None else None,
+        sorted(domain.id_table().items()) if labelled else None,
         domain.label_key(),
         domain.max_pixels,
-        list(map_calls(describe, [*paths, *orphans])),
+        list(statuses.items()),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def take_list_digest(domain: Domain, pairs: Sequence[Pair], statuses: dict[str, Status]) -> str:
+    """Computes a hash of a list of files that stays the same where the files are copied or moved.
+
+    Args:
+        domain: the data set.
+        pairs: those of the list.
+        statuses: from `read_statuses`.
+
+    Returns:
+        A hash of path below the root and size of every file, in order.
+    """
+    paths = (path for pair in pairs for path in _list_files(domain, pair))
+    names = [_name_below_root(domain, path) for path in paths]
+    sizes = [(name, (statuses[name] or (None,))[0]) for name in names]
+    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 def read_stamp(
@@ -123,6 +150,16 @@ def write_stamp(
         logging.warning(
             "The audit's stamp %s cannot be written: %s", path, getattr(error, "message", error)
         )
+
+
+def _list_files(domain, pair):
+    """Lists the files of a pair; a label may consist of several."""
+    labels = [] if pair.label_path is None else domain.label_files(pair.label_path)
+    return [pair.image_path, *labels]
+
+
+def _name_below_root(domain, path):
+    return path[len(domain.root) :].lstrip("/")
 
 
 def _locate_stamp(stamp_dir, domain, split):

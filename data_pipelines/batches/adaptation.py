@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from data_pipelines.auditing import audit
 from data_pipelines.batches import class_statistics
@@ -87,6 +88,8 @@ class AdaptationData:
     ):
         if source_free and further_sources:
             raise UserError("AdaptationData.source_free leaves no place for further_sources.")
+        if source_free and source_sampler is not None:
+            logging.warning("AdaptationData.source_sampler has no effect: source_free is bound.")
         sources = _join_sources(source, source_split, further_sources)
         for domain in (part.domain for part in sources.values()):
             if domain.label_space != target.label_space:
@@ -116,6 +119,7 @@ class AdaptationData:
         self._target_miner = target_miner
         self._stamp_dir: str | None = None
         self._source_pairs: dict[str, list[Pair]] = {}
+        self.digests: dict[str, str] = {}
         self.target_pairs: list[Pair] = []
         self.eval_pairs: list[Pair] = []
 
@@ -174,20 +178,21 @@ class AdaptationData:
         """
         self._stamp_dir = stamp_dir
         for role, part in self._sources.items():
-            self._source_pairs[role] = self._audit_split(part.domain, part.split)
+            self._source_pairs[role] = self._audit_split(role, part.domain, part.split)
             if not part.domain.has_labels(part.split):
                 raise UserError(
                     f"The source {part.domain.name} has no labels in its split {part.split!r}; "
                     "training starts from a labelled source."
                 )
-        self.target_pairs = self._audit_split(self.target, self._splits["target"])
+        self.target_pairs = self._audit_split("target", self.target, self._splits["target"])
         if self.target.has_labels(self._splits["eval"]):
-            self.eval_pairs = self._audit_split(self.target, self._splits["eval"])
+            self.eval_pairs = self._audit_split("eval", self.target, self._splits["eval"])
 
-    def _audit_split(self, domain, split):
+    def _audit_split(self, role, domain, split):
         report = audit.audit_split(
             domain, split, bad_files=self._bad_files, stamp_dir=self._stamp_dir
         )
+        self.digests[role] = report.digest
         return report.pairs
 
     def list_splits(self) -> dict[str, tuple[Domain, str, list[Pair]]]:

@@ -59,9 +59,10 @@ class Folder(Domain):
         root: the data set's folder.
         images: folder of the images below `root`, or a pattern.
         masks: folder, pattern or COCO file below `root`; None for images without labels.
-        class_names: names of the classes, id = position. None where `label_space` is given: masks,
-            if any, then contain its ids, or `id_table` maps to them. None with a `color_table` of
-            its own names takes those.
+        class_names: names of the classes, id = position, or a dict as in
+            `label_spaces.custom`. None where `label_space` is given: masks, if any, then contain
+            its ids, or `id_table` maps to them. None with a `color_table` of its own names takes
+            those.
         palette: one (red, green, blue) per class; None chooses distinct colours.
         id_table: every stored id -> class id, or 255 to ignore it. None takes the stored ids as
             class ids, and 255 as ignore. Where masks contain names, keys are names, in addition to
@@ -98,7 +99,7 @@ class Folder(Domain):
         root: str,
         images: str = "images",
         masks: str | None = None,
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | Mapping[str, int] | Mapping[int, str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
         id_table: Mapping[int | str, int] | None = None,
         color_table: Mapping[str, Sequence[int]] | str | None = None,

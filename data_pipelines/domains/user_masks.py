@@ -223,6 +223,7 @@ class UserMasks:
         return label_spaces.map_ids(self._read_ids(mask), self._lookup, self._name)
 
     def _check_table(self, table, count):
+        label_spaces.check_is_table("Folder.id_table", table)
         bad = [
             f"{key!r}: {value!r}"
             for key, value in table.items()

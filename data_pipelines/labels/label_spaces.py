@@ -164,33 +164,55 @@ def camvid11() -> LabelSpace:
 def custom(
     *,
     name: str,
-    class_names: Sequence[str],
+    class_names: Sequence[str] | Mapping[str, int] | Mapping[int, str],
     palette: Sequence[Sequence[int]] | None = None,
 ) -> LabelSpace:
     """Creates a custom label space.
 
     Args:
         name: short name; not one of `DECLARED_SPACES`.
-        class_names: one name per id, 1 to 255 of them.
+        class_names: one name per id, 1 to 255 of them; or a dict of name -> id or id -> name, with
+            the ids 0..C-1.
         palette: one (red, green, blue) per class; None chooses distinct colours.
 
     Returns:
         The label space.
 
     Raises:
-        UserError: the name is taken, or names and colours do not match.
+        UserError: the name is taken, names and colours do not match, or the ids of a dict have
+            gaps.
     """
     if name in DECLARED_SPACES:
         raise UserError(
             f"The label space {name!r} is declared already with its own classes; give "
             "label_spaces.custom another name."
         )
-    if isinstance(class_names, str):
-        raise UserError(f"class_names is the text {class_names!r}; give a list of names.")
+    class_names = _list_names(class_names)
     if palette is None:
         palette = [_draw_color(index + 1) for index in range(len(class_names))]
     # LabelSpace itself checks that a colour is three numbers.
     return LabelSpace(name, tuple(class_names), tuple(palette))  # type: ignore[arg-type]
+
+
+def check_is_table(binding: str, table: object) -> None:
+    """Checks that an id table is a dict.
+
+    Args:
+        binding: its name, for the message.
+        table: what the user bound.
+
+    Raises:
+        UserError: it is not.
+    """
+    if isinstance(table, Mapping):
+        return
+    form = "{0: 0, 255: 1}"
+    if isinstance(table, (list, tuple)) and 0 < len(table) <= IGNORE_ID:
+        pairs = ", ".join(f"{value!r}: {index}" for index, value in enumerate(table))
+        form = f"{{{pairs}}} if its positions are the class ids"
+    raise UserError(
+        f"{binding} is {table!r}; it must be a dict of stored id: class id, such as {form}."
+    )
 
 
 def convert(from_space: LabelSpace, to_space: LabelSpace) -> dict[int, int]:
@@ -302,6 +324,27 @@ DECLARED_SPACES = {
     "camvid11": camvid11,
 }
 """The label spaces declared here, by name."""
+
+
+def _list_names(class_names):
+    """Returns the names in the order of their ids."""
+    if isinstance(class_names, Mapping):
+        by_id = class_names
+        if all(isinstance(value, int) for value in class_names.values()):
+            by_id = {index: name for name, index in class_names.items()}
+        # A dict of two names with one id has lost one of them here.
+        if len(by_id) == len(class_names) and set(by_id) == set(range(len(by_id))):
+            names = [by_id[index] for index in range(len(by_id))]
+            if all(isinstance(name, str) for name in names):
+                return names
+        raise UserError(
+            f"class_names is {dict(class_names)!r}; a dict must give every id from 0 to "
+            f"{max(len(class_names) - 1, 0)} one name, as id: name or name: id. Masks with other "
+            "ids need a list of names and an id_table (ID_TABLE) of stored id: position in it."
+        )
+    if isinstance(class_names, str) or not isinstance(class_names, Sequence):
+        raise UserError(f"class_names is {class_names!r}; give a list of names.")
+    return class_names
 
 
 def _make_space(name, classes):

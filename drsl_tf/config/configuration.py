@@ -68,6 +68,31 @@ class Configuration:
         """The functions and classes that a checked configuration reaches, the root first."""
         return list(self._parts)
 
+    def list_keys(self, argument: str) -> set[str]:
+        """Lists the keys of an argument's bindings, and of macros that serve these alone.
+
+        Args:
+            argument: such as "root", of any part, or "drsl_tf.Schedule.rounds".
+
+        Returns:
+            The keys, as in `bindings`.
+        """
+        found = {
+            key
+            for key, binding in self._bindings.items()
+            if binding.argument and argument in (binding.argument, key)
+        }
+        uses: dict[str, set[str]] = {}
+        for key, binding in self._bindings.items():
+            for reference in binding.list_references():
+                if reference.is_macro:
+                    uses.setdefault(reference.name, set()).add(key)
+        while True:
+            more = {name for name, users in uses.items() if users <= found} - found
+            if not more:
+                return found
+            found |= more
+
     def format_text(self) -> str:
         """Formats the configuration as one gin file."""
         imports = sorted(line for line in self._imports if line != _HEADER)

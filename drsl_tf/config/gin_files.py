@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from collections.abc import Sequence
 from tokenize import TokenError
@@ -16,6 +17,12 @@ from data_pipelines.errors import UserError
 
 _CONFIG_PACKAGE = "gin_configs"
 _MOST_CHARACTERS = 1_000_000
+_BACKSLASHES = (
+    'A backslash starts an escape in a text: write a path with /, as in "C:/data/mine", or with '
+    'an r before it, as in r"C:\\data\\mine".'
+)
+# What is left of "\train", or of "\new" in a path with a drive: no path or name holds these.
+_ESCAPED = re.compile(r"[\a\b\t\v\f\r]|^[A-Za-z]:.*\n")
 
 
 class Reference(str):
@@ -51,16 +58,21 @@ class Binding(NamedTuple):
 
     def list_references(self) -> list[Reference]:
         """Lists the references in the value, also those in tuples, lists and dicts."""
-        found, waiting = [], [self.value]
-        while waiting:
-            value = waiting.pop()
-            if isinstance(value, Reference):
-                found.append(value)
-            elif isinstance(value, dict):
-                waiting += [*value.keys(), *value.values()]
-            elif isinstance(value, (list, tuple)):
-                waiting += value
-        return found
+        return [text for text in _list_texts(self.value) if isinstance(text, Reference)]
+
+
+def _list_texts(bound: Any) -> list[str]:
+    """Lists the texts and references in a bound value."""
+    found, waiting = [], [bound]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+    return found
 
 
 class _Delegate(config_parser.ParserDelegate):
@@ -99,7 +111,8 @@ def read_gin_file(gin_file: str, folder: str, including: Sequence[str] = ()) -> 
     if path in including:
         raise UserError(f"The config files {' -> '.join([*including, path])} form a circle.")
     try:
-        with open(path, encoding="utf-8") as file:
+        # Windows' editors begin a file with a byte-order mark, which utf-8-sig skips.
+        with open(path, encoding="utf-8-sig") as file:
             text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The gin file {path} cannot be read: {error}.") from error
@@ -114,11 +127,22 @@ def parse_gin(text: str, origin: str, folder: str, including: Sequence[str] = ()
         statements = list(config_parser.ConfigParser(text, _Delegate()))
     except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
         # Python's parser raises MemoryError for an expression nested too deeply.
-        raise UserError(f"{origin} is not valid gin: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        lines = text.splitlines()
+        numbers = [int(number) for number in re.findall(r"\bline (\d+)", reason)]
+        at_backslash = numbers and "\\" in "".join(lines[numbers[-1] - 1 : numbers[-1]])
+        hint = f" {_BACKSLASHES}" if at_backslash else ""
+        raise UserError(f"{origin} is not valid gin: {reason}{hint}") from error
     for statement in statements:
         if isinstance(statement, config_parser.IncludeStatement):
             yield from read_gin_file(statement.filename, folder, including)
         elif isinstance(statement, config_parser.BindingStatement):
-            yield Binding(*statement._replace(location=origin))
+            binding = Binding(*statement._replace(location=origin))
+            for value in filter(_ESCAPED.search, _list_texts(binding.value)):
+                raise UserError(
+                    f"{origin} binds {binding.key} to {value!r}, in which a backslash and a letter "
+                    f"became one character. {_BACKSLASHES}"
+                )
+            yield binding
         else:
             yield statement

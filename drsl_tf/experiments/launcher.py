@@ -6,6 +6,7 @@ import logging as std_logging
 import os
 from collections.abc import Sequence
 
+import gin
 from absl import logging
 
 from data_pipelines import cli
@@ -16,9 +17,12 @@ from drsl_tf.config import bad_values
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.distribution import strategy as strategies
 from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import results_schema
+from drsl_tf.runs import run_lock
 from drsl_tf.runs import verdict
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training.adapt import adapt
 
 
@@ -41,27 +45,33 @@ def launch(
         The run's results, as in `run_dir/results.json`.
 
     Raises:
-        UserError: configuration or data are invalid, or the directory holds a run with
-            another configuration.
+        UserError: configuration or data are invalid, the directory holds a run with another
+            configuration, or another process trains in it.
     """
     run_dir = run_dir or cli.name_run_dir(gin_files)
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().addFilter(_is_worth_showing)
     configuration = Configuration(gin_files, gin_params)
     run = configuration.apply(adapt)
-    is_chief = strategies.read_task_index() == 0
-    if not fresh:
-        _check_same_run(run_dir, configuration.bindings)
-    if is_chief:
-        if fresh:
-            with whole_files.explain_failures(run_dir):
-                _move_aside(run_dir)
+    if strategies.read_task_index() != 0:
+        # The workers of a job share the directory, which the chief has locked.
+        if not fresh:
+            _check_same_run(run_dir, configuration)
+        return _run(configuration, run, run_dir)
+    if fresh and os.path.lexists(run_dir):
+        with run_lock.lock_run(run_dir), whole_files.explain_failures(run_dir):
+            _move_aside(run_dir)
+    with run_lock.lock_run(run_dir):
+        _check_same_run(run_dir, configuration)
         files.write_text(RunDirectory(run_dir).config, configuration.format_record())
-    with bad_values.explain_bad_values(adapt, configuration.parts):
-        results = run(run_dir=run_dir)
-    if is_chief:
-        _print_summary(results, run_dir)
+        results = _run(configuration, run, run_dir)
+    _print_summary(results, run_dir)
     return results
+
+
+def _run(configuration, run, run_dir):
+    with bad_values.explain_bad_values(adapt, configuration.parts):
+        return run(run_dir=run_dir)
 
 
 def _is_worth_showing(record) -> bool:
@@ -69,10 +79,11 @@ def _is_worth_showing(record) -> bool:
     return record.levelno >= std_logging.WARNING or "/tensorflow/" not in record.pathname
 
 
-def _check_same_run(run_dir: str, bindings: dict[str, str]) -> None:
+def _check_same_run(run_dir: str, configuration: Configuration) -> None:
     """Refuses to resume a run with another configuration.
 
-    A run without a checkpoint may change its configuration.
+    A run without a checkpoint may change its configuration. Others may change the roots of their
+    data sets, since the lists of files are compared after the audit, and the number of rounds.
     """
     path = RunDirectory(run_dir).config
     checkpoints = checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints)
@@ -80,23 +91,48 @@ def _check_same_run(run_dir: str, bindings: dict[str, str]) -> None:
         return
     hint = "Choose another --run_dir, or start over with --fresh, which keeps the old run."
     try:
-        old = Configuration([os.path.abspath(path)]).bindings
+        earlier = Configuration([os.path.abspath(path)])
     except (UserError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error} {hint}") from error
-    differing = [
-        f"{key} was {old.get(key, 'not bound')} and is {bindings.get(key, 'not bound')}"
-        for key in sorted({*old, *bindings})
-        if old.get(key) != bindings.get(key)
-    ]
+    may_change = _list_keys("drsl_tf.Schedule.rounds", earlier, configuration)
+    # Earlier versions recorded no lists.
+    if os.path.isfile(RunDirectory(run_dir).data):
+        may_change |= _list_keys("root", earlier, configuration)
+    old, new = earlier.bindings, configuration.bindings
+    changed = {
+        key: f"{key} was {old.get(key, 'not bound')} and is {new.get(key, 'not bound')}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    }
+    differing = [change for key, change in changed.items() if key not in may_change]
     if differing:
         raise UserError(
             f"{run_dir} holds a run of another configuration: {'; '.join(differing)}. {hint}"
         )
+    _check_rounds(run_dir, hint)
+    for change in changed.values():
+        logging.info("%s: the run goes on.", change)
+
+
+def _list_keys(argument: str, *configurations: Configuration) -> set[str]:
+    return set().union(*(each.list_keys(argument) for each in configurations))
+
+
+def _check_rounds(run_dir: str, hint: str) -> None:
+    """Refuses fewer rounds than a run has finished."""
+    rounds = gin.get_bindings(Schedule).get("rounds")
+    path = RunDirectory(run_dir).results
+    if not isinstance(rounds, int) or not os.path.isfile(path):
+        return
+    done = max((stage.round for stage in results_schema.read_results(path).stages), default=0)
+    if done > rounds:
+        raise UserError(
+            f"{run_dir} holds a run of {done} finished rounds, and Schedule.rounds is {rounds}. "
+            f"Bind at least {done}. {hint}"
+        )
 
 
 def _move_aside(run_dir: str) -> None:
-    if not os.path.lexists(run_dir):
-        return
     base = os.path.normpath(run_dir)
     number = 1
     while os.path.lexists(f"{base}.old-{number}"):

@@ -10,6 +10,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from PIL import Image
 
+from drsl_tf.figures.fonts import fit_fonts
+
 _DPI = 100
 # matplotlib reads SVG options only from its global settings.
 _SETTINGS = threading.Lock()
@@ -52,11 +54,12 @@ def to_image(figure: Figure) -> Image.Image:
     """Renders a figure as pixels.
 
     Args:
-        figure: cut to what it shows, labels beyond its edges included.
+        figure: cut to what it shows, labels beyond its edges included; its fonts are fitted.
 
     Returns:
         An RGB image of 100 pixels an inch.
     """
     stream = io.BytesIO()
+    fit_fonts(figure)
     figure.savefig(stream, format="png", bbox_inches="tight", dpi=_DPI)
     return Image.open(stream).convert("RGB")

@@ -192,6 +192,12 @@ class DrslModel(keras.Model):
         return list(self._loss_metrics.values())
 
     @property
+    def source_settings(self) -> list[str]:
+        """Names of the arguments in force that have no effect without source images."""
+        terms = {"sma": "sma_weight", "feature_distance": "feature_weight"}
+        return [name for term, name in terms.items() if term in self._loss_metrics]
+
+    @property
     def objective(self) -> Objective:
         """The `Objective` that computes and weights the terms of the loss."""
         return self._objective

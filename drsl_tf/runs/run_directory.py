@@ -25,6 +25,16 @@ class RunDirectory:
         return os.path.join(self.path, "config.gin")
 
     @property
+    def data(self) -> str:
+        """Lists of the files that the run reads."""
+        return os.path.join(self.path, "data.json")
+
+    @property
+    def lock(self) -> str:
+        """The file that a process locks while it trains in this directory."""
+        return os.path.join(self.path, "lock")
+
+    @property
     def results(self) -> str:
         """Scores of every stage."""
         return os.path.join(self.path, "results.json")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -12,6 +14,7 @@ from data_pipelines.errors import UserError
 from drsl_tf import compat
 from drsl_tf.models.model import DrslModel
 from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import data_record
 from drsl_tf.runs import results_schema
 from drsl_tf.runs.run_directory import RunDirectory
 
@@ -19,21 +22,46 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ROUND = f"counters/round{_VALUE}"
 
 
-def start_from(model: DrslModel, run_dir: str) -> None:
-    """Initialises an untrained model from the last weights of a run, and logs it.
+def start_from(
+    model: DrslModel, run_dir: str, class_names: Sequence[str], *, trains_head: bool = True
+) -> None:
+    """Initialises an untrained model from the last weights of a run, and logs what it takes.
+
+    A segmentation head for other classes, or of another kind, keeps its initial weights, and so
+    does a multi-modal head that differs.
 
     Args:
-        model: as in `restore_weights`.
+        model: a model with every variable created.
         run_dir: the run's directory.
+        class_names: the model's classes.
+        trains_head: whether steps on the source follow, which a new segmentation head needs.
 
     Raises:
-        UserError: the directory holds no such weights.
+        UserError: the directory holds no weights of this base network, or the segmentation heads
+            differ and no step on the source follows.
     """
     checkpoint = find_checkpoint(run_dir)
-    whole = restore_weights(model, checkpoint)
-    afresh = model.multimodal_head is not None and not whole
-    note = "; the multi-modal head keeps its initial weights" if afresh else ""
-    logging.info("Starting from the weights of %s%s.", checkpoint, note)
+    trained = data_record.read_class_names(run_dir)
+    why = "it differs"
+    matching = _match(model, checkpoint)
+    if trained is not None and trained != list(class_names):
+        why = f"it was trained on other classes ({', '.join(trained)})"
+        matching = matching._replace(segmentation_head=False, multimodal_head=False)
+    if not matching.base:
+        raise _make_mismatch(checkpoint, "its base network differs")
+    if not matching.segmentation_head and not trains_head:
+        raise UserError(
+            f"The segmentation head of {run_dir} cannot be taken: {why}. Without a step on the "
+            "source the new head remains untrained. Set source_steps above 0, or bind the head and "
+            "the classes of that run's config.gin."
+        )
+    _assign(model, checkpoint, matching)
+    notes = []
+    if not matching.segmentation_head:
+        notes.append(f"; the segmentation head keeps its initial weights, as {why}")
+    if model.multimodal_head is not None and not matching.multimodal_head:
+        notes.append("; the multi-modal head keeps its initial weights")
+    logging.info("Starting from the weights of %s%s.", checkpoint, "".join(notes))
 
 
 def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
@@ -143,32 +171,63 @@ def restore_weights(model: DrslModel, checkpoint: str) -> bool:
     Raises:
         UserError: the checkpoint cannot be read or is of another model.
     """
+    matching = _match(model, checkpoint)
+    if not matching.segmentation_head:
+        raise _make_mismatch(checkpoint, "its base or its segmentation head differs")
+    _assign(model, checkpoint, matching)
+    return matching.multimodal_head
+
+
+class _Matching(NamedTuple):
+    """The parts of a model that a checkpoint fits; each implies those before it."""
+
+    base: bool
+    segmentation_head: bool
+    multimodal_head: bool
+
+
+def _match(model, checkpoint):
     try:
         stored = _list_shapes(checkpoint_files.read_shapes(checkpoint))
     except ValueError as error:
         raise UserError(f"The checkpoint {checkpoint} cannot be read: {error}") from error
+    shapes = [variable.shape.as_list() for variable in _list_variables(model)]
+    base = len(model.base.variables)
+    shared = base + len(model.segmentation_head.variables)
+    is_shared = stored[:shared] == shapes[:shared]
+    is_whole = [shape for shape in stored[shared:] if shape] == shapes[shared:]
+    return _Matching(stored[:base] == shapes[:base], is_shared, is_shared and is_whole)
+
+
+def _assign(model, checkpoint, matching):
+    variables = _list_variables(model)
+    if not matching.multimodal_head:
+        count = len(model.base.variables)
+        if matching.segmentation_head:
+            count += len(model.segmentation_head.variables)
+        variables = variables[:count]
+    reader = tf.train.load_checkpoint(checkpoint)
+    for index, variable in enumerate(variables):
+        variable.assign(reader.get_tensor(_name(index)))
+    model.adopt_weights()
+
+
+def _list_variables(model):
     # Keras 2 lists metrics last among a model's variables; their number depends on the loss terms,
     # not on the weights.
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
-    variables = [
+    return [
         compat.as_tf_variable(variable)
         for variable in model.variables
         if id(variable) not in metrics
     ]
-    shapes = [variable.shape.as_list() for variable in variables]
-    shared = len(model.base.variables) + len(model.segmentation_head.variables)
-    if stored[:shared] != shapes[:shared]:
-        raise UserError(
-            f"The checkpoint {checkpoint} is of another model: its base or its segmentation head "
-            "differs. Bind the networks and the classes of the config.gin that the run was trained "
-            "with."
-        )
-    is_whole = [shape for shape in stored[shared:] if shape] == shapes[shared:]
-    reader = tf.train.load_checkpoint(checkpoint)
-    for index, variable in enumerate(variables if is_whole else variables[:shared]):
-        variable.assign(reader.get_tensor(_name(index)))
-    model.adopt_weights()
-    return is_whole
+
+
+def _make_mismatch(checkpoint, what):
+    return UserError(
+        f"The checkpoint {checkpoint} is of another model: {what}. Bind the networks and the "
+        "classes of the config.gin that the run was trained with."
+    )
 
 
 def _name(index):

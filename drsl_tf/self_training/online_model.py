@@ -130,6 +130,12 @@ class OnlineDrslModel(DrslModel):
         """The teacher's variables."""
         return self._teacher.variables
 
+    @property
+    def source_settings(self) -> list[str]:
+        """Names of the arguments in force that have no effect without source images."""
+        mixing = ["mix_classes"] if self._online_settings["mix_classes"] else []
+        return [*mixing, *super().source_settings]
+
     def prepare_batch(
         self, batch: dict[str, dict[str, tf.Tensor]]
     ) -> dict[str, dict[str, tf.Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
@@ -12,6 +13,8 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.models.inference import Inference
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.runs import checkpoint_files
+from drsl_tf.runs import data_record
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.schedule import Schedule
@@ -67,12 +70,19 @@ def adapt(
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
     with workers.raise_if_worker_lost():
         _audit(workers, data, RunDirectory(run_dir).audit)
+        workers.ask_chief(lambda: _record_data(run_dir, data))
         _check_same_run(workers, data, schedule, settings)
         with strategy.scope():
             model = learner.build_model(data.label_space)
             model.compile(
                 optimizer=learner.optimizer(), gradient_update=gradient_update, jit_compile=False
             )
+    if data.source_free and model.source_settings:
+        logging.warning(
+            "Without source images these arguments of %s have no effect: %s.",
+            type(model).__name__,
+            ", ".join(model.source_settings),
+        )
     if model.labels_online and schedule.rounds:
         data.make_unlabelled_target_stream()  # Raises now if its sampler is invalid.
     trainer = Trainer(
@@ -102,6 +112,17 @@ def _audit(workers: Workers, data: AdaptationData, stamp_dir: str) -> None:
     """Audits all files on the chief; the other processes of a job find its stamp."""
     workers.ask_chief(lambda: data.audit(stamp_dir))
     workers.run_together(lambda: None if workers.is_chief else data.audit(stamp_dir))
+
+
+def _record_data(run_dir: str, data: AdaptationData) -> None:
+    lists = {
+        role: data_record.FileList(
+            root=domain.root, split=split, images=len(pairs), digest=data.digests[role]
+        )
+        for role, (domain, split, pairs) in data.list_splits().items()
+    }
+    resumed = bool(checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints))
+    data_record.record_data(run_dir, data.label_space.class_names, lists, resumed=resumed)
 
 
 def _check_same_run(

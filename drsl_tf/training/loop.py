@@ -74,8 +74,8 @@ class TrainingLoop:
         strategy: the distribution strategy.
         callbacks: Keras callbacks. An epoch is a stage. The logs of every tenth batch end, and of
             the last one, hold the means of the loss and its terms since the previous report; those
-            of every batch end hold "data_wait_seconds". The logs of an epoch's end hold the
-            stage's scores and "warnings", a list of sentences.
+            of every batch end hold "data_wait_seconds". The logs of an epoch's end hold the means
+            over the stage, its scores, and "warnings", a list of sentences.
         preemption: records whether this process was asked to stop.
         seed: the experiment's seed.
     """
@@ -101,6 +101,7 @@ class TrainingLoop:
         self._guard = NumberGuard()
         self._stage: dict[str, int] = {}
         self._streams: dict[str, training_batches.Stream | None] = {}
+        self._reports: list[tuple[int, dict[str, float]]] = []
 
     def begin(self) -> None:
         """Calls the callbacks' `on_train_begin`, once per process."""
@@ -128,6 +129,7 @@ class TrainingLoop:
             UserError: a file cannot be read.
         """
         self._callbacks.on_epoch_begin(stage.round_index)
+        self._reports = []
         if start_step >= stage.steps:
             return  # Trained before the run was interrupted; `end_stage` still follows.
         seed = self._seed
@@ -140,6 +142,7 @@ class TrainingLoop:
         batches = relay.pass_errors(iter(self._distribute(stage.steps, start_step, relay)))
         self._reset_means()
         votes = None
+        reported = start_step
         title = f"round {stage.round_index}" if stage.round_index else "source stage"
         title += ": training"
         with progress.make_progress_bar(stage.steps, title, "step", initial=start_step) as bar:
@@ -153,6 +156,8 @@ class TrainingLoop:
                 if (step + 1) % _SHOW_EVERY == 0 or step + 1 == stage.steps:
                     self._check_numbers()
                     logs = self._read_means()
+                    self._reports.append((step + 1 - reported, dict(logs)))
+                    reported = step + 1
                     shown = ", ".join(f"{name} {value:.3f}" for name, value in logs.items())
                     bar.set_postfix_str(shown, refresh=False)
                 logs["data_wait_seconds"] = waited
@@ -201,7 +206,11 @@ class TrainingLoop:
         Returns:
             Whether a callback, in any process of the job, requests to stop.
         """
-        self._callbacks.on_epoch_end(round_index, {**scores, "warnings": list(warnings)})
+        steps = sum(count for count, _ in self._reports)
+        names = self._reports[-1][1] if self._reports else ()
+        means = {n: sum(count * logs[n] for count, logs in self._reports) / steps for n in names}
+        logs = {**means, **scores, "warnings": list(warnings)}
+        self._callbacks.on_epoch_end(round_index, logs)
         return bool(self._workers.sum(np.array(self._model.stop_training, np.int64)))
 
     def _read_means(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Handling of SIGTERM, which schedulers send before they preempt a machine."""
+"""Handling of SIGTERM, which schedulers send to preempt a machine, and of Ctrl-C (SIGINT)."""
 
 from __future__ import annotations
 
@@ -23,29 +23,33 @@ class Preempted(SystemExit):
 
 
 class Preemption:
-    """Context manager that stops the run on SIGTERM.
+    """Context manager that stops the run on SIGTERM and on SIGINT, which Ctrl-C sends.
 
     Files are complete or absent at any moment, so most work is interrupted at once. Work that must
-    finish runs in `held`, which delays the stop. A nested instance replaces the outer one while it
-    is entered. Outside of the main thread, the only one with signals, it does nothing.
+    finish runs in `held`, which delays the stop; a second SIGINT ends that too. A nested instance
+    replaces the outer one while it is entered. Outside of the main thread, the only one with
+    signals, it does nothing.
     """
 
     def __init__(self):
         self.requested = False
+        self._by_keyboard = False
         self._held = 0
-        self._previous = None
+        self._previous = {}
 
     def __enter__(self) -> Preemption:
-        """Installs the signal handler."""
+        """Installs the signal handlers."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._handle)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # A shell sets SIGINT to be ignored for what it starts in the background.
+                if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *unused: object) -> None:
-        """Restores the previous signal handler."""
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-            self._previous = None
+        """Restores the previous signal handlers."""
+        while self._previous:
+            signal.signal(*self._previous.popitem())
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -62,12 +66,24 @@ class Preemption:
         """Stops the run.
 
         Raises:
-            Preempted: always.
+            Preempted: on SIGTERM here or, in a job of several machines, a signal to another.
+            KeyboardInterrupt: on SIGINT, as without a handler; commands exit with
+                `cli.EXIT_INTERRUPTED`.
         """
-        logging.warning("Stopped by SIGTERM. Run the same command again to go on.")
+        by = "SIGTERM" if self.requested else "a signal to another machine"
+        by = "Ctrl-C" if self._by_keyboard else by
+        logging.warning("Stopped by %s. Run the same command again to go on.", by)
+        if self._by_keyboard:
+            raise KeyboardInterrupt
         raise Preempted()
 
-    def _handle(self, *unused):
+    def _handle(self, number, unused_frame):
+        is_second = self.requested and number == signal.SIGINT
         self.requested = True
+        self._by_keyboard = number == signal.SIGINT
+        if is_second:
+            raise KeyboardInterrupt
         if not self._held:
             self.stop()
+        if self._by_keyboard:
+            logging.warning("Ctrl-C: saving after this step. Press it again to end at once.")

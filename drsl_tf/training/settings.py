@@ -23,10 +23,10 @@ class RunSettings:
         deterministic: bit-equal reruns on one machine, by deterministic operators and one thread;
             slower.
         precision: Keras's policy: "float32", "mixed_float16" or "mixed_bfloat16".
-        initial_run: directory of another run with the same base, segmentation head and classes. The
-            model is initialised from its last weights, including those of the multi-modal head if
-            that is the same. With no source steps only the rounds are run. None keeps the weights
-            of `build_model`.
+        initial_run: directory of another run with the same base network. The model is initialised
+            from its last weights, including those of the segmentation head if that and the classes
+            are the same, and of the multi-modal head if that is too. With the same head and no
+            source steps only the rounds are run. None keeps the weights of `build_model`.
         max_retries: how often a stage returns to its last checkpoint and continues with other
             batches after a non-finite loss or gradient.
     """

@@ -20,6 +20,7 @@ from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.monitoring.callbacks import make_callbacks
+from drsl_tf.monitoring.monitored_values import check_monitors
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.comparison_figure import ComparisonFigure
@@ -120,7 +121,15 @@ class Trainer:
 
         Returns:
             The run's results.
+
+        Raises:
+            UserError: a callback monitors what no stage reports.
         """
+        check_monitors(
+            monitoring.callbacks,
+            [metric.name for metric in self._model.metrics],
+            bool(self._data.eval_pairs),
+        )
         figure = ComparisonFigure(
             self._run.path, self._data.target, self._data.eval_pairs[: monitoring.figure_images]
         )
@@ -170,9 +179,19 @@ class Trainer:
         path = self._restore()
         if path is None:
             if self._settings.initial_run is not None:
-                stored_weights.start_from(self._model, self._settings.initial_run)
+                stored_weights.start_from(
+                    self._model,
+                    self._settings.initial_run,
+                    self._data.label_space.class_names,
+                    trains_head=self._schedule.count_steps(0, 0, 1) > 0,
+                )
             self._checkpoints.save()
             return
+        if int(self._round) > self._schedule.rounds and int(self._step):
+            raise UserError(
+                f"{self._run.path} is at step {int(self._step)} of round {int(self._round)}, and "
+                f"Schedule.rounds is {self._schedule.rounds}. Bind at least {int(self._round)}."
+            )
         logging.info(
             "Resuming at round %d, step %d, from %s.", int(self._round), int(self._step), path
         )

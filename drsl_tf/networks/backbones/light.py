@@ -120,7 +120,7 @@ def mobilenet_v2(
 
     Args:
         weights: None for random weights, "imagenet" to download them, or the path of an HDF5
-            file of the network without its top.
+            or `.keras` file of the network, whose top is not read.
         alpha: width multiplier.
         output_stride: None to fuse levels 3 to 5 at stride 8; 8 or 16 to dilate the network and
             take its last map as "features".

@@ -24,7 +24,7 @@ def resnet101(
     Args:
         output_stride: stride of "features", 8 or 16.
         weights: None for random weights, "imagenet" to download them, or the path of an HDF5
-            file of the network without its top.
+            or `.keras` file of the network, whose top is not read.
         freeze_batch_norm: keep statistics, scales and offsets of batch norm as loaded; with
             random weights use False.
 

@@ -6,38 +6,58 @@ The layout is Keras's HDF5 one (an attribute `layer_names`, one group a layer wi
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable
 from collections.abc import Sequence
 
 import h5py
 import keras
 import numpy as np
+from absl import logging
 
 from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
 from drsl_tf.networks.weights import hdf5_check
+
+_ARCHIVE = ".keras"
+_MEMBER = "model.weights.h5"
 
 
 def load_weights(model: keras.Model, path: str) -> None:
     """Loads a weight file into a model, layer by layer in the model's order.
 
     Args:
-        model: built model whose layers with weights are those of the file.
-        path: file in Keras's HDF5 layout, or one that `model.save_weights` of the running Keras
-            wrote (`.weights.h5`).
+        model: built model whose layers with weights are those of the file, which may also have a
+            classification top.
+        path: file in Keras's HDF5 layout, or one that `model.save_weights` or `model.save` of the
+            running Keras wrote (`.weights.h5`, `.keras`). Of the latter only the weights are read.
 
     Raises:
         UserError: the file is missing or unreadable, or a layer of it does not fit; the message
             names the first such layer.
     """
+    check_exists(path, model.name)
+    if path.endswith(_ARCHIVE):
+        with _extract_weights(path, model.name) as extracted:
+            _load_running_layout(model, extracted, path)
+        return
     saved = read_layers(path, model.name)
     if saved is None:
-        _load_running_layout(model, path)
-    else:
-        fill_layers(_iterate_leaf_layers(model), saved, f"weight file {path!r}", model.name)
+        _load_running_layout(model, path, path)
+        return
+    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
+    top = saved[len(layers) :]
+    if top and all(values[0].ndim == 2 for _, values in top):  # Dense layers.
+        names = ", ".join(name for name, _ in top)
+        logging.info("%s: its classification top (%s) is not read.", path, names)
+        saved = saved[: len(layers)]
+    fill_layers(layers, saved, f"weight file {path!r}", model.name)
 
 
 def read_layers(path: str, owner: str) -> list[tuple[str, list[np.ndarray]]] | None:
@@ -55,6 +75,11 @@ def read_layers(path: str, owner: str) -> list[tuple[str, list[np.ndarray]]] | N
         UserError: the file is missing or unreadable.
     """
     check_exists(path, owner)
+    if path.endswith(_ARCHIVE):
+        raise UserError(
+            f"The weight file {path!r} of {owner!r} is a whole model, and this network reads HDF5: "
+            "load it with Keras and call save_weights."
+        )
     try:
         hdf5_check.check_file(path)
         with h5py.File(path, "r") as file:
@@ -186,8 +211,32 @@ def _read_names(group, attribute):
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _load_running_layout(model, path):
-    """Loads a file in the layout of Keras's own `save_weights`."""
+@contextlib.contextmanager
+def _extract_weights(path, owner):
+    """Yields the path of a copy of the weights in a `.keras` file; nothing else of it is read."""
+    with tempfile.TemporaryDirectory() as folder:
+        extracted = os.path.join(folder, _MEMBER)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = archive.getinfo(_MEMBER).file_size
+                if size > hdf5_check.MAX_BYTES:
+                    raise ValueError(f"its weights have {size} bytes")
+                with archive.open(_MEMBER) as source, open(extracted, "wb") as target:
+                    # No more than the archive declares is ever unpacked.
+                    shutil.copyfileobj(source, target)
+            hdf5_check.check_file(extracted)
+        except (
+            OSError, KeyError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error,
+        ) as error:  # fmt: skip
+            raise UserError(
+                f"The weight file {path!r} of {owner!r} cannot be read as a model that Keras saved "
+                f"({error}): save or copy it again."
+            ) from error
+        yield extracted
+
+
+def _load_running_layout(model, path, named):
+    """Loads a file in the layout of Keras's own `save_weights`, called `named` in messages."""
     try:
         # Keras 3 only warns about layers that it cannot find.
         with warnings.catch_warnings():
@@ -197,6 +246,6 @@ def _load_running_layout(model, path):
         OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, UserWarning,
     ) as error:  # fmt: skip
         raise UserError(
-            f"The weight file {path!r} does not fit {model.name!r}: {error} Use the file of this "
+            f"The weight file {named!r} does not fit {model.name!r}: {error} Use the file of this "
             "network, written by the same Keras line."
         ) from error

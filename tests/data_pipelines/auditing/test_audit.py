@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_pipelines.auditing import audit
 from data_pipelines.auditing import audit_stamp
@@ -298,16 +299,22 @@ def test_fingerprint_of_images_alone_needs_no_table(tmp_path):
     assert len(report.pairs) == 2
 
 
-def test_fingerprint_does_not_depend_on_where_the_data_lies(tmp_path):
-    prints = []
-    for root in ("a", "b"):
-        samples = data_sets.write_camvid(tmp_path / root)
-        for sample in samples:
+def test_hashes_do_not_depend_on_where_the_data_lies(tmp_path):
+    reports, prints = [], []
+    for root, moment in (("a", 1), ("b", 1), ("c", 2)):
+        for sample in data_sets.write_camvid(tmp_path / root):
             for path in (sample.image_path, sample.label_path):
-                os.utime(path, ns=(10**18, 10**18))
+                os.utime(path, ns=(moment * 10**18, moment * 10**18))
         domain = CamVid(root=str(tmp_path / root))
-        prints.append(audit_stamp.take_fingerprint(domain, domain.list_pairs("train"), []))
-    assert prints[0] == prints[1]
+        reports.append(audit.audit_split(domain, "train"))
+        statuses = audit_stamp.read_statuses(domain, reports[-1].pairs)
+        prints.append(audit_stamp.take_fingerprint(domain, statuses, True))
+    assert prints[0] == prints[1] != prints[2]
+    # The list of files is the same for a copy, which has other times.
+    assert len({report.digest for report in reports}) == 1
+    path = reports[2].pairs[0].image_path
+    Image.new("RGB", Image.open(path).size).save(path)
+    assert audit.audit_split(domain, "train").digest != reports[0].digest
 
 
 def test_long_audit_shows_its_progress(tmp_path, monkeypatch, capsys):

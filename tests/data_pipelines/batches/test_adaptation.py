@@ -66,6 +66,13 @@ def test_without_a_source_its_half_of_a_batch_is_empty(roots, tmp_path):
         assert batch["target"]["image"].shape == (2, *streets.SIZE, 3)
 
 
+def test_a_sampler_without_a_source_is_logged(roots, caplog):
+    streets.make_data(roots, source_sampler=RareClassSampler())
+    assert not caplog.text
+    streets.make_data(roots, source_sampler=RareClassSampler(), source_free=True)
+    assert "AdaptationData.source_sampler has no effect" in caplog.text
+
+
 @pytest.mark.parametrize("shares", [(0.0,), (1.0,), (0.6, 0.4), (-0.1, 0.3)])
 def test_shares_leave_some_for_the_source(roots, shares):
     with pytest.raises(UserError, match="FurtherSource.share is"):

@@ -185,6 +185,8 @@ def test_two_images_of_one_name_are_an_error(tmp_path):
             {"class_names": NAMES, "color_table": {"wall": (0, 0, 0)}, "id_table": {0: 0}},
             "bind one of them",
         ),
+        ({"class_names": NAMES, "id_table": [0, 7, 9]}, "id_table is .*dict.*{0: 0, 7: 1, 9: 2}"),
+        ({"class_names": NAMES, "id_table": "{0: 0}"}, "id_table is '{0: 0}'.*a dict"),
         ({"class_names": NAMES, "images": "x", "masks": "x/"}, "mask_suffix"),
         ({"class_names": NAMES, "label_space": label_spaces.camvid11()}, "No table is declared"),
     ],

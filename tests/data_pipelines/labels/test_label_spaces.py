@@ -235,6 +235,35 @@ def test_custom_space_refuses(arguments, words):
         label_spaces.custom(**{"name": "mine", **arguments})
 
 
+@pytest.mark.parametrize(
+    "names", [{"road": 2, "sky": 0, "ground": 1}, {2: "road", 0: "sky", 1: "ground"}]
+)
+def test_class_names_as_a_dict_either_way_round(names):
+    assert label_spaces.custom(name="mine", class_names=names) == label_spaces.custom(
+        name="mine", class_names=["sky", "ground", "road"]
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"road": 2, "sky": 0},
+        {0: "sky", 2: "road"},
+        {1: "sky", 2: "road"},
+        {"road": 0, "sky": 0},
+        {"0": "sky", "1": "road"},
+        {0: 1, 1: 0},
+        {"road": [0], "sky": [1]},
+        {},
+        {"sky", "road"},
+        7,
+    ],
+)
+def test_class_names_whose_order_is_not_plain_are_refused(names):
+    with pytest.raises(UserError, match="every id from 0 to|give a list of names|between 1 and"):
+        label_spaces.custom(name="mine", class_names=names)
+
+
 def test_spaces_come_from_gin():
     config = """
         from __gin__ import dynamic_registration

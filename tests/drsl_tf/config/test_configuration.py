@@ -1,5 +1,6 @@
 """What a configuration accepts, what it refuses, and what it records."""
 
+import ast
 import os
 import re
 from collections.abc import Callable
@@ -109,6 +110,36 @@ def test_what_cannot_be_meant_is_refused(tmp_path, line, words):
         Configuration([path], [line]).apply(experiment)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        r"C:\Users\me",
+        r"C:\data\xyz",
+        "C:\\data\\",
+        r"data\train",
+        r"C:\photos\new",
+        r"a\b",
+        r"\fileserver\a",
+    ],
+)
+def test_a_path_with_backslashes_is_refused_with_a_hint(path):
+    with pytest.raises(UserError, match='write a path with /.*r"C:'):
+        Configuration([], [f'PATH = ["{path}"]'])
+
+
+@pytest.mark.parametrize("text", [r'r"C:\Users\new"', r'"C:\\Users\\new"', r'"C:/Users/new"'])
+def test_paths_of_windows_that_gin_accepts(text):
+    bound = Configuration([], [f"PATH = {text}"]).bindings["PATH"]
+    assert ast.literal_eval(bound).replace("\\", "/") == "C:/Users/new"
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "mine.gin"
+    path.write_text(_TEXT, encoding="utf-8-sig")
+    marked = Configuration([str(path)]).bindings
+    assert marked == Configuration([_write(tmp_path, _TEXT)]).bindings
 
 
 _REPLACING = """

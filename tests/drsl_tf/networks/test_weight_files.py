@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 
 import h5py
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
+from drsl_tf.networks.weights import hdf5_check
 from drsl_tf.networks.weights.weight_files import load_weights
 from drsl_tf.networks.weights.weight_files import read_layers
 from drsl_tf.networks.weights.weight_files import save_weights
@@ -48,14 +50,14 @@ def test_layers_of_nested_models_lie_in_their_place(tmp_path):
     assert names == ["dense0", "norm0", "dense1", "norm1", "last"]
 
 
-@pytest.mark.parametrize("file_name", ["net.weights.h5", "net.h5"])
+@pytest.mark.parametrize("file_name", ["net.weights.h5", "net.h5", "net.keras"])
 def test_files_of_the_running_keras_are_read(tmp_path, file_name):
     source, target = _network(), _network()
     path = str(tmp_path / file_name)
-    if file_name == "net.h5":
-        source.save(path)  # the whole-model HDF5 file, weights under "model_weights"
-    else:
+    if file_name == "net.weights.h5":
         source.save_weights(path)
+    else:
+        source.save(path)  # the whole model; in HDF5 with the weights under "model_weights"
     load_weights(target, path)
     _assert_equal(source, target)
 
@@ -130,3 +132,42 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     target = _network()
     load_weights(target, path)
     _assert_equal(source, target)
+
+
+@pytest.mark.parametrize("file_name", ["net.h5", "net.keras", "net.weights.h5"])
+def test_a_classification_top_is_not_read(tmp_path, file_name):
+    source, target = _network(), _network()
+    whole = keras.Model(source.input, keras.layers.Dense(3, name="predictions")(source.output))
+    path = str(tmp_path / file_name)
+    (whole.save_weights if file_name == "net.weights.h5" else whole.save)(path)
+    load_weights(target, path)
+    _assert_equal(source, target)
+
+
+def test_a_model_that_does_not_fit_names_its_own_file(tmp_path):
+    path = str(tmp_path / "net.keras")
+    _network(units=(4, 7)).save(path)
+    with pytest.raises(UserError, match=r"net\.keras' does not fit 'net'"):
+        load_weights(_network(), path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive"])
+def test_a_damaged_archive(tmp_path, content):
+    path = tmp_path / "net.keras"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read as a model that Keras saved"):
+        load_weights(_network(), str(path))
+
+
+def test_an_archive_without_weights_or_with_too_many_is_refused(tmp_path, monkeypatch):
+    path = str(tmp_path / "net.keras")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(UserError, match="model.weights.h5"):
+        load_weights(_network(), path)
+    with pytest.raises(UserError, match="'net' is a whole model"):
+        read_layers(path, "net")
+    _network().save(path)
+    monkeypatch.setattr(hdf5_check, "MAX_BYTES", 100)
+    with pytest.raises(UserError, match="its weights have .* bytes"):
+        load_weights(_network(), path)

@@ -132,10 +132,16 @@ def test_without_determinism_kills_change_next_to_nothing(tmp_path):
     assert difference <= 1e-5
 
 
-def test_sigterm_saves_the_step_it_finishes(whole):
-    run = _make_twin(whole, "terminated").start()
+@pytest.mark.parametrize(
+    "number, code",
+    [(signal.SIGTERM, cli.EXIT_STOPPED_EARLY), (signal.SIGINT, cli.EXIT_INTERRUPTED)],
+)
+def test_sigterm_and_ctrl_c_save_the_step_that_they_interrupt(whole, number, code):
+    # What a shell starts in the background, and its children, ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    run = _make_twin(whole, f"stopped_by_{number.name}").start()
     assert _reach(run, "round 1: training", "steps", 9, random.Random(0))
-    assert run.signal(signal.SIGTERM) == cli.EXIT_STOPPED_EARLY
+    assert run.signal(number) == code
     assert "Run the same command again" in run.read_errors()
     assert "Traceback" not in run.read_errors()
     before = run.read_steps()[-1]

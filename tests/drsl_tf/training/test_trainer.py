@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 
 import keras
 import numpy as np
@@ -126,11 +127,17 @@ def _assert_kept(run_dir, choice, folder, weights):
 
 
 @pytest.fixture(scope="module")
-def finished(roots, tmp_path_factory):
+def early_stopping():
+    """Patient enough for the last round alone, as no loss falls by 100."""
+    return keras.callbacks.EarlyStopping("ce_source", min_delta=100, mode="min", patience=2)
+
+
+@pytest.fixture(scope="module")
+def finished(roots, tmp_path_factory, early_stopping):
     """Runs once for the tests that only look."""
     run_dir = tmp_path_factory.mktemp("run")
     with DiskLog() as log:
-        results, model = _run(roots, run_dir)
+        results, model = _run(roots, run_dir, [early_stopping])
     unsafe = log.list_unsafe(run_dir)
     assert {path for path in unsafe if "/tensorboard/events" not in path} == set()
     return run_dir, results, model
@@ -257,6 +264,38 @@ def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(roots, tmp_pat
     assert not os.path.exists(RunDirectory(str(tmp_path)).figure)
     _run(roots, tmp_path, [_Ask(epoch=1)], rounds=1)
     assert os.path.exists(RunDirectory(str(tmp_path)).figure)
+
+
+def test_early_stopping_counts_the_stages_and_stops(finished, early_stopping):
+    _, results, model = finished
+    assert early_stopping.stopped_epoch == results.stages[-1].round == 2
+    assert early_stopping.best > 0 and model.stop_training
+
+
+class _Interrupt(keras.callbacks.Callback):
+    """Presses Ctrl-C after the third step."""
+
+    def __init__(self, times):
+        super().__init__()
+        self._times = times
+
+    def on_train_batch_end(self, batch, logs=None):
+        for _ in range(self._times if batch == 2 else 0):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("times, saved", [(1, 3), (2, 2)])
+def test_ctrl_c_saves_the_step_and_a_second_one_ends_at_once(roots, tmp_path, times, saved, caplog):
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), caplog.at_level("WARNING"):
+            _run(roots, tmp_path, [_Interrupt(times)], rounds=1)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    path, _ = checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).checkpoints)
+    assert tf.train.load_checkpoint(path).get_tensor(_STEP) == saved
+    assert ("Run the same command again" in caplog.text) == (times == 1)
 
 
 def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import cityscapes19
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import deeplab_v2_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.optimization.gradient_update import GradientUpdate
@@ -115,8 +117,12 @@ def _build_teacher(label_space):
     )
 
 
-@pytest.mark.parametrize("model", [_build_model, _build_teacher])
-def test_adaptation_without_a_source_trains_on_the_target_alone(source_run, roots, tmp_path, model):
+@pytest.mark.parametrize(
+    "model, unused", [(_build_model, "sma_weight"), (_build_teacher, "mix_classes")]
+)
+def test_adaptation_without_a_source_trains_on_the_target_alone(
+    source_run, roots, tmp_path, model, unused, caplog
+):
     terms = {}
 
     class Terms(keras.callbacks.Callback):
@@ -134,6 +140,7 @@ def test_adaptation_without_a_source_trains_on_the_target_alone(source_run, root
     )
     assert [stage.round for stage in results.stages] == [0, 1]
     assert results.stages[0].miou == pytest.approx(source_run[2], abs=0.01)
+    assert f"have no effect: {unused}." in caplog.text
     assert terms["ce_source"] == 0 and terms["ce_target"] > 0
     assert terms.get("sma", 0) == terms.get("dml_source", 0) == 0
 
@@ -156,7 +163,8 @@ def test_a_run_with_the_same_heads_gives_the_modes_too(tmp_path):
     head.set_weights([-array for array in head.get_weights()])
     # Other loss terms are no other model.
     model = DrslModel(model.base, model.segmentation_head, head, sma_weight=0.0)
-    stored_weights.start_from(model, str(tmp_path))
+    names = cityscapes19().class_names
+    stored_weights.start_from(model, str(tmp_path), names, trains_head=False)
     assert _are_equal(_list_weights(model), _list_weights(source))
     assert _are_equal(head.get_weights(), source.multimodal_head.get_weights())
 
@@ -169,7 +177,8 @@ def test_a_teacher_starts_as_the_equal_of_the_weights(source_run):
     )
     images = np.asarray(toys.make_batch(size=(32, 64))["source"]["image"])
     before = model.teacher.predict_logits(images)
-    stored_weights.start_from(model, run_dir)
+    names = cityscapes19().class_names
+    stored_weights.start_from(model, run_dir, names, trains_head=False)
     after = model.teacher.predict_logits(images)
     assert np.abs(after - before).max() > 1e-3
     teacher = OnlineDrslModel(source.base, source.segmentation_head).teacher
@@ -187,3 +196,30 @@ def test_what_cannot_be_started_from_is_refused(source_run, roots, tmp_path):
 
     with pytest.raises(UserError, match="another model.*networks and the classes"):
         _run(roots, tmp_path / "b", _Watch(), initial_run=run_dir, model=build_wide)
+
+
+@pytest.mark.parametrize("num_classes", [5, 19])
+def test_a_run_with_other_classes_gives_its_base_network(source_run, caplog, num_classes):
+    run_dir, source, _ = source_run
+    names = [f"class {index}" for index in range(num_classes)]
+    model = _build_model(label_spaces.custom(name="other", class_names=names))
+    head = model.segmentation_head.get_weights() + model.multimodal_head.get_weights()
+    with pytest.raises(UserError, match="other classes .road, sidewalk, .*source_steps above 0"):
+        stored_weights.start_from(model, run_dir, names, trains_head=False)
+    assert not _are_equal(model.base.get_weights(), source.base.get_weights())
+    with caplog.at_level("INFO"):
+        stored_weights.start_from(model, run_dir, names)
+    assert "segmentation head keeps its initial weights, as it was trained on" in caplog.text
+    assert _are_equal(model.base.get_weights(), source.base.get_weights())
+    left = model.segmentation_head.get_weights() + model.multimodal_head.get_weights()
+    assert _are_equal(left, head)
+
+
+def test_a_run_with_another_head_gives_its_base_network(source_run, caplog):
+    run_dir, source, _ = source_run
+    base = backbones.small_cnn(width=8)
+    model = DrslModel(base, deeplab_v2_head.DeepLabV2Head(source.num_classes))
+    with caplog.at_level("INFO"):
+        stored_weights.start_from(model, run_dir, cityscapes19().class_names)
+    assert "segmentation head keeps its initial weights, as it differs" in caplog.text
+    assert _are_equal(base.get_weights(), source.base.get_weights())

@@ -1,0 +1,96 @@
+"""The lock of a run directory."""
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import gin
+import pytest
+
+from data_pipelines.errors import UserError
+from drsl_tf.experiments import launcher
+from drsl_tf.runs import run_lock
+from drsl_tf.runs.run_directory import RunDirectory
+
+_HOLD = """
+import fcntl, os, sys, time
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.write("process 7 on elsewhere")
+file.flush()
+print("locked", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture()
+def other_process(tmp_path):
+    """Another process that holds the lock of `tmp_path`."""
+    command = [sys.executable, "-c", _HOLD, RunDirectory(str(tmp_path)).lock]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(other_process, tmp_path):
+    with pytest.raises(UserError, match=f"trains in {tmp_path}: process 7 on elsewhere. .*resume"):
+        with run_lock.lock_run(str(tmp_path)):
+            pass
+    other_process.send_signal(signal.SIGKILL)
+    other_process.wait()
+    with run_lock.lock_run(str(tmp_path)):
+        pass
+
+
+def test_the_lock_names_its_holder_and_leaves_no_file(tmp_path):
+    run_dir = str(tmp_path / "new" / "run")
+    for _ in range(2):
+        with run_lock.lock_run(run_dir):
+            with pytest.raises(UserError, match=f"process {os.getpid()} on "):
+                with run_lock.lock_run(run_dir):
+                    pass
+        assert os.listdir(run_dir) == []
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_taken_anew(tmp_path, monkeypatch):
+    path = RunDirectory(str(tmp_path)).lock
+    lock = fcntl.flock
+    calls_made = []
+
+    def remove_then_lock(descriptor, flags):
+        calls_made.append(flags)
+        if len(calls_made) == 1:
+            os.unlink(path)
+        lock(descriptor, flags)
+
+    monkeypatch.setattr(fcntl, "flock", remove_then_lock)
+    with run_lock.lock_run(str(tmp_path)):
+        assert len(calls_made) == 2 and os.path.exists(path)
+
+
+def test_without_locks_in_the_file_system_a_warning_is_logged(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with caplog.at_level("WARNING"), run_lock.lock_run(str(tmp_path)):
+        pass
+    assert "cannot be locked (Operation not supported)" in caplog.text
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_directory_in_use_is_neither_resumed_nor_moved(other_process, tmp_path, fresh):
+    with pytest.raises(UserError, match="Another process trains"):
+        launcher.launch(["demo.gin"], run_dir=str(tmp_path), fresh=fresh)
+    gin.clear_config()
+    assert os.listdir(tmp_path) == ["lock"]
+
+
+def test_a_remote_run_directory_is_refused():
+    with pytest.raises(UserError, match="gs://bucket/run is remote"):
+        with run_lock.lock_run("gs://bucket/run"):
+            pass
