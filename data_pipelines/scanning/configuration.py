@@ -17,6 +17,7 @@ from data_pipelines.scanning import layout as layouts
 from data_pipelines.scanning import pictures
 
 _SAMPLED = 40
+_MAX_MASKS = 1000
 _IGNORE = 255
 _MAX_SIDE = 640
 _STRIDE = 32
@@ -125,7 +126,7 @@ def _describe_labels(draft, root, found):
     if found.names is not None:
         _bind_names(draft, found.names)
         return
-    masks = layouts.sample_masks(found, _SAMPLED)
+    masks = layouts.sample_masks(found, _MAX_MASKS)
     content = pictures.summarize(masks)
     if content.note:
         draft.facts.append(f"Masks: {content.note}.")

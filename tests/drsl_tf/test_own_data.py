@@ -10,16 +10,18 @@ import pytest
 from PIL import Image
 
 from data_pipelines.labels import label_spaces
+from data_pipelines.scanning import configuration
 from drsl_tf.experiments import inspection
 from drsl_tf.experiments.experiment import Experiment
 from tests.support import calls
 from tests.support import photo_folders
 from tests.support import repository
+from tests.support import tool_exports
 
 with open(os.path.join(repository.ROOT, "docs", "own_data.md"), encoding="utf-8") as _file:
     _BLOCKS = re.findall(r"```\n(.*?)```", _file.read(), flags=re.DOTALL)
 # The configuration of the docs, and what they add to it for other purposes.
-_CONFIG, _OTHER_NETWORK, _WARM_START, _FEW_LABELS, _DECLARED = _BLOCKS
+_CVAT, _CARLA, _CONFIG, _OTHER_NETWORK, _WARM_START, _FEW_LABELS, _DECLARED = _BLOCKS
 _SHORT = """
 import drsl_tf
 
@@ -34,6 +36,15 @@ STEPS_PER_ROUND = 2
 
 def _call(*arguments, cwd):
     return calls.read_output("-m", *arguments, cwd=cwd, timeout=400)
+
+
+@pytest.mark.parametrize("name, block", [("cvat", _CVAT), ("carla", _CARLA)])
+def test_the_lines_that_scan_writes_are_those_shown(name, block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo_folders.write_photos(tmp_path / "photos")
+    getattr(tool_exports, f"write_{name}")(f"exports/{name}")
+    draft = configuration.draft_configuration(f"exports/{name}", "photos/real")
+    assert set(block.splitlines()) <= set(draft.write("").splitlines())
 
 
 def test_declared_classes_go_through_the_reader_too(tmp_path):
