@@ -4,13 +4,14 @@
   python -m drsl_tf.predict --model=models/demo --input='photos/**/*.jpg' --output=labelled \
       --what=ids,color,overlay,confidence
 
-The input is a file, a folder with its sub-folders, or a glob; outputs are OUTPUT/KIND/NAME.png
+An input is a file, a folder with its sub-folders, or a glob; outputs are OUTPUT/KIND/NAME.png
 under the names of the inputs. Files that cannot be read are named and skipped; the exit code is
 then 3.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 from absl import flags
@@ -18,7 +19,11 @@ from absl import flags
 from data_pipelines import cli
 
 flags.DEFINE_string("model", None, "The SavedModel or .tflite file of drsl_tf.export.")
-flags.DEFINE_string("input", None, "Image or video file, folder, or glob.")
+flags.DEFINE_multi_string(
+    "input",
+    None,
+    "Image or video file, folder, or glob; several with commas between them, or the flag repeated.",
+)
 flags.DEFINE_string("output", None, "Output folder.")
 _WHAT = flags.DEFINE_list("what", ["ids"], "Outputs: any of ids, color, overlay, confidence.")
 _FORMAT = flags.DEFINE_enum(
@@ -37,12 +42,12 @@ _MAX_PIXELS = flags.DEFINE_integer("max_pixels", 64_000_000, "Larger images are 
 
 def main() -> int:
     """Predicts the inputs; returns the exit code."""
-    model, source, output = cli.require_flags("model", "input", "output")
+    model, inputs, output = cli.require_flags("model", "input", "output")
     from drsl_tf.serving import folder_prediction  # Imported late to keep --help fast.
 
     skipped = folder_prediction.predict_files(
         model,
-        source,
+        _split_inputs(inputs),
         output,
         kinds=_WHAT.value,
         format_name=_FORMAT.value,
@@ -54,6 +59,16 @@ def main() -> int:
     for path, reason in skipped.items():
         print(f"skipped: {path} {reason}", file=sys.stderr)
     return cli.EXIT_SKIPPED if skipped else 0
+
+
+def _split_inputs(values):
+    """Splits inputs at commas, except those that are a path as they are."""
+    return [
+        part
+        for value in values
+        for part in ([value] if os.path.exists(value) else value.split(","))
+        if part
+    ]
 
 
 def run() -> None:

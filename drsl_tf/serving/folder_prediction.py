@@ -21,7 +21,7 @@ DEFAULT_TILE = (1024, 2048)
 
 def predict_files(
     model: str,
-    pattern: str,
+    patterns: str | Sequence[str],
     output: str,
     *,
     kinds: Sequence[str] = ("ids",),
@@ -31,11 +31,11 @@ def predict_files(
     overlap: int = 128,
     max_pixels: int = decoding.MAX_PIXELS,
 ) -> dict[str, str]:
-    """Predicts every image and video frame that a pattern matches.
+    """Predicts every image and video frame of one or several inputs.
 
     Args:
         model: a SavedModel or TFLite file that `drsl_tf.export` wrote.
-        pattern: file, folder or glob.
+        patterns: file, folder or glob, or several, as in `input_files.find_inputs`.
         output: the folder to write to.
         kinds: what to write, some of `output_files.KINDS`.
         format_name: one of `output_files.FORMATS`.
@@ -61,7 +61,7 @@ def predict_files(
             f"--overlap={overlap} must lie between 0 and {min(tile or DEFAULT_TILE)} - "
             f"{DEFAULT_MULTIPLE}: a tile must reach beyond what it shares with the next."
         )
-    inputs = input_files.find_inputs(pattern, excluded=output)
+    inputs = input_files.find_inputs(patterns, excluded=output)
     if any(source.is_video for source in inputs):
         video.require_opencv()
     predictor = Predictor(model)

@@ -48,52 +48,35 @@ class Frame(NamedTuple):
     image: np.ndarray
 
 
-def find_inputs(pattern: str, excluded: str) -> list[Input]:
+def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
     """Finds the files that `--input` names.
 
+    Names are relative to the folder of the input: to the folder itself, to that of a file, or to
+    the folders of a glob before its first wildcard. Of several inputs they are relative to the
+    innermost folder that contains all of these folders, so that equal names in two inputs stay
+    apart.
+
     Args:
-        pattern: a file, a folder, which is searched with its sub-folders, or a glob, in which
-            "**" stands for sub-folders. Neither follows links to folders.
+        patterns: one or several of: a file, a folder, which is searched with its sub-folders, or a
+            glob, in which "**" stands for sub-folders. None follows links to folders.
         excluded: a folder whose files are ignored: that of the outputs, which may lie within.
 
     Returns:
-        Images and videos, sorted by name.
+        Images and videos, sorted by name; a file of several inputs once.
 
     Raises:
-        UserError: there are none, or one lies outside of the folder that the pattern begins with.
+        UserError: an input leads to none, or out of the folder that it begins with.
     """
-    if os.path.isdir(pattern):
-        root = pattern
-        found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
-    elif os.path.exists(pattern):
-        root, found = os.path.dirname(pattern), [pattern]
-    else:
-        found = [path for path in _expand(pattern) if os.path.isfile(path)]
-        root = _find_fixed_folder(pattern)
-    outputs = os.path.join(os.path.realpath(excluded), "")
-    suffixes = (*IMAGE_SUFFIXES, *video.SUFFIXES)
-    paths = [
-        path
-        for path in found
-        if path.lower().endswith(suffixes)
-        and not os.path.basename(path).startswith(".")
-        and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
-        and not _leads_back(path, root)
-    ]
-    if not paths:
-        raise UserError(
-            f"--input={pattern} leads to no image ({', '.join(IMAGE_SUFFIXES)}) and no video "
-            f"({', '.join(video.SUFFIXES)})."
-        )
-    inputs = _name_inputs(sorted(paths), root or ".")
-    outside = [source.path for source in inputs if ".." in source.name.split("/")]
-    if outside:
-        raise UserError(
-            f"--input={pattern} leads out of {os.path.abspath(root or '.')}, to {outside[0]}, so "
-            "its outputs would lie outside of --output. Write the path without '..' after a "
-            "wildcard."
-        )
-    return inputs
+    roots, found = [], {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        root, paths = _find_files(pattern, excluded)
+        roots.append(root)
+        for path in paths:
+            found.setdefault(os.path.abspath(path), path)
+    if len(roots) == 1:
+        return _name_inputs(sorted(found.values()), roots[0])
+    common = os.path.commonpath([os.path.abspath(root) for root in roots])
+    return _name_inputs(sorted(found.values()), common)
 
 
 def read_frames(
@@ -155,6 +138,42 @@ def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Fram
 def _read_image(source, max_pixels):
     data = files.read_bytes(source.path, _BYTES_PER_PIXEL * max_pixels)
     return decoding.decode_rgb(data, max_pixels)
+
+
+def _find_files(pattern, excluded):
+    """Returns the folder of one input, and the images and videos that it leads to."""
+    if os.path.isdir(pattern):
+        root = pattern
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+    elif os.path.exists(pattern):
+        root, found = os.path.dirname(pattern), [pattern]
+    else:
+        found = [path for path in _expand(pattern) if os.path.isfile(path)]
+        root = _find_fixed_folder(pattern)
+    root = root or "."
+    outputs = os.path.join(os.path.realpath(excluded), "")
+    suffixes = (*IMAGE_SUFFIXES, *video.SUFFIXES)
+    paths = [
+        path
+        for path in found
+        if path.lower().endswith(suffixes)
+        and not os.path.basename(path).startswith(".")
+        and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
+        and not _leads_back(path, root)
+    ]
+    if not paths:
+        raise UserError(
+            f"--input={pattern} leads to no image ({', '.join(IMAGE_SUFFIXES)}) and no video "
+            f"({', '.join(video.SUFFIXES)})."
+        )
+    outside = [path for path in paths if ".." in os.path.relpath(path, root).split(os.sep)]
+    if outside:
+        raise UserError(
+            f"--input={pattern} leads out of {os.path.abspath(root)}, to {min(outside)}, so "
+            "its outputs would lie outside of --output. Write the path without '..' after a "
+            "wildcard."
+        )
+    return root, paths
 
 
 def _expand(pattern):

@@ -113,6 +113,33 @@ def test_globs_and_single_files(tmp_path):
         find("z*")
 
 
+def test_names_of_several_inputs_stay_apart(tmp_path):
+    for name in ("cam/left/1.png", "cam/right/1.png", "cam/right/2.png", "cam/right/2.jpg"):
+        _save(tmp_path / name, 8, 8)
+
+    def find(*patterns):
+        patterns = [str(tmp_path / pattern) for pattern in patterns]
+        return [source.name for source in input_files.find_inputs(patterns, str(tmp_path / "out"))]
+
+    assert find("cam/right") == ["1", "2.jpg", "2.png"]
+    assert find("cam/left", "cam/right") == ["left/1", "right/1", "right/2.jpg", "right/2.png"]
+    # A file of two inputs is predicted once; files of one folder need no folder in their names.
+    assert find("cam", "cam/left", "cam/*/1.png") == find("cam")
+    assert find("cam/right/1.png", "cam/right/2.jpg") == ["1", "2"]
+    with pytest.raises(UserError, match="absent leads to no image"):
+        find("cam/left", "absent")
+
+
+def test_the_command_takes_several_inputs(model, tmp_path):
+    for name in ("left/1.png", "right/1.png", "a,b.png"):
+        _save(tmp_path / name, 32, 32)
+    both = f"--input={tmp_path / 'left'},{tmp_path / 'right'}"
+    flags = [f"--model={model}", both, f"--input={tmp_path / 'a,b.png'}"]
+    result = calls.call_python("-m", "drsl_tf.predict", *flags, f"--output={tmp_path / 'out'}")
+    assert result.returncode == 0, result.stderr
+    assert _list(tmp_path / "out") == ["ids/a,b.png", "ids/left/1.png", "ids/right/1.png"]
+
+
 def test_orientation_is_honoured(model, tmp_path):
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
