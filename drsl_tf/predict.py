@@ -39,6 +39,12 @@ _TILE = flags.DEFINE_string(
 _OVERLAP = flags.DEFINE_integer("overlap", 128, "Overlap of neighbouring tiles in pixels.")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", 64_000_000, "Larger images are skipped.")
 
+_MAX_VALUE = flags.DEFINE_integer(
+    "max_value",
+    None,
+    "The value of images of more than 8 bits that is white, such as 4095 for 12 bits in 16.",
+)
+
 
 def main() -> int:
     """Predicts the inputs; returns the exit code."""
@@ -55,6 +61,7 @@ def main() -> int:
         tile=cli.parse_size(_TILE.value, otherwise="none"),
         overlap=_OVERLAP.value,
         max_pixels=_MAX_PIXELS.value,
+        max_value=_MAX_VALUE.value,
     )
     for path, reason in skipped.items():
         print(f"skipped: {path} {reason}", file=sys.stderr)

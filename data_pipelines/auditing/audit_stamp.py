@@ -51,6 +51,7 @@ def take_fingerprint(
         sorted(domain.id_table().items()) if pairs[0].label_path is not None else None,
         domain.label_key(),
         domain.max_pixels,
+        domain.max_value,
         list(map_calls(describe, [*paths, *orphans])),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from data_pipelines import progress
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from drsl_tf.networks.layers.image_grid import DEFAULT_MULTIPLE
+from drsl_tf.serving import georeference
 from drsl_tf.serving import input_files
 from drsl_tf.serving import tiling
 from drsl_tf.serving import video
@@ -30,6 +32,7 @@ def predict_files(
     tile: tuple[int, int] | None = DEFAULT_TILE,
     overlap: int = 128,
     max_pixels: int = decoding.MAX_PIXELS,
+    max_value: int | None = None,
 ) -> dict[str, str]:
     """Predicts every image and video frame of one or several inputs.
 
@@ -45,6 +48,8 @@ def predict_files(
             whole.
         overlap: fewest pixels that neighbouring tiles share.
         max_pixels: larger images are skipped.
+        max_value: the value of images of more than 8 bits that is read as 255; None keeps the high
+            8 bits.
 
     Returns:
         Path -> reason for every file that could not be read.
@@ -56,6 +61,8 @@ def predict_files(
         raise UserError(f"--batch_size={batch_size} must be at least 1.")
     if max_pixels < 1:
         raise UserError(f"--max_pixels={max_pixels} must be at least 1.")
+    if max_value is not None and max_value < 1:
+        raise UserError(f"--max_value={max_value} must be at least 1.")
     if tile is not None and min(tile) - overlap < DEFAULT_MULTIPLE or overlap < 0:
         raise UserError(
             f"--overlap={overlap} must lie between 0 and {min(tile or DEFAULT_TILE)} - "
@@ -64,6 +71,13 @@ def predict_files(
     inputs = input_files.find_inputs(patterns, excluded=output)
     if any(source.is_video for source in inputs):
         video.require_opencv()
+    lost = next((source.path for source in inputs if georeference.is_lost(source.path)), None)
+    if lost is not None:
+        logging.warning(
+            "%s is a GeoTIFF; label maps are written without georeference. To keep it, "
+            "pip install 'drsl_tf[geo]'.",
+            lost,
+        )
     predictor = Predictor(model)
     writer = PredictionWriter(output, kinds, predictor.label_space, format_name)
     for source in inputs:
@@ -71,7 +85,7 @@ def predict_files(
     if predictor.network_size is not None:
         tile = None
     skipped: dict[str, str] = {}
-    frames = input_files.read_frames(inputs, max_pixels, skipped)
+    frames = input_files.read_frames(inputs, max_pixels, skipped, max_value)
     with progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
         for group in input_files.group_frames(frames, batch_size):
             height, width = group[0].image.shape[:2]
@@ -84,6 +98,6 @@ def predict_files(
                 images = np.stack([frame.image for frame in group])
                 results = list(zip(*predictor.predict(images)))
             for frame, (label, confidence) in zip(group, results):
-                writer.write(frame.name, frame.image, label, confidence)
+                writer.write(frame, label, confidence)
             bar.update(len(group))
     return skipped

@@ -15,9 +15,11 @@ import numpy as np
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
+from data_pipelines.io import remarks
+from drsl_tf.serving import georeference
 from drsl_tf.serving import video
+from drsl_tf.serving.georeference import Georeference
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _READERS = 2
 # Upper limit: 16-bit RGBA without compression.
 _BYTES_PER_PIXEL = 8
@@ -42,10 +44,17 @@ class Input(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """An image to predict: a file's, or one of a video's."""
+    """An image to predict: a file's, or one of a video's.
+
+    Attributes:
+        name: name of its outputs.
+        image: (H, W, 3) uint8 RGB, upright.
+        reference: where a GeoTIFF lies on the ground, or None.
+    """
 
     name: str
     image: np.ndarray
+    reference: Georeference | None = None
 
 
 def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
@@ -67,7 +76,8 @@ def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
     Raises:
         UserError: an input leads to none, or out of the folder that it begins with.
     """
-    roots, found = [], {}
+    roots: list[str] = []
+    found: dict[str, str] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         root, paths = _find_files(pattern, excluded)
         roots.append(root)
@@ -80,7 +90,10 @@ def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
 
 
 def read_frames(
-    inputs: Sequence[Input], max_pixels: int, skipped: dict[str, str]
+    inputs: Sequence[Input],
+    max_pixels: int,
+    skipped: dict[str, str],
+    max_value: int | None = None,
 ) -> Iterator[Frame]:
     """Reads files in order, and prefetches a few.
 
@@ -88,26 +101,35 @@ def read_frames(
         inputs: result of `find_inputs`.
         max_pixels: larger images are skipped before they are decoded.
         skipped: receives path -> reason for every file that cannot be read.
+        max_value: as in `decoding.decode_rgb`, whose remarks are logged as warnings.
 
     Yields:
         Upright RGB images; every frame of a video, named NAME/000000 and so on.
     """
     waiting: collections.deque = collections.deque()
     remaining = iter(inputs)
+    log = remarks.RemarkLog()
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
         while True:
             while len(waiting) < 2 * _READERS:
                 source = next(remaining, None)
                 if source is None:
                     break
-                task = None if source.is_video else pool.submit(_read_image, source, max_pixels)
+                task = (
+                    None
+                    if source.is_video
+                    else pool.submit(_read_image, source, max_pixels, max_value)
+                )
                 waiting.append((source, task))
             if not waiting:
+                log.close()
                 return
             source, task = waiting.popleft()
             try:
                 if task is not None:
-                    yield Frame(source.name, task.result())
+                    frame, lost = task.result()
+                    log.add(source.path, lost)
+                    yield frame
                 else:
                     for index, image in enumerate(video.iterate_frames(source.path)):
                         yield Frame(f"{source.name}/{index:06d}", image)
@@ -135,9 +157,11 @@ def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Fram
         yield held
 
 
-def _read_image(source, max_pixels):
+def _read_image(source, max_pixels, max_value):
     data = files.read_bytes(source.path, _BYTES_PER_PIXEL * max_pixels)
-    return decoding.decode_rgb(data, max_pixels)
+    with remarks.collect() as lost:
+        image = decoding.decode_rgb(data, max_pixels, max_value)
+    return Frame(source.name, image, georeference.read_georeference(source.path)), lost
 
 
 def _find_files(pattern, excluded):
@@ -152,18 +176,18 @@ def _find_files(pattern, excluded):
         root = _find_fixed_folder(pattern)
     root = root or "."
     outputs = os.path.join(os.path.realpath(excluded), "")
-    suffixes = (*IMAGE_SUFFIXES, *video.SUFFIXES)
+    images = decoding.IMAGE_SUFFIXES
     paths = [
         path
         for path in found
-        if path.lower().endswith(suffixes)
+        if path.lower().endswith((*images, *video.SUFFIXES))
         and not os.path.basename(path).startswith(".")
         and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
         and not _leads_back(path, root)
     ]
     if not paths:
         raise UserError(
-            f"--input={pattern} leads to no image ({', '.join(IMAGE_SUFFIXES)}) and no video "
+            f"--input={pattern} leads to no image ({', '.join(images)}) and no video "
             f"({', '.join(video.SUFFIXES)})."
         )
     outside = [path for path in paths if ".." in os.path.relpath(path, root).split(os.sep)]

@@ -14,6 +14,8 @@ from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import files
 from drsl_tf.figures import label_maps
+from drsl_tf.serving import georeference
+from drsl_tf.serving.input_files import Frame
 
 KINDS = ("ids", "color", "overlay", "confidence")
 FORMATS = ("png", "cityscapes")
@@ -24,7 +26,7 @@ _CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
 
 
 class PredictionWriter:
-    """Writes OUTPUT/KIND/NAME.png for every requested kind.
+    """Writes OUTPUT/KIND/NAME.png for every requested kind; NAME.tif where an image is a GeoTIFF.
 
     "ids" are 8-bit grey PNGs of class ids; "color" shows them in the label space's palette;
     "overlay" blends those colours with the image; "confidence" is 8-bit grey, 255 for 1.
@@ -78,14 +80,11 @@ class PredictionWriter:
                 f"by which its evaluation finds predictions, but there is {name!r}."
             )
 
-    def write(
-        self, name: str, image: np.ndarray, label: np.ndarray, confidence: np.ndarray
-    ) -> None:
+    def write(self, frame: Frame, label: np.ndarray, confidence: np.ndarray) -> None:
         """Writes one prediction.
 
         Args:
-            name: the image's name, sub-folders included.
-            image: (H, W, 3) uint8.
+            frame: the image; its name has sub-folders.
             label: (H, W) uint8.
             confidence: (H, W) float32 in [0, 1].
 
@@ -100,17 +99,22 @@ class PredictionWriter:
             else:
                 picture = label_maps.color_label_map(label, self._label_space)
             if kind == "overlay":
-                mixed = (1 - _OVERLAY_OPACITY) * image + _OVERLAY_OPACITY * picture
+                mixed = (1 - _OVERLAY_OPACITY) * frame.image + _OVERLAY_OPACITY * picture
                 picture = np.round(mixed).astype(np.uint8)
-            self._save(kind, name, picture)
+            self._save(kind, frame, picture)
 
-    def _save(self, kind, name, picture):
+    def _save(self, kind, frame, picture):
+        name = frame.name
         if self._cityscapes:
             if name.endswith(_CITYSCAPES_IMAGE_ENDING):
                 name = name[: -len(_CITYSCAPES_IMAGE_ENDING)]
             name += "_pred_labelIds" if kind == "ids" else f"_pred_{kind}"
-        path = os.path.join(self._output, kind, f"{name}.png")
-        files.write_png(path, Image.fromarray(picture))
+        path = os.path.join(self._output, kind, name)
+        if frame.reference is None or self._cityscapes:
+            files.write_png(f"{path}.png", Image.fromarray(picture))
+        else:
+            content = georeference.encode_geotiff(picture, frame.reference)
+            files.write_bytes(f"{path}.tif", content)
 
 
 def make_label_id_table(label_space: LabelSpace) -> np.ndarray:

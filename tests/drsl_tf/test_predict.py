@@ -1,5 +1,7 @@
 """Prediction of folders: names, sizes, skipped files, tiles, and what Cityscapes' scripts read."""
 
+import functools
+import logging
 import os
 import sys
 import types
@@ -22,6 +24,8 @@ from drsl_tf.serving import tiling
 from drsl_tf.serving import video
 from drsl_tf.serving.predictor import Predictor
 from tests.support import calls
+from tests.support import data_sets
+from tests.support import geotiffs
 from tests.support import run_dirs
 
 _ORIENTATION = 0x0112
@@ -130,16 +134,6 @@ def test_names_of_several_inputs_stay_apart(tmp_path):
         find("cam/left", "absent")
 
 
-def test_the_command_takes_several_inputs(model, tmp_path):
-    for name in ("left/1.png", "right/1.png", "a,b.png"):
-        _save(tmp_path / name, 32, 32)
-    both = f"--input={tmp_path / 'left'},{tmp_path / 'right'}"
-    flags = [f"--model={model}", both, f"--input={tmp_path / 'a,b.png'}"]
-    result = calls.call_python("-m", "drsl_tf.predict", *flags, f"--output={tmp_path / 'out'}")
-    assert result.returncode == 0, result.stderr
-    assert _list(tmp_path / "out") == ["ids/a,b.png", "ids/left/1.png", "ids/right/1.png"]
-
-
 def test_orientation_is_honoured(model, tmp_path):
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
@@ -148,21 +142,88 @@ def test_orientation_is_honoured(model, tmp_path):
     assert _read(tmp_path / "out/ids/turned.png").shape == (64, 32)
 
 
-def test_unreadable_files_are_named_and_skipped(model, tmp_path):
-    photos = tmp_path / "photos"
+def test_the_command_takes_several_inputs_and_names_what_it_skips(model, tmp_path):
+    photos, others = tmp_path / "photos", tmp_path / "others"
     _save(photos / "good.png", 32, 32)
     _save(photos / "last.png", 32, 32)
     _save(photos / "large.png", 80, 80)
     (photos / "empty.png").write_bytes(b"")
     (photos / "cut.png").write_bytes((photos / "large.png").read_bytes()[:-500])
     (photos / "text.jpg").write_text("no picture")
-    arguments = [f"--model={model}", f"--input={photos}", f"--output={tmp_path / 'out'}"]
+    (photos / "phone.HEIC").write_bytes(b"\0\0\0\x1cftypheic" + bytes(100))
+    _save(others / "good.png", 32, 32)
+    _save(tmp_path / "a,b.png", 32, 32)
+    inputs = [f"--input={photos},{others}", f"--input={tmp_path / 'a,b.png'}"]
+    arguments = [f"--model={model}", *inputs, f"--output={tmp_path / 'out'}"]
     result = calls.call_python("-m", "drsl_tf.predict", *arguments, "--max_pixels=6000")
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stderr
-    for name in ("empty.png", "cut.png", "text.jpg", "large.png"):
+    for name in ("empty.png", "cut.png", "text.jpg", "large.png", "phone.HEIC"):
         assert f"skipped: {photos / name} " in result.stderr
-    assert _list(tmp_path / "out") == ["ids/good.png", "ids/last.png"]
+    names = ["a,b.png", "others/good.png", "photos/good.png", "photos/last.png"]
+    assert _list(tmp_path / "out") == [f"ids/{name}" for name in names]
+
+
+def _predict_geotiff(model, folder, data):
+    (folder / "in").mkdir()
+    (folder / "in/field.tif").write_bytes(data)
+    folder_prediction.predict_files(
+        model, str(folder / "in"), str(folder / "out"), kinds=["ids", "color"]
+    )
+
+
+@pytest.mark.parametrize("with_points", [False, True])
+def test_label_maps_of_geotiffs_lie_where_the_images_do(model, tmp_path, with_points):
+    rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
+    image = _draw_image(40, 56)
+    points = [
+        rasterio.control.GroundControlPoint(row, column, 500 + column, 900 - row)
+        for row, column in ((0, 0), (0, 56), (40, 0))
+    ]
+    place = {"gcps": points, "transform": None} if with_points else {}
+    data = geotiffs.encode_geotiff(np.moveaxis(image, -1, 0), **place)
+    _predict_geotiff(model, tmp_path, data)
+    assert _list(tmp_path / "out") == ["color/field.tif", "ids/field.tif"]
+    with (
+        rasterio.open(tmp_path / "in/field.tif") as source,
+        rasterio.open(tmp_path / "out/ids/field.tif") as result,
+    ):
+        assert result.transform == source.transform
+        if with_points:
+            (found, crs), (expected, _) = result.gcps, source.gcps
+            assert [(p.row, p.col, p.x, p.y) for p in found] == [
+                (p.row, p.col, p.x, p.y) for p in expected
+            ]
+        else:
+            crs = result.crs
+        assert crs == rasterio.crs.CRS.from_string(geotiffs.CRS)
+        label, _ = Predictor(model).predict(image[np.newaxis])
+        assert result.dtypes == ("uint8",) and np.mean(result.read(1) == label[0]) >= 0.9999
+    color = label_maps.color_label_map(label[0], Predictor(model).label_space)
+    assert np.mean(_read(tmp_path / "out/color/field.tif") == color) >= 0.9999
+
+
+def test_without_rasterio_a_lost_georeference_is_said(model, tmp_path, monkeypatch, caplog):
+    pytest.importorskip("rasterio", reason="needs the extra geo")
+    data = geotiffs.encode_geotiff(np.moveaxis(_draw_image(32, 32), -1, 0))
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        _predict_geotiff(model, tmp_path, data)
+    assert _list(tmp_path / "out") == ["color/field.png", "ids/field.png"]
+    assert "field.tif is a GeoTIFF" in caplog.text and "drsl_tf[geo]" in caplog.text
+
+
+def test_deep_images_are_named_or_scaled(model, tmp_path, caplog):
+    image = _draw_image(32, 32)
+    (tmp_path / "deep.png").write_bytes(data_sets.encode_uint16(image.astype(np.uint16) * 4))
+    predict = functools.partial(folder_prediction.predict_files, model, str(tmp_path / "deep.png"))
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        predict(str(tmp_path / "dark"))
+    largest = 4 * int(image.max())
+    assert f"deep.png has 16 bits a channel, but its largest value is {largest}" in caplog.text
+    predict(str(tmp_path / "out"), max_value=1020)
+    label, _ = Predictor(model).predict(image[np.newaxis])
+    assert np.mean(_read(tmp_path / "out/ids/deep.png") == label[0]) >= 0.9999
 
 
 def test_bad_flags_end_with_one_line(model, tmp_path):
