@@ -32,6 +32,13 @@ _FORMAT = flags.DEFINE_enum(
     ["png", "cityscapes"],
     "'cityscapes' writes ids as the labelIds that its evaluation server takes.",
 )
+_IDS = flags.DEFINE_enum(
+    "ids",
+    "class",
+    ["class", "native"],
+    "'native' writes the ids that the label files of the model's run contain, such as those of "
+    "ID_TABLE or Cityscapes' labelIds, in the place of class ids.",
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Maximum number of images per batch.")
 _TILE = flags.DEFINE_string(
     "tile", "1024x2048", "HEIGHTxWIDTH above which an image is predicted in tiles; or 'none'."
@@ -57,6 +64,7 @@ def main() -> int:
         output,
         kinds=_WHAT.value,
         format_name=_FORMAT.value,
+        ids=_IDS.value,
         batch_size=_BATCH_SIZE.value,
         tile=cli.parse_size(_TILE.value, otherwise="none"),
         overlap=_OVERLAP.value,

@@ -8,6 +8,7 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 from drsl_tf.experiments import loaded_run
 from drsl_tf.serving import saved_models
+from drsl_tf.serving.model_description import ModelDescription
 
 FORMATS = ("saved_model", "tflite", "tflite_dynamic")
 
@@ -50,11 +51,12 @@ def export_run(
         loaded.experiment.get("inference").size if size == "run" else cli.parse_size(size)
     )
     space = loaded.experiment.label_space
+    description = ModelDescription(space, network_size, loaded.experiment.id_table)
     if lite:
         dynamic = format_name == "tflite_dynamic"
-        saved_models.export_tflite(loaded.model, space, path, network_size, dynamic_range=dynamic)
+        saved_models.export_tflite(loaded.model, description, path, dynamic_range=dynamic)
     else:
-        saved_models.export_saved_model(loaded.model, space, path, network_size)
+        saved_models.export_saved_model(loaded.model, description, path)
     seen = "its own size" if network_size is None else "{}x{}".format(*network_size)
     print(f"Exported {loaded.checkpoint}: {space.num_classes} classes, each image seen at {seen}.")
     print(f"Model: {path}")

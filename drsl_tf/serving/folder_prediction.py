@@ -13,12 +13,14 @@ from data_pipelines.io import decoding
 from drsl_tf.networks.layers.image_grid import DEFAULT_MULTIPLE
 from drsl_tf.serving import georeference
 from drsl_tf.serving import input_files
+from drsl_tf.serving import output_files
 from drsl_tf.serving import tiling
 from drsl_tf.serving import video
 from drsl_tf.serving.output_files import PredictionWriter
 from drsl_tf.serving.predictor import Predictor
 
 DEFAULT_TILE = (1024, 2048)
+IDS = ("class", "native")
 
 
 def predict_files(
@@ -28,6 +30,7 @@ def predict_files(
     *,
     kinds: Sequence[str] = ("ids",),
     format_name: str = "png",
+    ids: str = "class",
     batch_size: int = 4,
     tile: tuple[int, int] | None = DEFAULT_TILE,
     overlap: int = 128,
@@ -42,6 +45,7 @@ def predict_files(
         output: the folder to write to.
         kinds: what to write, some of `output_files.KINDS`.
         format_name: one of `output_files.FORMATS`.
+        ids: one of `IDS`: class ids, or the ids of the label files of the model's run.
         batch_size: most images per batch; only consecutive images of one size share a batch.
         tile: (height, width); an image that is larger in height or width is predicted in tiles of
             at most this size. None, or a model with a fixed network size, predicts every image
@@ -68,6 +72,13 @@ def predict_files(
             f"--overlap={overlap} must lie between 0 and {min(tile or DEFAULT_TILE)} - "
             f"{DEFAULT_MULTIPLE}: a tile must reach beyond what it shares with the next."
         )
+    if ids not in IDS:
+        raise UserError(f"--ids={ids} must be one of {', '.join(IDS)}.")
+    if ids == "native" and format_name == "cityscapes":
+        raise UserError(
+            "--format=cityscapes writes Cityscapes' labelIds whatever the model's own ids are; "
+            "leave out --ids=native or the format."
+        )
     inputs = input_files.find_inputs(patterns, excluded=output)
     if any(source.is_video for source in inputs):
         video.require_opencv()
@@ -79,7 +90,10 @@ def predict_files(
             lost,
         )
     predictor = Predictor(model)
-    writer = PredictionWriter(output, kinds, predictor.label_space, format_name)
+    native = None
+    if ids == "native":
+        native = output_files.choose_native_ids(model, predictor.description)
+    writer = PredictionWriter(output, kinds, predictor.label_space, format_name, native)
     for source in inputs:
         writer.check_name(source.name)
     if predictor.network_size is not None:

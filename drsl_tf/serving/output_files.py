@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 from PIL import Image
 
 from data_pipelines.errors import UserError
@@ -16,6 +17,7 @@ from drsl_tf import files
 from drsl_tf.figures import label_maps
 from drsl_tf.serving import georeference
 from drsl_tf.serving.input_files import Frame
+from drsl_tf.serving.model_description import ModelDescription
 
 KINDS = ("ids", "color", "overlay", "confidence")
 FORMATS = ("png", "cityscapes")
@@ -28,8 +30,9 @@ _CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
 class PredictionWriter:
     """Writes OUTPUT/KIND/NAME.png for every requested kind; NAME.tif where an image is a GeoTIFF.
 
-    "ids" are 8-bit grey PNGs of class ids; "color" shows them in the label space's palette;
-    "overlay" blends those colours with the image; "confidence" is 8-bit grey, 255 for 1.
+    "ids" are 8-bit grey PNGs of class ids (16-bit where native ids need it); "color" shows them in
+    the label space's palette; "overlay" blends those colours with the image; "confidence" is 8-bit
+    grey, 255 for 1.
 
     Args:
         output: the folder.
@@ -37,6 +40,8 @@ class PredictionWriter:
         label_space: the classes of the predictions.
         format_name: "png", or "cityscapes": ids become Cityscapes' labelIds, under the file names
             that its evaluation expects.
+        native_ids: (C,) the id to write for each class, from `choose_native_ids`; None writes the
+            class ids.
 
     Raises:
         UserError: a kind or format is unknown, or the classes are not Cityscapes'.
@@ -48,6 +53,7 @@ class PredictionWriter:
         kinds: Sequence[str],
         label_space: LabelSpace,
         format_name: str = "png",
+        native_ids: np.ndarray | None = None,
     ):
         unknown = sorted(set(kinds) - set(KINDS))
         if unknown or not kinds:
@@ -61,7 +67,7 @@ class PredictionWriter:
         self._kinds = list(kinds)
         self._label_space = label_space
         self._cityscapes = format_name == "cityscapes"
-        self._table = np.arange(256, dtype=np.uint8)
+        self._table = np.arange(256, dtype=np.uint8) if native_ids is None else native_ids
         if self._cityscapes:
             self._table = make_label_id_table(label_space)
 
@@ -144,3 +150,46 @@ def make_label_id_table(label_space: LabelSpace) -> np.ndarray:
     table = np.zeros(256, np.uint8)
     table[: label_space.num_classes] = [label_ids[name] for name in label_space.class_names]
     return table
+
+
+def choose_native_ids(model: str, description: ModelDescription) -> np.ndarray:
+    """Inverts the table of the ids that the label files of a model's run contain.
+
+    Where several stored ids are one class, the smallest is chosen, and logged.
+
+    Args:
+        model: path of the model, for messages.
+        description: its description.
+
+    Returns:
+        (C,) uint8, or uint16 where ids exceed 255: a stored id for each class.
+
+    Raises:
+        UserError: the model has no table, or the table no id for a class.
+    """
+    if description.id_table is None:
+        raise UserError(
+            f"--ids=native needs the table of the ids in your label files, which {model} does not "
+            "contain: it was exported before models contained it, or the table is in files of the "
+            "data set. Export the run again, or leave --ids out."
+        )
+    chosen, shared, absent = [], [], []
+    for index, name in enumerate(description.label_space.class_names):
+        stored = sorted(key for key, value in description.id_table.items() if value == index)
+        if not stored:
+            absent.append(name)
+            continue
+        chosen.append(stored[0])
+        if len(stored) > 1:
+            shared.append(f"{name}: {stored[0]} of {', '.join(map(str, stored))}")
+    if absent:
+        raise UserError(
+            f"--ids=native: the label files of the model's run have no id for {', '.join(absent)}. "
+            "Leave --ids out to write class ids."
+        )
+    if shared:
+        logging.warning(
+            "Several ids of the label files are one class; the smallest is written. %s",
+            "; ".join(shared),
+        )
+    return np.array(chosen, np.uint8 if max(chosen) < 256 else np.uint16)

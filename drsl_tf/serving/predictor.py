@@ -26,9 +26,9 @@ class Predictor:
 
     def __init__(self, path: str):
         self.path = path
-        self.label_space: LabelSpace
-        self.network_size: tuple[int, int] | None
-        self.label_space, self.network_size = model_description.read_description(path)
+        self.description = model_description.read_description(path)
+        self.label_space: LabelSpace = self.description.label_space
+        self.network_size: tuple[int, int] | None = self.description.network_size
         self.is_lite = path.endswith(".tflite")
         try:
             if self.is_lite:

@@ -10,18 +10,16 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
-from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import common
 from drsl_tf import files
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.serving import model_description
 from drsl_tf.serving import served_model
+from drsl_tf.serving.model_description import ModelDescription
 
 
-def export_saved_model(
-    model: DrslModel, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
-) -> None:
+def export_saved_model(model: DrslModel, description: ModelDescription, path: str) -> None:
     """Writes a SavedModel atomically.
 
     Its signatures: "serving_default", images (B, H, W, 3) uint8 RGB -> label (B, H, W) uint8 and
@@ -30,15 +28,13 @@ def export_saved_model(
 
     Args:
         model: a `DrslModel`.
-        label_space: its classes.
+        description: its classes, and the size of the network's input; None is each image's own.
         path: the directory to create.
-        size: (height, width) of the network's input; None is each image's own.
 
     Raises:
         UserError: the path is taken or cannot be written.
     """
-    served = served_model.ServedModel(model, size)
-    description = model_description.ModelDescription(label_space, size)
+    served = served_model.ServedModel(model, description.network_size)
     partial = _reserve(path)
     try:
         # TensorFlow copies the asset on saving; its content follows when there are files to hash.
@@ -58,11 +54,7 @@ def export_saved_model(
 
 
 def export_tflite(
-    model: DrslModel,
-    label_space: LabelSpace,
-    path: str,
-    size: tuple[int, int] | None = None,
-    dynamic_range: bool = False,
+    model: DrslModel, description: ModelDescription, path: str, dynamic_range: bool = False
 ) -> None:
     """Writes a TFLite file and its description, `PATH.json`.
 
@@ -70,16 +62,15 @@ def export_tflite(
 
     Args:
         model: a `DrslModel` of the policy "float32".
-        label_space: its classes.
+        description: its classes, and the size of its input images; None accepts every size.
         path: the file to write.
-        size: (height, width) of its input images; None accepts every size.
         dynamic_range: stores weights in 8 bits.
 
     Raises:
         UserError: the path is taken or cannot be written.
     """
     network = DrslModel(model.base, model.segmentation_head)
-    height, width = size or (None, None)
+    height, width = description.network_size or (None, None)
 
     def serve(images):
         padded = inference.pad_images(tf.cast(images, tf.float32), network.size_multiple)
@@ -95,7 +86,6 @@ def export_tflite(
     )
     module = tf.Module()
     module.weights = served_model.list_variables(network)
-    description = model_description.ModelDescription(label_space, size)
     partial = _reserve(path)
     try:
         folder = os.path.join(partial, "model")

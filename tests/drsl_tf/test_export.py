@@ -155,7 +155,9 @@ def test_the_multimodal_head_is_left_out(run, saved, loaded):
 
 def test_the_description_is_an_asset(saved):
     space = label_spaces.cityscapes19()
-    assert model_description.read_description(saved) == (space, None)
+    table = dict(label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19)
+    table[255] = table.pop(-1)
+    assert model_description.read_description(saved) == (space, None, table)
     with open(os.path.join(saved, "assets", model_description.NAME), encoding="utf-8") as file:
         description = json.load(file)
     assert description["class_names"] == list(space.class_names)
@@ -170,10 +172,34 @@ def test_the_description_is_an_asset(saved):
     )
 
 
+def test_the_users_own_id_table_is_exported(tmp_path):
+    lines = [
+        "from data_pipelines.domains import folder",
+        "adaptation.AdaptationData.target = @folder.Folder()",
+        "folder.Folder.root = 'absent'",
+        "folder.Folder.class_names = ['ground', 'road']",
+        "folder.Folder.id_table = {0: 0, 255: 1, 7: 255}",
+    ]
+    run_dir, _ = run_dirs.make_run(tmp_path, lines=lines)
+    assert loaded_run.load_run(run_dir).experiment.id_table == {0: 0, 255: 1, 7: 255}
+
+
+def test_exports_of_the_version_without_id_tables_are_read(saved, tmp_path):
+    model = str(tmp_path / "model")
+    shutil.copytree(saved, model)
+    path = model_description.locate_description(model)
+    with open(path, encoding="utf-8") as file:
+        content = {**json.load(file), "schema": 1}
+    del content["id_table"]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    assert model_description.read_description(model) == (label_spaces.cityscapes19(), None, None)
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"schema": 2}, "schema 2"),
+        ({"schema": 3}, "schema 3"),
         ({"network_size": [0, 4]}, r"field 'network_size\[0\]'"),
         ({"class_names": ["road"]}, "1 classes and 19 colours"),
         ({"palette": 3}, "field 'palette'"),

@@ -19,6 +19,7 @@ from drsl_tf.experiments import exporting
 from drsl_tf.figures import label_maps
 from drsl_tf.serving import folder_prediction
 from drsl_tf.serving import input_files
+from drsl_tf.serving import model_description
 from drsl_tf.serving import output_files
 from drsl_tf.serving import tiling
 from drsl_tf.serving import video
@@ -240,6 +241,8 @@ def test_bad_flags_end_with_one_line(model, tmp_path):
         ({"tile": (64, 64), "overlap": 40}, "overlap"),
         ({"overlap": -1}, "overlap"),
         ({"format_name": "cityscapes"}, "aachen"),
+        ({"format_name": "cityscapes", "ids": "native"}, "leave out --ids=native"),
+        ({"max_value": 0}, "max_value"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_work(model, tmp_path, options, words):
@@ -344,6 +347,43 @@ def test_label_ids_lead_back_to_the_classes(make):
     )
     with pytest.raises(UserError, match="pavement"):
         output_files.make_label_id_table(label_spaces.camvid11())
+
+
+def test_native_ids_are_those_of_the_label_files(model, tmp_path):
+    _save(tmp_path / "a.png", 40, 56)
+    output = tmp_path / "out"
+    folder_prediction.predict_files(model, str(tmp_path / "a.png"), str(output), ids="native")
+    label, _ = Predictor(model).predict(_draw_image(40, 56)[np.newaxis])
+    table = output_files.make_label_id_table(label_spaces.cityscapes19())
+    written = _read(output / "ids/a.png")
+    assert written.dtype == np.uint8 and np.mean(written == table[label[0]]) >= 0.9999
+
+
+def _describe(id_table):
+    space = label_spaces.custom(name="mine", class_names=["road", "roof"])
+    return model_description.ModelDescription(space, None, id_table)
+
+
+def test_of_several_native_ids_the_smallest_is_written_and_said(tmp_path, caplog):
+    table = {9: 0, 7: 0, 300: 1, 0: 255}
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        native = output_files.choose_native_ids("m", _describe(table))
+    assert "road: 7 of 7, 9" in caplog.text and "roof" not in caplog.text
+    writer = output_files.PredictionWriter(
+        str(tmp_path), ["ids"], _describe(table).label_space, native_ids=native
+    )
+    label = np.array([[0, 1], [1, 1]], np.uint8)
+    frame = input_files.Frame("a", np.zeros((2, 2, 3), np.uint8))
+    writer.write(frame, label, np.ones((2, 2), np.float32))
+    np.testing.assert_array_equal(_read(tmp_path / "ids/a.png"), [[7, 300], [300, 300]])
+
+
+@pytest.mark.parametrize(
+    "table, words", [(None, "Export the run again"), ({5: 0, 6: 255}, "no id for roof")]
+)
+def test_native_ids_need_a_whole_table(table, words):
+    with pytest.raises(UserError, match=words):
+        output_files.choose_native_ids("m", _describe(table))
 
 
 class _Capture:
