@@ -100,7 +100,7 @@ def predict_files(
         tile = None
     skipped: dict[str, str] = {}
     frames = input_files.read_frames(inputs, max_pixels, skipped, max_value)
-    with progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
+    with writer, progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
         for group in input_files.group_frames(frames, batch_size):
             height, width = group[0].image.shape[:2]
             if tile is not None and (height > tile[0] or width > tile[1]):

@@ -50,11 +50,13 @@ class Frame(NamedTuple):
         name: name of its outputs.
         image: (H, W, 3) uint8 RGB, upright.
         reference: where a GeoTIFF lies on the ground, or None.
+        rate: frames per second of the video that it is one of, or None.
     """
 
     name: str
     image: np.ndarray
     reference: Georeference | None = None
+    rate: float | None = None
 
 
 def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
@@ -131,8 +133,9 @@ def read_frames(
                     log.add(source.path, lost)
                     yield frame
                 else:
-                    for index, image in enumerate(video.iterate_frames(source.path)):
-                        yield Frame(f"{source.name}/{index:06d}", image)
+                    frames = video.iterate_frames(source.path)
+                    for index, (image, rate) in enumerate(frames):
+                        yield Frame(f"{source.name}/{index:06d}", image, rate=rate)
             except UserError as error:
                 skipped[source.path] = str(error)
 

@@ -16,6 +16,7 @@ from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import files
 from drsl_tf.figures import label_maps
 from drsl_tf.serving import georeference
+from drsl_tf.serving import video
 from drsl_tf.serving.input_files import Frame
 from drsl_tf.serving.model_description import ModelDescription
 
@@ -29,6 +30,8 @@ _CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
 
 class PredictionWriter:
     """Writes OUTPUT/KIND/NAME.png for every requested kind; NAME.tif where an image is a GeoTIFF.
+
+    The overlay of a video is a video, complete when the next one begins or the context ends.
 
     "ids" are 8-bit grey PNGs of class ids (16-bit where native ids need it); "color" shows them in
     the label space's palette; "overlay" blends those colours with the image; "confidence" is 8-bit
@@ -64,12 +67,23 @@ class PredictionWriter:
         if format_name not in FORMATS:
             raise UserError(f"--format={format_name} must be one of {', '.join(FORMATS)}.")
         self._output = output
+        self._video: video.VideoWriter | None = None
         self._kinds = list(kinds)
         self._label_space = label_space
         self._cityscapes = format_name == "cityscapes"
         self._table = np.arange(256, dtype=np.uint8) if native_ids is None else native_ids
         if self._cityscapes:
             self._table = make_label_id_table(label_space)
+
+    def __enter__(self) -> PredictionWriter:
+        return self
+
+    def __exit__(self, kind: type | None, *details: object) -> None:
+        if self._video is not None:
+            if kind is None:
+                self._video.close()
+            else:
+                self._video.discard()
 
     def check_name(self, name: str) -> None:
         """Checks that a prediction can be written under a name.
@@ -111,6 +125,9 @@ class PredictionWriter:
 
     def _save(self, kind, frame, picture):
         name = frame.name
+        if kind == "overlay" and frame.rate is not None:
+            self._append(frame, picture)
+            return
         if self._cityscapes:
             if name.endswith(_CITYSCAPES_IMAGE_ENDING):
                 name = name[: -len(_CITYSCAPES_IMAGE_ENDING)]
@@ -121,6 +138,16 @@ class PredictionWriter:
         else:
             content = georeference.encode_geotiff(picture, frame.reference)
             files.write_bytes(f"{path}.tif", content)
+
+    def _append(self, frame, picture):
+        name = os.path.dirname(frame.name) + video.OUTPUT_SUFFIX
+        path = os.path.join(self._output, "overlay", name)
+        if self._video is not None and self._video.path != path:
+            self._video.close()
+            self._video = None
+        if self._video is None:
+            self._video = video.VideoWriter(path, frame.rate, picture.shape[:2])
+        self._video.write(picture)
 
 
 def make_label_id_table(label_space: LabelSpace) -> np.ndarray:
