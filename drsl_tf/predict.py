@@ -18,7 +18,7 @@ from absl import flags
 
 from data_pipelines import cli
 
-flags.DEFINE_string("model", None, "The SavedModel or .tflite file of drsl_tf.export.")
+flags.DEFINE_string("model", None, "The SavedModel, .tflite or .onnx file of drsl_tf.export.")
 flags.DEFINE_multi_string(
     "input",
     None,

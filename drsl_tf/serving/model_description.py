@@ -27,6 +27,11 @@ from drsl_tf import files
 NAME = "segmentation.json"
 """The asset of a SavedModel that holds its description."""
 
+TFLITE_SUFFIX = ".tflite"
+ONNX_SUFFIX = ".onnx"
+FILE_SUFFIXES = (TFLITE_SUFFIX, ONNX_SUFFIX)
+"""Endings of models that are one file, with the description in another."""
+
 _CHUNK = 1 << 20
 _FIX = "Make one by: python -m drsl_tf.export --run_dir=RUN --output=MODEL"
 
@@ -82,7 +87,7 @@ def write_description(path: str, model: str, description: ModelDescription) -> N
 
     Args:
         path: the JSON file to write.
-        model: the SavedModel's directory or TFLite file, written already.
+        model: the SavedModel's directory, or the model's file, written already.
         description: its properties.
 
     Raises:
@@ -108,19 +113,21 @@ def locate_description(model: str) -> str:
     """Returns the path of a model's description.
 
     Args:
-        model: a SavedModel's directory or a TFLite file.
+        model: a SavedModel's directory, or a file with one of `FILE_SUFFIXES`.
 
     Returns:
         The path.
     """
-    return model + ".json" if model.endswith(".tflite") else os.path.join(model, "assets", NAME)
+    if model.endswith(FILE_SUFFIXES):
+        return model + ".json"
+    return os.path.join(model, "assets", NAME)
 
 
 def read_description(path: str) -> ModelDescription:
     """Reads the description of an exported model, and checks its files against it.
 
     Args:
-        path: a SavedModel's directory or a TFLite file.
+        path: a SavedModel's directory, or a model's file.
 
     Returns:
         The description.
@@ -153,7 +160,7 @@ def read_description(path: str) -> ModelDescription:
 def _hash_files(model: str) -> dict[str, str]:
     """Hashes the files of a model, except its description, by their names below it."""
     if os.path.isfile(model):
-        return {"model.tflite": _hash(model)}
+        return {f"model{os.path.splitext(model)[1]}": _hash(model)}
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(model) for name in names]
     relative = {os.path.relpath(path, model).replace(os.sep, "/"): path for path in paths}
     relative.pop(f"assets/{NAME}", None)

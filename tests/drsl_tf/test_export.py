@@ -21,6 +21,8 @@ from drsl_tf.experiments import loaded_run
 from drsl_tf.models import inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.serving import model_description
+from drsl_tf.serving import onnx_runtime
+from drsl_tf.serving.predictor import Predictor
 from tests.support import run_dirs
 
 # What a server's process is: TensorFlow, and neither Keras nor this package. (TensorFlow itself
@@ -282,6 +284,48 @@ def test_tflite_predicts_nearly_the_same(run, tmp_path, dynamic_range):
         assert agreement >= (0.9 if dynamic_range else 0.999)
 
 
+# Width and height that networks divide without a remainder, and that they do not.
+@pytest.mark.parametrize("size", [None, (32, 64)])
+def test_onnx_predicts_the_same(run, tmp_path, size):
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+    path = str(tmp_path / "model.onnx")
+    exporting.export_run(
+        run[0], path, format_name="onnx", size="native" if size is None else "32x64"
+    )
+    assert sorted(os.listdir(tmp_path)) == ["model.onnx", "model.onnx.json"]
+    predictor = Predictor(path)
+    assert predictor.network_size == size and predictor.label_space.class_names[0] == "road"
+    for shape in ((2, 70, 99), (1, 7, 5), (1, 64, 96)) if size is None else ((2, 32, 64),):
+        images = _draw_images(*shape)
+        label, confidence = predictor.predict(images)
+        expected, expected_confidence = _predict(run[1], images)
+        assert label.dtype == np.uint8 and _agreement(label, expected) >= 0.999
+        np.testing.assert_allclose(confidence, expected_confidence, atol=1e-4)
+    resized, _ = predictor.predict(_draw_images(1, 50, 70))
+    assert resized.shape == (1, 50, 70)
+
+
+def test_onnx_is_checked_before_it_has_its_name(run, tmp_path, monkeypatch):
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+    load = onnx_runtime.load
+
+    def load_wrong(content):
+        """Returns a runtime that crops labels to multiples of 32, as a wrong conversion did."""
+        compute = load(content)
+        return lambda images: tuple(array[:, :64, :96] for array in compute(images))
+
+    monkeypatch.setattr(onnx_runtime, "load", load_wrong)
+    with pytest.raises(UserError, match="only 0.00 % of the pixels of images of 70x99"):
+        exporting.export_run(run[0], str(tmp_path / "model.onnx"), format_name="onnx")
+    assert os.listdir(tmp_path) == []
+
+
+def test_onnx_needs_its_packages(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(UserError, match=r"drsl_tf\[onnx\]"):
+        exporting.export_run(run[0], str(tmp_path / "model.onnx"), format_name="onnx")
+
+
 def test_the_rest_request_of_the_docs_fits_the_signature(saved, loaded):
     stream = io.BytesIO()
     Image.fromarray(_draw_images(1, 32, 64)[0]).save(stream, "PNG")
@@ -306,6 +350,8 @@ def test_the_rest_request_of_the_docs_fits_the_signature(saved, loaded):
         ({"size": "512"}, "HEIGHTxWIDTH"),
         ({"size": "0x5"}, "HEIGHTxWIDTH"),
         ({"format_name": "tflite"}, ".tflite"),
+        ({"format_name": "onnx"}, ".onnx"),
+        ({"format_name": "torch"}, "saved_model, tflite"),
         ({"checkpoint": "ckpt-7"}, "ckpt-1"),
     ],
 )
