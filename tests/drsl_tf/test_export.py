@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import drsl_tf
 from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments import exporting
@@ -22,6 +23,7 @@ from drsl_tf.models import inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.serving import model_description
 from drsl_tf.serving import onnx_runtime
+from drsl_tf.serving import saved_models
 from drsl_tf.serving.predictor import Predictor
 from tests.support import run_dirs
 
@@ -303,6 +305,25 @@ def test_onnx_predicts_the_same(run, tmp_path, size):
         np.testing.assert_allclose(confidence, expected_confidence, atol=1e-4)
     resized, _ = predictor.predict(_draw_images(1, 50, 70))
     assert resized.shape == (1, 50, 70)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "base, head",
+    [("efficientnet_lite0", "LinearHead"), ("mit", "SegFormerHead"), ("mit", "DAFormerHead")],
+)
+def test_networks_convert_to_onnx(tmp_path, base, head):
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+    space = label_spaces.cityscapes19()
+    options = {"variant": "b0"} if base == "mit" else {"weights": None}
+    build = getattr(drsl_tf.backbones, base)
+    model = drsl_tf.build_model(
+        space, base=lambda: build(**options), segmentation_head=getattr(drsl_tf, head)
+    )
+    # It is checked with ONNX Runtime before it is written.
+    path = str(tmp_path / "model.onnx")
+    saved_models.export_onnx(model, model_description.ModelDescription(space), path)
+    assert Predictor(path).predict(_draw_images(1, 40, 72))[0].shape == (1, 40, 72)
 
 
 def test_onnx_is_checked_before_it_has_its_name(run, tmp_path, monkeypatch):
