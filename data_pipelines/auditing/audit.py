@@ -111,9 +111,7 @@ def audit_split(
             skipped = [(path, _ORPHAN) for path in orphans] + checked
     finally:
         executor.shutdown(cancel_futures=True)
-    report = AuditReport(
-        _drop_bad(pairs, skipped), unread, skipped, frozenset(classes), from_stamp
-    )
+    report = AuditReport(_drop_bad(pairs, skipped), unread, skipped, frozenset(classes), from_stamp)
     _judge(report, domain, split, pairs, bad_files)
     if pairs[0].label_path is not None:
         _judge_classes(report, domain, split)
