@@ -196,7 +196,7 @@ def test_the_audit_names_images_that_lose_their_values(tmp_path, caplog):
     assert "deep0.png has 16 bits a channel, but its largest value is 1023" in caplog.text
     assert "3 more files have such remarks, 8 in all" in caplog.text
     caplog.clear()
-    scaled = Folder(root=str(tmp_path), class_names=["a"], splits={"all": ""}, max_value=1023)
+    scaled = Folder(root=str(tmp_path), class_names=["a", "b"], splits={"all": ""}, max_value=1023)
     with caplog.at_level(logging.WARNING, logger="absl"):
         audit.audit_split(scaled, "all")
     assert caplog.text == ""
