@@ -110,7 +110,9 @@ def read_bands(data: bytes, check_size: Callable[[tuple[int, int]], None]) -> np
                 _note_count(dataset.count, used)
             return np.moveaxis(dataset.read(list(range(1, used + 1))), 0, -1)
     except rasterio.errors.RasterioError as error:
-        raise UserError(f"is a TIFF that cannot be read: {error}") from error
+        # The message begins with a name in memory.
+        reason = str(error).split(": ", 1)[-1]
+        raise UserError(f"is a TIFF that cannot be read: {reason}") from error
 
 
 def scale_samples(samples: np.ndarray, bits: int, max_value: int | None) -> np.ndarray:
