@@ -21,7 +21,7 @@ def main() -> int:
     """Audits the split that the flags name and prints one line about it.
 
     Returns:
-        Exit code: 0 for a good split, 3 where bad files were skipped.
+        Exit code: 0 for a good split, 3 where files were left out.
 
     Raises:
         UserError: bad files, or flags that do not fit the reader.
@@ -37,8 +37,9 @@ def main() -> int:
     print(
         f"{domain.name} {values.split}: {len(report.pairs)} good {labelled}, "
         f"{len(report.skipped)} bad files skipped"
+        + (f", {len(report.unread)} images without a codec" if report.unread else "")
     )
-    return cli.EXIT_SKIPPED if report.skipped else 0
+    return cli.EXIT_SKIPPED if report.skipped or report.unread else 0
 
 
 def run() -> None:

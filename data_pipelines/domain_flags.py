@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     "label_space", "max_pixels", "val_count", "images", "masks", "mask_suffix", "class_names",
-    "id_table", "color_table", "nearest_color", "background", "splits",
+    "id_table", "color_table", "nearest_color", "background", "splits", "max_value",
 )  # fmt: skip
 
 
@@ -31,6 +31,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("label_space", None, "cityscapes19, synthia16, cityscapes13 or camvid11.")
     flags.DEFINE_integer("max_pixels", None, "Most pixels of an image or label.")
+    flags.DEFINE_integer("max_value", None, "folder: value of images above 8 bits that is white.")
     flags.DEFINE_integer("val_count", None, "gta5, synthia: last images by name held out as val.")
     flags.DEFINE_string("images", None, "folder: images' folder below root, or a pattern.")
     flags.DEFINE_string(

@@ -25,7 +25,7 @@ from drsl_tf.runs.run_directory import EvaluationDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 
 flags.DEFINE_string("run_dir", None, "The run to score.")
-flags.DEFINE_string("model", None, "The SavedModel or .tflite file to score.")
+flags.DEFINE_string("model", None, "The SavedModel, .tflite or .onnx file to score.")
 flags.DEFINE_string("predictions", None, "The folder of label maps to score.")
 _GIN_FILE = flags.DEFINE_multi_string(
     "gin_file", [], "Configuration of the target to score on; default: the run's."

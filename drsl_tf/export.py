@@ -2,6 +2,7 @@
 
   python -m drsl_tf.export --run_dir=runs/demo --output=models/demo
   python -m drsl_tf.export --run_dir=runs/demo --output=demo.tflite --format=tflite_dynamic
+  python -m drsl_tf.export --run_dir=runs/demo --output=demo.onnx --format=onnx
 
 A SavedModel accepts images of any size and number, includes their normalisation, and needs only
 TensorFlow. docs/serving.md shows how to use it.
@@ -14,11 +15,11 @@ from absl import flags
 from data_pipelines import cli
 
 flags.DEFINE_string("run_dir", None, "The run to export.")
-flags.DEFINE_string("output", None, "Output directory or .tflite file.")
+flags.DEFINE_string("output", None, "Output directory, or .tflite or .onnx file.")
 _FORMAT = flags.DEFINE_enum(
     "format",
     "saved_model",
-    ["saved_model", "tflite", "tflite_dynamic"],
+    ["saved_model", "tflite", "tflite_dynamic", "onnx"],
     "Output format; tflite_dynamic stores weights in 8 bits.",
 )
 _CHECKPOINT = flags.DEFINE_string(
@@ -37,7 +38,7 @@ _PRECISION = flags.DEFINE_enum(
     "precision",
     None,
     ["float32", "mixed_float16", "mixed_bfloat16"],
-    "Precision of the exported network; default: the run's, and float32 for TFLite.",
+    "Precision of the exported network; default: the run's, and float32 for TFLite and ONNX.",
 )
 
 

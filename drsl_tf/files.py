@@ -59,7 +59,20 @@ def write_text(path: str, text: str) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    _write(path, lambda file: file.write(text.encode("utf-8")))
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Writes a file atomically.
+
+    Args:
+        path: the file; its folder is created if it is missing.
+        content: its content.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    _write(path, lambda file: file.write(content))
 
 
 def write_png(path: str, image: Image.Image, optimize: bool = False) -> None:

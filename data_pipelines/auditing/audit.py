@@ -14,6 +14,8 @@ from data_pipelines.auditing import audit_stamp
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
+from data_pipelines.io import decoding
+from data_pipelines.io import remarks
 from data_pipelines.io.files import describe_path
 from data_pipelines.labels.label_spaces import IGNORE_ID
 
@@ -24,6 +26,7 @@ _MISSING = "is missing"
 _ORPHAN = "is a label without an image"
 # Short audits show no bar.
 _BAR_AFTER_SECONDS = 2.0
+_MAX_LISTED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,7 @@ class AuditReport:
 
     Attributes:
         pairs: the good pairs, sorted by name.
+        unread: (path, reason) of every image whose codec is not installed.
         skipped: (path, reason) of every bad file.
         digest: hash of the good pairs' files, from `audit_stamp.take_list_digest`.
         classes: ids of the classes that the labels contain, without 255.
@@ -39,6 +43,7 @@ class AuditReport:
     """
 
     pairs: list[Pair]
+    unread: list[tuple[str, str]]
     skipped: list[tuple[str, str]]
     digest: str
     classes: frozenset[int] = frozenset()
@@ -57,6 +62,8 @@ def audit_split(
 
     Reports files that are missing, empty, unreadable, truncated or too large, labels whose size
     differs from their image's, labels with ids outside the table, and labels without an image.
+    Images whose codec is not installed are left out, and images of which a part is lost are kept;
+    both with a warning.
 
     Args:
         domain: the data set.
@@ -75,7 +82,11 @@ def audit_split(
     """
     if bad_files not in BAD_FILES:
         raise UserError(f"bad_files is {bad_files!r}; choose one of {', '.join(BAD_FILES)}.")
-    pairs = domain.list_pairs(split)
+    listed = domain.list_pairs(split)
+    reasons = {pair: decoding.describe_missing_codec(pair.image_path) for pair in listed}
+    unread = [(pair.image_path, reason) for pair, reason in reasons.items() if reason]
+    pairs = [pair for pair in listed if not reasons[pair]]
+    _warn_of_unread(domain, split, unread, len(listed))
     orphans = domain.list_orphans(split)
     if pairs[0].label_path is not None:
         # A table that cannot be read is one error, not one for every label.
@@ -106,7 +117,7 @@ def audit_split(
         executor.shutdown(cancel_futures=True)
     good = _drop_bad(pairs, skipped)
     digest = audit_stamp.take_list_digest(domain, good, statuses)
-    report = AuditReport(good, skipped, digest, frozenset(classes), from_stamp)
+    report = AuditReport(good, unread, skipped, digest, frozenset(classes), from_stamp)
     _judge(report, domain, split, pairs, bad_files)
     if pairs[0].label_path is not None:
         _judge_classes(report, domain, split)
@@ -153,13 +164,15 @@ def _check_pairs(executor, domain, split, pairs, progress):
 
     skipped = []
     classes: set[int] = set()
+    log = remarks.RemarkLog()
     bar = None
     started = time.monotonic()
     try:
-        results = executor.map(lambda pair: check_pair(domain, pair), pairs)
-        for done, (bad, found) in enumerate(results, 1):
+        results = executor.map(lambda pair: _check_pair(domain, pair), pairs)
+        for done, (path, (bad, found), lost) in enumerate(results, 1):
             skipped += bad
             classes |= found
+            log.add(describe_path(path), lost)
             if bar is not None:
                 bar.update()
             elif progress and time.monotonic() - started > _BAR_AFTER_SECONDS:
@@ -167,7 +180,26 @@ def _check_pairs(executor, domain, split, pairs, progress):
     finally:
         if bar is not None:
             bar.close()
+        log.close()
     return skipped, classes
+
+
+def _check_pair(domain, pair):
+    with remarks.collect() as lost:
+        return pair.image_path, check_pair(domain, pair), lost
+
+
+def _warn_of_unread(domain, split, unread, count):
+    """Warns of images that are left out, or raises an error if no other is there."""
+    if not unread:
+        return
+    listed = "\n".join(f"  {describe_path(path)} {reason}" for path, reason in unread[:_MAX_LISTED])
+    if len(unread) > _MAX_LISTED:
+        listed += f"\n  and {len(unread) - _MAX_LISTED} more"
+    head = f"The split {split!r} of {domain.name} has {len(unread)} of {count} images that cannot"
+    if len(unread) == count:
+        raise UserError(f"{head} be read here, so none is left:\n{listed}")
+    logging.warning("%s be read here and are left out:\n%s", head, listed)
 
 
 def _drop_bad(pairs, skipped):

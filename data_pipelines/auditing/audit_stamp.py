@@ -61,6 +61,7 @@ def take_fingerprint(domain: Domain, statuses: dict[str, Status], labelled: bool
         sorted(domain.id_table().items()) if labelled else None,
         domain.label_key(),
         domain.max_pixels,
+        domain.max_value,
         list(statuses.items()),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -62,6 +62,8 @@ class Domain:
     image_ending = ""
     """End of an image's name before its suffix; `label_ending` replaces it in the label's name."""
     label_ending = ""
+    max_value: int | None = None
+    """Value of images of more than 8 bits that is read as 255; None keeps the high 8 bits."""
     raw_values = 256
     """Number of values that a stored label pixel can have."""
     obtained = ""
@@ -194,7 +196,7 @@ class Domain:
         Raises:
             UserError: it cannot be decoded.
         """
-        return decoding.decode_rgb(data, self.max_pixels)
+        return decoding.decode_rgb(data, self.max_pixels, self.max_value)
 
     def decode_label(self, data: bytes) -> np.ndarray:
         """Decodes a label map.

@@ -82,6 +82,8 @@ class Folder(Domain):
         label_space: classes of the decoded labels; None takes `class_names`.
         name: name of the data set in messages and files.
         max_pixels: larger images and masks are refused before they are decoded.
+        max_value: the value of images of more than 8 bits that is read as 255, such as 4095 for 12
+            bits in 16-bit TIFFs; None keeps the high 8 bits.
 
     Raises:
         UserError: the arguments contradict each other.
@@ -89,7 +91,7 @@ class Folder(Domain):
 
     name = "folder"
     splits = None
-    image_suffixes = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+    image_suffixes = decoding.IMAGE_SUFFIXES
     label_suffixes = _MASK_KINDS[0]
     raw_values = 1 << 16
 
@@ -110,7 +112,11 @@ class Folder(Domain):
         label_space: LabelSpace | None = None,
         name: str = "folder",
         max_pixels: int = decoding.MAX_PIXELS,
+        max_value: int | None = None,
     ):
+        if max_value is not None and max_value < 1:
+            raise UserError(f"Folder.max_value is {max_value}; bind at least 1, or None.")
+        self.max_value = max_value
         options = MaskOptions(
             id_table=id_table,
             color_table=color_table,

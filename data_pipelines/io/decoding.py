@@ -5,6 +5,7 @@ The messages say what is wrong and name no path: the caller adds it.
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 from typing import NamedTuple
@@ -13,14 +14,26 @@ import numpy as np
 from PIL import Image
 from PIL import ImageOps
 from PIL import UnidentifiedImageError
+from PIL import features
 
 from data_pipelines.errors import UserError
+from data_pipelines.io import raw_samples
 
 MAX_PIXELS = 64_000_000
 """Default of the maximum number of pixels of an image."""
 
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif",
+)  # fmt: skip
+"""Endings of the files that `decode_rgb` decodes, some only where their codec is installed."""
+
 # Pillow supports many formats, some of which start other programs; readers list these.
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+_CODEC_SUFFIXES = {"HEIF": (".heic", ".heif"), "AVIF": (".avif",)}
+_CODEC_BRANDS = {
+    "AVIF": (b"avif", b"avis"),
+    "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+}
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
@@ -34,7 +47,7 @@ class PictureHeader(NamedTuple):
     """The kind and size of a picture.
 
     Attributes:
-        format: "png", "jpeg", "bmp", "webp" or "tiff".
+        format: "png", "jpeg", "bmp", "webp", "tiff", "heif" or "avif".
         height: pixels, of the picture upright.
         width: pixels.
     """
@@ -98,7 +111,7 @@ def read_picture_header(data: bytes) -> PictureHeader:
     Returns:
         The header; height and width are those of `decode_rgb`'s array.
     """
-    with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as picture:
+    with Image.open(io.BytesIO(data), formats=list_formats()) as picture:
         width, height = picture.size
         if picture.getexif().get(_ORIENTATION, 1) in _LYING:
             width, height = height, width
@@ -107,13 +120,36 @@ def read_picture_header(data: bytes) -> PictureHeader:
     return PictureHeader(kind, height, width)
 
 
-def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decodes an image of any common format to RGB.
+def describe_missing_codec(path: str) -> str | None:
+    """Describes why no image of a file's kind can be read here.
 
     Args:
-        data: content of a PNG, JPEG, BMP, WebP or TIFF: grey, palette, RGB, CMYK, with or without
-            alpha (which is dropped), 8 or 16 bits a channel (the high 8 are kept).
+        path: a path, whose ending tells the kind.
+
+    Returns:
+        The reason; None where a codec is installed, or none is needed.
+    """
+    for name, suffixes in _CODEC_SUFFIXES.items():
+        if path.lower().endswith(suffixes) and name not in list_formats():
+            return _describe_codec(name)
+    return None
+
+
+def decode_rgb(
+    data: bytes, max_pixels: int = MAX_PIXELS, max_value: int | None = None
+) -> np.ndarray:
+    """Decodes an image of any common format to RGB.
+
+    What of the picture is lost, because it hardly uses its bits or has bands that are no colours,
+    is a remark (`data_pipelines.io.remarks`).
+
+    Args:
+        data: content of a PNG, JPEG, BMP, WebP or TIFF, or, where their codecs are installed, of a
+            HEIC or AVIF: grey, palette, RGB, CMYK, with or without alpha and further bands (which
+            are dropped), up to 16 bits a channel.
         max_pixels: maximum number of pixels, checked before decoding.
+        max_value: the value of a PNG or TIFF of more than 8 bits a channel that becomes 255; None
+            keeps the high 8 bits.
 
     Returns:
         (H, W, 3) uint8, rotated upright by its EXIF orientation.
@@ -122,10 +158,18 @@ def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UserError: it cannot be decoded.
     """
     try:
-        with _open_picture(data, _IMAGE_FORMATS, max_pixels) as picture:
-            if picture.getexif().get(_ORIENTATION, 1) != 1:
+        with _open_picture(data, list_formats(), max_pixels) as picture:
+            orientation = picture.getexif().get(_ORIENTATION, 1)
+            picture = _make_rgb(picture, data, max_value)
+            if orientation != 1:
+                picture.getexif()[_ORIENTATION] = orientation
                 picture = ImageOps.exif_transpose(picture)
-            return np.array(_make_rgb(picture))
+            return np.array(picture)
+    except (UnidentifiedImageError, raw_samples.UnknownLayout) as error:
+        samples = _read_bands(data, max_pixels, error)
+        bits = 8 * samples.itemsize
+        grey_or_rgb = raw_samples.scale_samples(samples, bits, max_value)
+        return np.broadcast_to(grey_or_rgb, (*samples.shape[:2], 3)).copy()
     except UserError:
         raise
     except Exception as error:
@@ -243,9 +287,25 @@ def _open_picture(data, formats, max_pixels):
     return picture
 
 
-def _make_rgb(picture):
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+@functools.cache
+def list_formats():
+    """Returns the formats of images that can be read here."""
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        found = [*_IMAGE_FORMATS, "HEIF"]
+    except ImportError:
+        found = [*_IMAGE_FORMATS]
+    return (*found, "AVIF") if features.check("avif") else tuple(found)
+
+
+def _make_rgb(picture, data, max_value):
+    bits = raw_samples.count_bits(picture, data)
+    raw_samples.note_bands(picture)
+    if bits > 8:
+        samples = raw_samples.read_samples(picture, data)
+        picture = Image.fromarray(raw_samples.scale_samples(samples, bits, max_value))
     if picture.mode in ("I", "F"):
         raise UserError(f"holds 32-bit values (mode {picture.mode}), not colours; save it as RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
@@ -272,6 +332,22 @@ def _read_mask(picture, data):
         palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
         return Mask(np.array(picture, np.uint8), palette, lossy)
     return Mask(np.array(picture if mode == "RGB" else picture.convert("RGB")), None, lossy)
+
+
+def _read_bands(data, max_pixels, error):
+    """Reads a TIFF that Pillow does not, or says what reads the file."""
+    for name, brands in _CODEC_BRANDS.items():
+        if data[4:8] == b"ftyp" and data[8:12] in brands and name not in list_formats():
+            raise UserError(_describe_codec(name)) from error
+    if not raw_samples.is_tiff(data):
+        raise UserError(_describe_failure("a picture", error)) from error
+    return raw_samples.read_bands(data, lambda size: check_size(*size, max_pixels))
+
+
+def _describe_codec(name):
+    if name == "HEIF":
+        return "is a HEIC picture; to read it, pip install 'drsl_tf[heif]', or convert it to JPEG"
+    return "is an AVIF picture, which this build of Pillow does not read; convert it to JPEG"
 
 
 def _describe_mode(mode):

@@ -10,6 +10,7 @@ from typing import Any
 
 import gin
 
+from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.config.bad_values import explain_bad_values
@@ -54,22 +55,36 @@ class Experiment:
     @property
     def label_space(self) -> LabelSpace:
         """The classes of the experiment, without access to data files."""
-        target = self._find("data", "target")
-        if not _is_reference(target) or "root" not in _list_parameters(target.configurable.wrapped):
-            return self._resolve(target).label_space
-        # The classes do not depend on the root, which may be a reference that renders a data set.
-        key = _make_key(target)
-        root = gin.get_bindings(key, resolve_references=False).get("root", _NO_ROOT)
-        gin.bind_parameter(f"{key}.root", _NO_ROOT)
+        return self._create_target().label_space
+
+    @property
+    def id_table(self) -> dict[int, int] | None:
+        """The ids in the target's label files -> class ids, or 255; None if only its files tell."""
+        target = self._create_target()
         try:
-            return self._resolve(target).label_space
-        finally:
-            gin.bind_parameter(f"{key}.root", root)
+            table = target.id_table()
+        except UserError:
+            return None
+        return {stored % target.raw_values: index for stored, index in table.items()}
 
     def build_model(self) -> DrslModel:
         """Builds the experiment's model with its initial weights."""
         with explain_bad_values(adapt, self._parts):
             return self.get("learner").build_model(self.label_space)
+
+    def _create_target(self) -> Domain:
+        """Creates the target without access to data files."""
+        target = self._find("data", "target")
+        if not _is_reference(target) or "root" not in _list_parameters(target.configurable.wrapped):
+            return self._resolve(target)
+        # The classes do not depend on the root, which may be a reference that renders a data set.
+        key = _make_key(target)
+        root = gin.get_bindings(key, resolve_references=False).get("root", _NO_ROOT)
+        gin.bind_parameter(f"{key}.root", _NO_ROOT)
+        try:
+            return self._resolve(target)
+        finally:
+            gin.bind_parameter(f"{key}.root", root)
 
     def _find(self, *names: str) -> Any:
         """Returns a bound value with references as they are."""

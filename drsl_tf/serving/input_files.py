@@ -15,9 +15,11 @@ import numpy as np
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
+from data_pipelines.io import remarks
+from drsl_tf.serving import georeference
 from drsl_tf.serving import video
+from drsl_tf.serving.georeference import Georeference
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _READERS = 2
 # Upper limit: 16-bit RGBA without compression.
 _BYTES_PER_PIXEL = 8
@@ -42,62 +44,58 @@ class Input(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """An image to predict: a file's, or one of a video's."""
+    """An image to predict: a file's, or one of a video's.
+
+    Attributes:
+        name: name of its outputs.
+        image: (H, W, 3) uint8 RGB, upright.
+        reference: where a GeoTIFF lies on the ground, or None.
+        rate: frames per second of the video that it is one of, or None.
+    """
 
     name: str
     image: np.ndarray
+    reference: Georeference | None = None
+    rate: float | None = None
 
 
-def find_inputs(pattern: str, excluded: str) -> list[Input]:
+def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
     """Finds the files that `--input` names.
 
+    Names are relative to the folder of the input: to the folder itself, to that of a file, or to
+    the folders of a glob before its first wildcard. Of several inputs they are relative to the
+    innermost folder that contains all of these folders, so that equal names in two inputs stay
+    apart.
+
     Args:
-        pattern: a file, a folder, which is searched with its sub-folders, or a glob, in which
-            "**" stands for sub-folders. Neither follows links to folders.
+        patterns: one or several of: a file, a folder, which is searched with its sub-folders, or a
+            glob, in which "**" stands for sub-folders. None follows links to folders.
         excluded: a folder whose files are ignored: that of the outputs, which may lie within.
 
     Returns:
-        Images and videos, sorted by name.
+        Images and videos, sorted by name; a file of several inputs once.
 
     Raises:
-        UserError: there are none, or one lies outside of the folder that the pattern begins with.
+        UserError: an input leads to none, or out of the folder that it begins with.
     """
-    if os.path.isdir(pattern):
-        root = pattern
-        found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
-    elif os.path.exists(pattern):
-        root, found = os.path.dirname(pattern), [pattern]
-    else:
-        found = [path for path in _expand(pattern) if os.path.isfile(path)]
-        root = _find_fixed_folder(pattern)
-    outputs = os.path.join(os.path.realpath(excluded), "")
-    suffixes = (*IMAGE_SUFFIXES, *video.SUFFIXES)
-    paths = [
-        path
-        for path in found
-        if path.lower().endswith(suffixes)
-        and not os.path.basename(path).startswith(".")
-        and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
-        and not _leads_back(path, root)
-    ]
-    if not paths:
-        raise UserError(
-            f"--input={pattern} leads to no image ({', '.join(IMAGE_SUFFIXES)}) and no video "
-            f"({', '.join(video.SUFFIXES)})."
-        )
-    inputs = _name_inputs(sorted(paths), root or ".")
-    outside = [source.path for source in inputs if ".." in source.name.split("/")]
-    if outside:
-        raise UserError(
-            f"--input={pattern} leads out of {os.path.abspath(root or '.')}, to {outside[0]}, so "
-            "its outputs would lie outside of --output. Write the path without '..' after a "
-            "wildcard."
-        )
-    return inputs
+    roots: list[str] = []
+    found: dict[str, str] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        root, paths = _find_files(pattern, excluded)
+        roots.append(root)
+        for path in paths:
+            found.setdefault(os.path.abspath(path), path)
+    if len(roots) == 1:
+        return _name_inputs(sorted(found.values()), roots[0])
+    common = os.path.commonpath([os.path.abspath(root) for root in roots])
+    return _name_inputs(sorted(found.values()), common)
 
 
 def read_frames(
-    inputs: Sequence[Input], max_pixels: int, skipped: dict[str, str]
+    inputs: Sequence[Input],
+    max_pixels: int,
+    skipped: dict[str, str],
+    max_value: int | None = None,
 ) -> Iterator[Frame]:
     """Reads files in order, and prefetches a few.
 
@@ -105,29 +103,39 @@ def read_frames(
         inputs: result of `find_inputs`.
         max_pixels: larger images are skipped before they are decoded.
         skipped: receives path -> reason for every file that cannot be read.
+        max_value: as in `decoding.decode_rgb`, whose remarks are logged as warnings.
 
     Yields:
         Upright RGB images; every frame of a video, named NAME/000000 and so on.
     """
     waiting: collections.deque = collections.deque()
     remaining = iter(inputs)
+    log = remarks.RemarkLog()
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
         while True:
             while len(waiting) < 2 * _READERS:
                 source = next(remaining, None)
                 if source is None:
                     break
-                task = None if source.is_video else pool.submit(_read_image, source, max_pixels)
+                task = (
+                    None
+                    if source.is_video
+                    else pool.submit(_read_image, source, max_pixels, max_value)
+                )
                 waiting.append((source, task))
             if not waiting:
+                log.close()
                 return
             source, task = waiting.popleft()
             try:
                 if task is not None:
-                    yield Frame(source.name, task.result())
+                    frame, lost = task.result()
+                    log.add(source.path, lost)
+                    yield frame
                 else:
-                    for index, image in enumerate(video.iterate_frames(source.path)):
-                        yield Frame(f"{source.name}/{index:06d}", image)
+                    frames = video.iterate_frames(source.path)
+                    for index, (image, rate) in enumerate(frames):
+                        yield Frame(f"{source.name}/{index:06d}", image, rate=rate)
             except UserError as error:
                 skipped[source.path] = str(error)
 
@@ -152,9 +160,47 @@ def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Fram
         yield held
 
 
-def _read_image(source, max_pixels):
+def _read_image(source, max_pixels, max_value):
     data = files.read_bytes(source.path, _BYTES_PER_PIXEL * max_pixels)
-    return decoding.decode_rgb(data, max_pixels)
+    with remarks.collect() as lost:
+        image = decoding.decode_rgb(data, max_pixels, max_value)
+    return Frame(source.name, image, georeference.read_georeference(source.path)), lost
+
+
+def _find_files(pattern, excluded):
+    """Returns the folder of one input, and the images and videos that it leads to."""
+    if os.path.isdir(pattern):
+        root = pattern
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+    elif os.path.exists(pattern):
+        root, found = os.path.dirname(pattern), [pattern]
+    else:
+        found = [path for path in _expand(pattern) if os.path.isfile(path)]
+        root = _find_fixed_folder(pattern)
+    root = root or "."
+    outputs = os.path.join(os.path.realpath(excluded), "")
+    images = decoding.IMAGE_SUFFIXES
+    paths = [
+        path
+        for path in found
+        if path.lower().endswith((*images, *video.SUFFIXES))
+        and not os.path.basename(path).startswith(".")
+        and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
+        and not _leads_back(path, root)
+    ]
+    if not paths:
+        raise UserError(
+            f"--input={pattern} leads to no image ({', '.join(images)}) and no video "
+            f"({', '.join(video.SUFFIXES)})."
+        )
+    outside = [path for path in paths if ".." in os.path.relpath(path, root).split(os.sep)]
+    if outside:
+        raise UserError(
+            f"--input={pattern} leads out of {os.path.abspath(root)}, to {min(outside)}, so "
+            "its outputs would lie outside of --output. Write the path without '..' after a "
+            "wildcard."
+        )
+    return root, paths
 
 
 def _expand(pattern):

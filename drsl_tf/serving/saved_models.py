@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -10,18 +11,20 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
-from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import common
 from drsl_tf import files
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.serving import model_description
+from drsl_tf.serving import onnx_runtime
 from drsl_tf.serving import served_model
+from drsl_tf.serving.model_description import ModelDescription
+
+# Of the operations that ONNX Runtime has supported since 2022.
+_OPSET = 17
 
 
-def export_saved_model(
-    model: DrslModel, label_space: LabelSpace, path: str, size: tuple[int, int] | None = None
-) -> None:
+def export_saved_model(model: DrslModel, description: ModelDescription, path: str) -> None:
     """Writes a SavedModel atomically.
 
     Its signatures: "serving_default", images (B, H, W, 3) uint8 RGB -> label (B, H, W) uint8 and
@@ -30,17 +33,14 @@ def export_saved_model(
 
     Args:
         model: a `DrslModel`.
-        label_space: its classes.
+        description: its classes, and the size of the network's input; None is each image's own.
         path: the directory to create.
-        size: (height, width) of the network's input; None is each image's own.
 
     Raises:
         UserError: the path is taken or cannot be written.
     """
-    served = served_model.ServedModel(model, size)
-    description = model_description.ModelDescription(label_space, size)
-    partial = _reserve(path)
-    try:
+    served = served_model.ServedModel(model, description.network_size)
+    with _reserve(path) as partial:
         # TensorFlow copies the asset on saving; its content follows when there are files to hash.
         source = os.path.join(partial, model_description.NAME)
         files.write_text(source, "")
@@ -53,16 +53,10 @@ def export_saved_model(
             )
             whole_files.sync_tree(result)
             whole_files.rename_whole(result, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def export_tflite(
-    model: DrslModel,
-    label_space: LabelSpace,
-    path: str,
-    size: tuple[int, int] | None = None,
-    dynamic_range: bool = False,
+    model: DrslModel, description: ModelDescription, path: str, dynamic_range: bool = False
 ) -> None:
     """Writes a TFLite file and its description, `PATH.json`.
 
@@ -70,16 +64,15 @@ def export_tflite(
 
     Args:
         model: a `DrslModel` of the policy "float32".
-        label_space: its classes.
+        description: its classes, and the size of its input images; None accepts every size.
         path: the file to write.
-        size: (height, width) of its input images; None accepts every size.
         dynamic_range: stores weights in 8 bits.
 
     Raises:
         UserError: the path is taken or cannot be written.
     """
     network = DrslModel(model.base, model.segmentation_head)
-    height, width = size or (None, None)
+    height, width = description.network_size or (None, None)
 
     def serve(images):
         padded = inference.pad_images(tf.cast(images, tf.float32), network.size_multiple)
@@ -95,9 +88,7 @@ def export_tflite(
     )
     module = tf.Module()
     module.weights = served_model.list_variables(network)
-    description = model_description.ModelDescription(label_space, size)
-    partial = _reserve(path)
-    try:
+    with _reserve(path) as partial:
         folder = os.path.join(partial, "model")
         with whole_files.explain_failures(path):
             tf.saved_model.save(module, folder, signatures={"serving_default": function})
@@ -105,22 +96,69 @@ def export_tflite(
         if dynamic_range:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         content = converter.convert()
-        result = os.path.join(partial, os.path.basename(path))
-        with whole_files.explain_failures(path):
-            whole_files.write_whole(result, lambda file: file.write(content))
-            model_description.write_description(
-                model_description.locate_description(path), result, description
+        _write_file(content, path, description, partial)
+
+
+def export_onnx(model: DrslModel, description: ModelDescription, path: str) -> None:
+    """Writes an ONNX file and its description, `PATH.json`.
+
+    Its inputs and outputs are those of "serving_default" in the SavedModel. The file has its name
+    only after ONNX Runtime computed the same labels as the model.
+
+    Args:
+        model: a `DrslModel` of the policy "float32".
+        description: its classes, and the size of its input images; None accepts every size.
+        path: the file to write.
+
+    Raises:
+        UserError: the path is taken or cannot be written, packages are missing, the network cannot
+            be converted, or ONNX Runtime computes other labels.
+    """
+    onnx_runtime.require_packages()
+    import tf2onnx
+
+    network = DrslModel(model.base, model.segmentation_head)
+    height, width = description.network_size or (None, None)
+    function = tf.function(
+        lambda images: served_model.classify(inference.predict_full_size_logits(network, images)),
+        input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8, served_model.IMAGES)],
+    )
+    with _reserve(path) as partial:
+        try:
+            converted, _ = tf2onnx.convert.from_function(
+                function, input_signature=function.input_signature, opset=_OPSET
             )
-            whole_files.rename_whole(result, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        except Exception as error:
+            raise UserError(
+                f"The network cannot be converted to ONNX: {type(error).__name__}: {error} Export "
+                "it with --format=saved_model or tflite."
+            ) from error
+        content = converted.SerializeToString()
+        onnx_runtime.check_labels(content, function, description.network_size)
+        _write_file(content, path, description, partial)
 
 
+def _write_file(content, path, description, partial):
+    """Writes a model that is one file, and its description, by way of a temporary directory."""
+    result = os.path.join(partial, os.path.basename(path))
+    with whole_files.explain_failures(path):
+        whole_files.write_whole(result, lambda file: file.write(content))
+        model_description.write_description(
+            model_description.locate_description(path), result, description
+        )
+        whole_files.rename_whole(result, path)
+
+
+@contextlib.contextmanager
 def _reserve(path):
-    """Creates a temporary directory beside a path that must not exist."""
+    """Creates a temporary directory beside a path that must not exist, and removes it."""
     if os.path.exists(path):
         raise UserError(f"{path} exists already; choose another --output or remove it first.")
     parent = os.path.dirname(os.path.abspath(path))
     with whole_files.explain_failures(path):
         whole_files.make_folder(parent)
-        return tempfile.mkdtemp(prefix=".export-", dir=parent)
+        partial = tempfile.mkdtemp(prefix=".export-", dir=parent)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

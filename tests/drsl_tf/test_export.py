@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import drsl_tf
 from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments import exporting
@@ -21,6 +22,9 @@ from drsl_tf.experiments import loaded_run
 from drsl_tf.models import inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.serving import model_description
+from drsl_tf.serving import onnx_runtime
+from drsl_tf.serving import saved_models
+from drsl_tf.serving.predictor import Predictor
 from tests.support import run_dirs
 
 # What a server's process is: TensorFlow, and neither Keras nor this package. (TensorFlow itself
@@ -155,7 +159,9 @@ def test_the_multimodal_head_is_left_out(run, saved, loaded):
 
 def test_the_description_is_an_asset(saved):
     space = label_spaces.cityscapes19()
-    assert model_description.read_description(saved) == (space, None)
+    table = dict(label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19)
+    table[255] = table.pop(-1)
+    assert model_description.read_description(saved) == (space, None, table)
     with open(os.path.join(saved, "assets", model_description.NAME), encoding="utf-8") as file:
         description = json.load(file)
     assert description["class_names"] == list(space.class_names)
@@ -170,10 +176,34 @@ def test_the_description_is_an_asset(saved):
     )
 
 
+def test_the_users_own_id_table_is_exported(tmp_path):
+    lines = [
+        "from data_pipelines.domains import folder",
+        "adaptation.AdaptationData.target = @folder.Folder()",
+        "folder.Folder.root = 'absent'",
+        "folder.Folder.class_names = ['ground', 'road']",
+        "folder.Folder.id_table = {0: 0, 255: 1, 7: 255}",
+    ]
+    run_dir, _ = run_dirs.make_run(tmp_path, lines=lines)
+    assert loaded_run.load_run(run_dir).experiment.id_table == {0: 0, 255: 1, 7: 255}
+
+
+def test_exports_of_the_version_without_id_tables_are_read(saved, tmp_path):
+    model = str(tmp_path / "model")
+    shutil.copytree(saved, model)
+    path = model_description.locate_description(model)
+    with open(path, encoding="utf-8") as file:
+        content = {**json.load(file), "schema": 1}
+    del content["id_table"]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    assert model_description.read_description(model) == (label_spaces.cityscapes19(), None, None)
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"schema": 2}, "schema 2"),
+        ({"schema": 3}, "schema 3"),
         ({"network_size": [0, 4]}, r"field 'network_size\[0\]'"),
         ({"class_names": ["road"]}, "1 classes and 19 colours"),
         ({"palette": 3}, "field 'palette'"),
@@ -256,6 +286,63 @@ def test_tflite_predicts_nearly_the_same(run, tmp_path, dynamic_range):
         assert agreement >= (0.9 if dynamic_range else 0.999)
 
 
+# Width and height that networks divide without a remainder, and that they do not.
+@pytest.mark.parametrize("size", [None, (32, 64)])
+def test_onnx_predicts_the_same(run, tmp_path, size):
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+    path = str(tmp_path / "model.onnx")
+    exporting.export_run(
+        run[0], path, format_name="onnx", size="native" if size is None else "32x64"
+    )
+    assert sorted(os.listdir(tmp_path)) == ["model.onnx", "model.onnx.json"]
+    predictor = Predictor(path)
+    assert predictor.network_size == size and predictor.label_space.class_names[0] == "road"
+    for shape in ((2, 70, 99), (1, 7, 5), (1, 64, 96)) if size is None else ((2, 32, 64),):
+        images = _draw_images(*shape)
+        label, confidence = predictor.predict(images)
+        expected, expected_confidence = _predict(run[1], images)
+        assert label.dtype == np.uint8 and _agreement(label, expected) >= 0.999
+        np.testing.assert_allclose(confidence, expected_confidence, atol=1e-4)
+    resized, _ = predictor.predict(_draw_images(1, 50, 70))
+    assert resized.shape == (1, 50, 70)
+
+
+@pytest.mark.slow
+def test_attention_converts_to_onnx(tmp_path):
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+    space = label_spaces.cityscapes19()
+    model = drsl_tf.build_model(
+        space,
+        base=lambda: drsl_tf.backbones.mit(variant="b0"),
+        segmentation_head=drsl_tf.SegFormerHead,
+    )
+    # It is checked with ONNX Runtime before it is written.
+    path = str(tmp_path / "model.onnx")
+    saved_models.export_onnx(model, model_description.ModelDescription(space), path)
+    assert Predictor(path).predict(_draw_images(1, 40, 72))[0].shape == (1, 40, 72)
+
+
+def test_onnx_is_checked_before_it_has_its_name(run, tmp_path, monkeypatch):
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+    load = onnx_runtime.load
+
+    def load_wrong(content):
+        """Returns a runtime that crops labels to multiples of 32, as a wrong conversion did."""
+        compute = load(content)
+        return lambda images: tuple(array[:, :64, :96] for array in compute(images))
+
+    monkeypatch.setattr(onnx_runtime, "load", load_wrong)
+    with pytest.raises(UserError, match="only 0.00 % of the pixels of images of 70x99"):
+        exporting.export_run(run[0], str(tmp_path / "model.onnx"), format_name="onnx")
+    assert os.listdir(tmp_path) == []
+
+
+def test_onnx_needs_its_packages(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(UserError, match=r"drsl_tf\[onnx\]"):
+        exporting.export_run(run[0], str(tmp_path / "model.onnx"), format_name="onnx")
+
+
 def test_the_rest_request_of_the_docs_fits_the_signature(saved, loaded):
     stream = io.BytesIO()
     Image.fromarray(_draw_images(1, 32, 64)[0]).save(stream, "PNG")
@@ -280,6 +367,8 @@ def test_the_rest_request_of_the_docs_fits_the_signature(saved, loaded):
         ({"size": "512"}, "HEIGHTxWIDTH"),
         ({"size": "0x5"}, "HEIGHTxWIDTH"),
         ({"format_name": "tflite"}, ".tflite"),
+        ({"format_name": "onnx"}, ".onnx"),
+        ({"format_name": "torch"}, "saved_model, tflite"),
         ({"checkpoint": "ckpt-7"}, "ckpt-1"),
     ],
 )

@@ -1,6 +1,9 @@
 """Prediction of folders: names, sizes, skipped files, tiles, and what Cityscapes' scripts read."""
 
+import functools
+import logging
 import os
+import struct
 import sys
 import types
 
@@ -17,11 +20,14 @@ from drsl_tf.experiments import exporting
 from drsl_tf.figures import label_maps
 from drsl_tf.serving import folder_prediction
 from drsl_tf.serving import input_files
+from drsl_tf.serving import model_description
 from drsl_tf.serving import output_files
 from drsl_tf.serving import tiling
 from drsl_tf.serving import video
 from drsl_tf.serving.predictor import Predictor
 from tests.support import calls
+from tests.support import data_sets
+from tests.support import geotiffs
 from tests.support import run_dirs
 
 _ORIENTATION = 0x0112
@@ -113,6 +119,23 @@ def test_globs_and_single_files(tmp_path):
         find("z*")
 
 
+def test_names_of_several_inputs_stay_apart(tmp_path):
+    for name in ("cam/left/1.png", "cam/right/1.png", "cam/right/2.png", "cam/right/2.jpg"):
+        _save(tmp_path / name, 8, 8)
+
+    def find(*patterns):
+        patterns = [str(tmp_path / pattern) for pattern in patterns]
+        return [source.name for source in input_files.find_inputs(patterns, str(tmp_path / "out"))]
+
+    assert find("cam/right") == ["1", "2.jpg", "2.png"]
+    assert find("cam/left", "cam/right") == ["left/1", "right/1", "right/2.jpg", "right/2.png"]
+    # A file of two inputs is predicted once; files of one folder need no folder in their names.
+    assert find("cam", "cam/left", "cam/*/1.png") == find("cam")
+    assert find("cam/right/1.png", "cam/right/2.jpg") == ["1", "2"]
+    with pytest.raises(UserError, match="absent leads to no image"):
+        find("cam/left", "absent")
+
+
 def test_orientation_is_honoured(model, tmp_path):
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
@@ -121,21 +144,88 @@ def test_orientation_is_honoured(model, tmp_path):
     assert _read(tmp_path / "out/ids/turned.png").shape == (64, 32)
 
 
-def test_unreadable_files_are_named_and_skipped(model, tmp_path):
-    photos = tmp_path / "photos"
+def test_the_command_takes_several_inputs_and_names_what_it_skips(model, tmp_path):
+    photos, others = tmp_path / "photos", tmp_path / "others"
     _save(photos / "good.png", 32, 32)
     _save(photos / "last.png", 32, 32)
     _save(photos / "large.png", 80, 80)
     (photos / "empty.png").write_bytes(b"")
     (photos / "cut.png").write_bytes((photos / "large.png").read_bytes()[:-500])
     (photos / "text.jpg").write_text("no picture")
-    arguments = [f"--model={model}", f"--input={photos}", f"--output={tmp_path / 'out'}"]
+    (photos / "phone.HEIC").write_bytes(b"\0\0\0\x1cftypheic" + bytes(100))
+    _save(others / "good.png", 32, 32)
+    _save(tmp_path / "a,b.png", 32, 32)
+    inputs = [f"--input={photos},{others}", f"--input={tmp_path / 'a,b.png'}"]
+    arguments = [f"--model={model}", *inputs, f"--output={tmp_path / 'out'}"]
     result = calls.call_python("-m", "drsl_tf.predict", *arguments, "--max_pixels=6000")
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stderr
-    for name in ("empty.png", "cut.png", "text.jpg", "large.png"):
+    for name in ("empty.png", "cut.png", "text.jpg", "large.png", "phone.HEIC"):
         assert f"skipped: {photos / name} " in result.stderr
-    assert _list(tmp_path / "out") == ["ids/good.png", "ids/last.png"]
+    names = ["a,b.png", "others/good.png", "photos/good.png", "photos/last.png"]
+    assert _list(tmp_path / "out") == [f"ids/{name}" for name in names]
+
+
+def _predict_geotiff(model, folder, data):
+    (folder / "in").mkdir()
+    (folder / "in/field.tif").write_bytes(data)
+    folder_prediction.predict_files(
+        model, str(folder / "in"), str(folder / "out"), kinds=["ids", "color"]
+    )
+
+
+@pytest.mark.parametrize("with_points", [False, True])
+def test_label_maps_of_geotiffs_lie_where_the_images_do(model, tmp_path, with_points):
+    rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
+    image = _draw_image(40, 56)
+    points = [
+        rasterio.control.GroundControlPoint(row, column, 500 + column, 900 - row)
+        for row, column in ((0, 0), (0, 56), (40, 0))
+    ]
+    place = {"gcps": points, "transform": None} if with_points else {}
+    data = geotiffs.encode_geotiff(np.moveaxis(image, -1, 0), **place)
+    _predict_geotiff(model, tmp_path, data)
+    assert _list(tmp_path / "out") == ["color/field.tif", "ids/field.tif"]
+    with (
+        rasterio.open(tmp_path / "in/field.tif") as source,
+        rasterio.open(tmp_path / "out/ids/field.tif") as result,
+    ):
+        assert result.transform == source.transform
+        if with_points:
+            (found, crs), (expected, _) = result.gcps, source.gcps
+            assert [(p.row, p.col, p.x, p.y) for p in found] == [
+                (p.row, p.col, p.x, p.y) for p in expected
+            ]
+        else:
+            crs = result.crs
+        assert crs == rasterio.crs.CRS.from_string(geotiffs.CRS)
+        label, _ = Predictor(model).predict(image[np.newaxis])
+        assert result.dtypes == ("uint8",) and np.mean(result.read(1) == label[0]) >= 0.9999
+    color = label_maps.color_label_map(label[0], Predictor(model).label_space)
+    assert np.mean(_read(tmp_path / "out/color/field.tif") == color) >= 0.9999
+
+
+def test_without_rasterio_a_lost_georeference_is_said(model, tmp_path, monkeypatch, caplog):
+    pytest.importorskip("rasterio", reason="needs the extra geo")
+    data = geotiffs.encode_geotiff(np.moveaxis(_draw_image(32, 32), -1, 0))
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        _predict_geotiff(model, tmp_path, data)
+    assert _list(tmp_path / "out") == ["color/field.png", "ids/field.png"]
+    assert "field.tif is a GeoTIFF" in caplog.text and "drsl_tf[geo]" in caplog.text
+
+
+def test_deep_images_are_named_or_scaled(model, tmp_path, caplog):
+    image = _draw_image(32, 32)
+    (tmp_path / "deep.png").write_bytes(data_sets.encode_uint16(image.astype(np.uint16) * 4))
+    predict = functools.partial(folder_prediction.predict_files, model, str(tmp_path / "deep.png"))
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        predict(str(tmp_path / "dark"))
+    largest = 4 * int(image.max())
+    assert f"deep.png has 16 bits a channel, but its largest value is {largest}" in caplog.text
+    predict(str(tmp_path / "out"), max_value=1020)
+    label, _ = Predictor(model).predict(image[np.newaxis])
+    assert np.mean(_read(tmp_path / "out/ids/deep.png") == label[0]) >= 0.9999
 
 
 def test_bad_flags_end_with_one_line(model, tmp_path):
@@ -152,6 +242,8 @@ def test_bad_flags_end_with_one_line(model, tmp_path):
         ({"tile": (64, 64), "overlap": 40}, "overlap"),
         ({"overlap": -1}, "overlap"),
         ({"format_name": "cityscapes"}, "aachen"),
+        ({"format_name": "cityscapes", "ids": "native"}, "leave out --ids=native"),
+        ({"max_value": 0}, "max_value"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_work(model, tmp_path, options, words):
@@ -258,11 +350,54 @@ def test_label_ids_lead_back_to_the_classes(make):
         output_files.make_label_id_table(label_spaces.camvid11())
 
 
+def test_native_ids_are_those_of_the_label_files(model, tmp_path):
+    _save(tmp_path / "a.png", 40, 56)
+    output = tmp_path / "out"
+    folder_prediction.predict_files(model, str(tmp_path / "a.png"), str(output), ids="native")
+    label, _ = Predictor(model).predict(_draw_image(40, 56)[np.newaxis])
+    table = output_files.make_label_id_table(label_spaces.cityscapes19())
+    written = _read(output / "ids/a.png")
+    assert written.dtype == np.uint8 and np.mean(written == table[label[0]]) >= 0.9999
+
+
+def _describe(id_table):
+    space = label_spaces.custom(name="mine", class_names=["road", "roof"])
+    return model_description.ModelDescription(space, None, id_table)
+
+
+def test_of_several_native_ids_the_smallest_is_written_and_said(tmp_path, caplog):
+    table = {9: 0, 7: 0, 300: 1, 0: 255}
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        native = output_files.choose_native_ids("m", _describe(table))
+    assert "road: 7 of 7, 9" in caplog.text and "roof" not in caplog.text
+    writer = output_files.PredictionWriter(
+        str(tmp_path), ["ids"], _describe(table).label_space, native_ids=native
+    )
+    label = np.array([[0, 1], [1, 1]], np.uint8)
+    frame = input_files.Frame("a", np.zeros((2, 2, 3), np.uint8))
+    writer.write(frame, label, np.ones((2, 2), np.float32))
+    np.testing.assert_array_equal(_read(tmp_path / "ids/a.png"), [[7, 300], [300, 300]])
+
+
+@pytest.mark.parametrize(
+    "table, words", [(None, "Export the run again"), ({5: 0, 6: 255}, "no id for roof")]
+)
+def test_native_ids_need_a_whole_table(table, words):
+    with pytest.raises(UserError, match=words):
+        output_files.choose_native_ids("m", _describe(table))
+
+
 class _Capture:
     """Stands for OpenCV's reader: three frames, blue, green and red in its BGR order."""
 
     def __init__(self, path):
         self._left = [] if os.path.getsize(path) == 0 else [0, 1, 2]
+
+    def set(self, name, value):
+        assert (name, value) == ("auto", 0)
+
+    def get(self, name):
+        return {"meta": 90.0, "fps": 12.5}[name]
 
     def read(self):
         if not self._left:
@@ -275,8 +410,16 @@ class _Capture:
         pass
 
 
+_OPENCV = types.SimpleNamespace(
+    VideoCapture=_Capture,
+    CAP_PROP_ORIENTATION_AUTO="auto",
+    CAP_PROP_ORIENTATION_META="meta",
+    CAP_PROP_FPS="fps",
+)
+
+
 def test_videos_are_predicted_frame_by_frame(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=_Capture))
+    monkeypatch.setitem(sys.modules, "cv2", _OPENCV)
     (tmp_path / "in").mkdir()
     (tmp_path / "in/drive.mp4").write_bytes(b"frames")
     (tmp_path / "in/empty.avi").write_bytes(b"")
@@ -285,8 +428,59 @@ def test_videos_are_predicted_frame_by_frame(model, tmp_path, monkeypatch):
     assert list(skipped) == [str(tmp_path / "in/empty.avi")]
     frames = [f"ids/drive/{index:06d}.png" for index in range(3)]
     assert _list(tmp_path / "out") == [*frames, "ids/photo.png"]
-    colors = [frame[0, 0].tolist() for frame in video.iterate_frames(tmp_path / "in/drive.mp4")]
+    frames = list(video.iterate_frames(tmp_path / "in/drive.mp4"))
+    assert {(image.shape, rate) for image, rate in frames} == {((48, 32, 3), 12.5)}
+    colors = [image[0, 0].tolist() for image, _ in frames]
     assert colors == [[0, 0, 255], [0, 255, 0], [255, 0, 0]]
+
+
+# The matrix of an MP4's track, by the degrees that a player turns it clockwise.
+_MATRICES = {
+    0: (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000),
+    90: (0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000),
+    180: (-0x10000, 0, 0, 0, -0x10000, 0, 0, 0, 0x40000000),
+    270: (0, -0x10000, 0, 0x10000, 0, 0, 0, 0, 0x40000000),
+}
+
+
+def _write_video(path, image, degrees, count=5):
+    writer = video.VideoWriter(str(path), 12.0, image.shape[:2])
+    for _ in range(count):
+        writer.write(image)
+    writer.close()
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 44
+    content[place : place + 36] = struct.pack(">9i", *_MATRICES[degrees])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("degrees", _MATRICES)
+def test_the_overlay_of_a_video_is_a_video_upright(model, tmp_path, degrees):
+    pytest.importorskip("cv2", reason="needs the extra video")
+    # A codec keeps flat areas; its width is odd, which the codec does not take.
+    image = np.zeros((64, 97, 3), np.uint8)
+    image[:32, :48] = (240, 40, 40)
+    (tmp_path / "in").mkdir()
+    _write_video(tmp_path / "in/phone.mp4", image, degrees)
+    _write_video(tmp_path / "in/twice.mp4", image, degrees, count=2)
+    output = tmp_path / "out"
+    folder_prediction.predict_files(
+        model, str(tmp_path / "in"), str(output), kinds=["ids", "overlay"], batch_size=3
+    )
+    videos = ["overlay/phone.mp4", "overlay/twice.mp4"]
+    assert [name for name in _list(output) if name.startswith("overlay")] == videos
+    frames = list(video.iterate_frames(str(output / videos[0])))
+    label = _read(output / "ids/phone/000004.png")
+    color = label_maps.color_label_map(label, Predictor(model).label_space)
+    padded = np.pad(image, [(0, 0), (0, 1), (0, 0)], mode="edge")
+    upright = np.rot90(padded, -degrees // 90)
+    assert label.shape == upright.shape[:2]
+    read, _ = next(video.iterate_frames(str(tmp_path / "in/phone.mp4")))
+    assert np.abs(read.astype(int) - upright).mean() < 4
+    assert len(frames) == 5 and {rate for _, rate in frames} == {12.0}
+    assert len(list(video.iterate_frames(str(output / videos[1])))) == 2
+    error = np.abs(frames[4][0] - (upright / 2 + color / 2))
+    assert np.median(error) < 8 and frames[4][0].shape == upright.shape
 
 
 def test_a_missing_opencv_is_said(model, tmp_path, monkeypatch):

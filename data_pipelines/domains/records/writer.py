@@ -200,10 +200,10 @@ def _encode_ahead(pool, domain, pairs):
 
 def _encode_pair(domain, pair):
     """Returns a pair's record, and how it is divided between image and label."""
-    if type(domain).decode_image is Domain.decode_image:
+    if type(domain).decode_image is Domain.decode_image and domain.max_value is None:
         image = files.read_bytes(pair.image_path, domain.max_bytes)
     else:
-        # A reader with a decoder of its own: nobody else could read its files.
+        # A reader with a decoder or a scale of its own: nobody else could read its files.
         image = _encode_png(domain.read_image(pair.image_path))
     label = None if pair.label_path is None else _encode_png(domain.read_label(pair.label_path))
     # Sorted by name: the image comes before the label.

@@ -87,8 +87,7 @@ class EfficientAttention(keras.layers.Layer):
 
     def _split_heads(self, x):
         """Reshapes a map (B, h, w, C) to (B, heads, h * w, C / heads)."""
+        # Not shape[0] in the place of -1: ONNX Runtime would refuse what it converts to.
         shape = tf.shape(x)
-        x = tf.reshape(
-            x, (shape[0], shape[1] * shape[2], self.num_heads, self.dim // self.num_heads)
-        )
+        x = tf.reshape(x, (-1, shape[1] * shape[2], self.num_heads, self.dim // self.num_heads))
         return tf.transpose(x, (0, 2, 1, 3))

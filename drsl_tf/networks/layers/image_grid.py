@@ -63,8 +63,9 @@ def pad_to_multiple(images: tf.Tensor, multiple: int, value: float = 0.0) -> tf.
     Returns:
         (B, H', W', C) tensor of the same type.
     """
-    size = tf.shape(images)
-    paddings = [[0, 0], [0, -size[1] % multiple], [0, -size[2] % multiple], [0, 0]]
+    # Not `-size % multiple`, which ONNX computes with another sign.
+    missing = (multiple - tf.shape(images) % multiple) % multiple
+    paddings = [[0, 0], [0, missing[1]], [0, missing[2]], [0, 0]]
     padded = tf.pad(images, paddings, constant_values=value)
     # Padding by sizes known only at run time loses the number of channels, which TFLite needs.
     return tf.reshape(padded, tf.concat([tf.shape(padded)[:3], [images.shape[-1]]], axis=0))
@@ -123,7 +124,7 @@ class CropToGrid(keras.layers.Layer):
             (B, ceil(H / stride), ceil(W / stride), D) tensor.
         """
         features, image = inputs
-        rows, columns = tf.unstack(-(-tf.shape(image)[1:3] // self.stride))
+        rows, columns = tf.unstack((tf.shape(image)[1:3] + self.stride - 1) // self.stride)
         cropped = features[:, :rows, :columns]
         cropped.set_shape(self.compute_output_shape([features.shape, image.shape]))
         return cropped

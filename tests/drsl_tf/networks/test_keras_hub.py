@@ -21,6 +21,7 @@ from drsl_tf.networks.heads.segformer_head import SegFormerHead
 from drsl_tf.networks.heads.segmentation_heads import LinearHead
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.online_model import OnlineDrslModel
+from drsl_tf.serving import model_description
 from drsl_tf.serving import saved_models
 from tests.support import toys
 
@@ -246,7 +247,7 @@ def test_an_export_labels_images_of_any_size(tmp_path, name, lite):
     )
     path = str(tmp_path / ("exported.tflite" if lite else "exported"))
     export = saved_models.export_tflite if lite else saved_models.export_saved_model
-    export(model, space, path)
+    export(model, model_description.ModelDescription(space), path)
     predictor = drsl_tf.Predictor(path)
     for size in ((64, 128), (33, 50)):
         image = _draw_images(*size).astype("uint8")
