@@ -71,6 +71,7 @@ _SERIALISABLE = (
     "drsl_tf.networks.layers.image_grid",
     "drsl_tf.networks.layers.mit_block",
     "drsl_tf.networks.layers.resize_like",
+    "drsl_tf.optimization.gradient_update",
     "drsl_tf.optimization.kernel_adamw",
     "drsl_tf.optimization.stage_schedule",
     "drsl_tf.optimization.scaled_schedule",
