@@ -41,6 +41,7 @@ _HOMES = {
     "Schedule": "drsl_tf.self_training.schedule",
     "SegFormerHead": "drsl_tf.networks.heads.segformer_head",
     "SelfTraining": "drsl_tf.training.settings",
+    "SelfTrainingCallback": "drsl_tf.self_training.fit_callback",
     "StageSchedule": "drsl_tf.optimization.stage_schedule",
     "TargetStatistics": "drsl_tf.self_training.target_statistics",
     "Trainer": "drsl_tf.training.trainer",

@@ -218,7 +218,7 @@ class DrslModel(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics of `train_step`, or those of `test_step` if only that one ran."""
-        was_training = float(self._fit_metrics.norm.count) > 0
+        was_training = float(tf.convert_to_tensor(self._fit_metrics.norm.count)) > 0
         names = {*self._loss_metrics, _NORM} if was_training else {"loss", "miou"}
         return {metric.name: metric.result() for metric in self.metrics if metric.name in names}
 
@@ -326,11 +326,21 @@ class DrslModel(keras.Model):
         self._fit_metrics.norm.update_state(norm)
         return {_NORM: norm, **self._update_metrics(means, counts)}
 
-    def fit(self, *args: Any, class_weight: None = None, **kwargs: Any) -> Any:
-        """Trains as `keras.Model.fit`; see `train_step` for the forms of data.
+    def fit(
+        self,
+        x: Any = None,
+        *args: Any,
+        callbacks: Any = None,
+        class_weight: None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Trains as `keras.Model.fit`.
 
         Args:
+            x: data of a form in `batch_forms.read_batch`, as arrays or a `tf.data.Dataset`.
             *args: as in Keras.
+            callbacks: as in Keras; a callback with a method `join_target`, as
+                `SelfTrainingCallback`, changes a dataset by it.
             class_weight: None; `DrslModel.class_weights` has this use.
             **kwargs: as in Keras.
 
@@ -346,7 +356,13 @@ class DrslModel(keras.Model):
                 "DrslModel.fit takes no class_weight, which Keras allows for one label per image "
                 f"only: build the model with DrslModel(class_weights={class_weight!r})."
             )
-        return super().fit(*args, **kwargs)
+        if callbacks is not None:
+            kwargs["callbacks"] = callbacks
+        listed = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+        for callback in listed:
+            if hasattr(callback, "join_target"):
+                x = callback.join_target(x)
+        return super().fit(x, *args, **kwargs)
 
     def predict_labels(self, images: Any, *, batch_size: int = 8) -> np.ndarray:
         """Predicts the class of every pixel.
