@@ -44,8 +44,6 @@ class MeanIou(keras.metrics.Metric):
 
     def __init__(self, num_classes: int, name: str = "miou"):
         super().__init__(name=name, dtype="float64")
-        # Read by `EarlyStopping` and `ModelCheckpoint` of Keras 3 in the mode "auto".
-        self._direction = "up"
         self._counts = self.add_weight(
             shape=(num_classes, num_classes), initializer="zeros", name="counts", dtype="float64"
         )

@@ -10,6 +10,7 @@ from drsl_tf import compat
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.models import inference
 from drsl_tf.models import mean_iou
+from drsl_tf.models.model import DrslModel
 from tests.support import naive
 from tests.support import toys
 
@@ -196,19 +197,32 @@ def test_what_compile_cannot_use_is_refused(fitted, unused):
         fitted[0].fit(*fitted[1], class_weight={0: 2.0})
 
 
+def test_a_rebuilt_model_scales_the_loss_by_its_own_policy():
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        config = toys.make_model(with_modes=False, name="half").get_config()
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    for rebuilt in (DrslModel.from_config(config), toys.make_model(with_modes=False)):
+        rebuilt.compile(keras.optimizers.SGD(0.1))
+        assert compat.has_loss_scale(rebuilt.optimizer) == (rebuilt.name == "half")
+
+
+@pytest.mark.skipif(compat.KERAS_3, reason="Keras 3 compiles every term")
+def test_mode_alignment_is_not_compiled_by_xla_of_the_older_line():
+    with pytest.raises(UserError, match="jit_compile=True.*DrslModel.sma_weight to 0"):
+        toys.make_model().compile(keras.optimizers.SGD(0.1), jit_compile=True)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sma_weight", [0.0, 0.1])
-def test_steps_compiled_by_xla(sma_weight):
-    losses = []
-    for jit_compile in (False, True):
-        model = toys.make_model(sma_weight=sma_weight)
-        if jit_compile and sma_weight and not compat.KERAS_3:
-            with pytest.raises(UserError, match="jit_compile=True.*DrslModel.sma_weight to 0"):
-                model.compile(keras.optimizers.SGD(0.1), jit_compile=True)
-            return
-        model.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile)
-        data = tf.data.Dataset.from_tensors(toys.make_batch()).repeat(2)
-        losses.append(model.fit(data, validation_data=data, verbose=0).history)
-    assert losses[0].keys() == losses[1].keys()
-    for name, value in losses[0].items():
-        assert losses[1][name] == pytest.approx(value, rel=1e-3), name
+def test_steps_compiled_by_xla():
+    settings = {"sma_weight": 0.1 if compat.KERAS_3 else 0.0}
+    model, reference = toys.make_model(**settings), toys.make_model(**settings)
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=True)
+    reference.compile(keras.optimizers.SGD(0.1))
+    data = tf.data.Dataset.from_tensors(toys.make_batch())
+    history = model.fit(data, verbose=0).history
+    logs = reference.train_step(toys.make_batch())
+    assert history.keys() == logs.keys()
+    for name, value in logs.items():
+        assert history[name] == [pytest.approx(float(value), rel=1e-3)], name
