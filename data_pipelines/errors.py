@@ -13,6 +13,9 @@ class UserError(ValueError):
         message: the text alone. `str` of an error that came through gin ends with gin's own lines.
     """
 
+    ag_pass_through = True
+    """AutoGraph raises it unchanged out of a `tf.function`."""
+
     def __init__(self, message: object = ""):
         super().__init__(message)
         self.message = str(message)

@@ -10,14 +10,15 @@ from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
 
 
-def load_model(path: str) -> DrslModel:
+def load_model(path: str, *, compile: bool = True) -> DrslModel:
     """Loads a model that `model.save` wrote; all classes of this package are registered with Keras.
 
     Args:
         path: a `.keras` file.
+        compile: whether to compile the model as it was, with the states of its optimizers.
 
     Returns:
-        A `DrslModel`, or an `OnlineDrslModel` with its teacher. It is not compiled.
+        A `DrslModel`, or an `OnlineDrslModel` with its teacher.
 
     Raises:
         UserError: there is no such file, or it holds another model.
@@ -28,7 +29,7 @@ def load_model(path: str) -> DrslModel:
             "directory is exported by drsl_tf.export, a SavedModel opened by drsl_tf.Predictor."
         )
     # The only place that loads a model: safe mode refuses code.
-    model = keras.models.load_model(path, compile=False, safe_mode=True)  # noqa: TID251
+    model = keras.models.load_model(path, compile=compile, safe_mode=True)  # noqa: TID251
     if not isinstance(model, DrslModel):
         raise UserError(f"{os.path.abspath(path)} holds a {type(model).__name__}, not a DrslModel.")
     return model

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
@@ -13,7 +16,10 @@ from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.losses import segmentation
 from drsl_tf.losses.mode_terms import ModeTerms
+from drsl_tf.models import batch_forms
 from drsl_tf.models import inference
+from drsl_tf.models.mean_iou import MeanIou
+from drsl_tf.models.mean_iou import count_pairs
 from drsl_tf.models.objective import Objective
 from drsl_tf.networks.layers import image_grid
 from drsl_tf.networks.layers.fusion import find_deepest_level
@@ -21,6 +27,7 @@ from drsl_tf.networks.layers.fusion import list_depths
 from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
 
+_NORM = "gradient_norm"
 _WITHOUT_MODES = ("ce_", "kld_", "feature_")
 
 
@@ -66,6 +73,9 @@ class DrslModel(keras.Model):
         margin: the margin alpha on squared distances, of unit-length vectors.
         sigma: width of the mode posteriors.
         samples_per_mode: most pixels that a mode aligns per domain, step and replica.
+        class_weights: factors of the source's cross-entropy by class, a dict from id to factor, 1
+            for the others, or a list of all C; they change the sum and not the count of pixels.
+            None is 1 for all.
         class_balance: whether L_dml and L_mce are averaged over the pixels of each class first,
             then over the classes present; otherwise over all pixels, most of which are road,
             building and sky.
@@ -77,6 +87,8 @@ class DrslModel(keras.Model):
             its stored statistics, while its scales and offsets train; dropout, if any, is off.
         seed: seed of the mode alignment's draws, together with the optimizer's step.
         name: the model's name.
+        dtype: name of the precision policy by which `compile` scales the loss or not; None is
+            Keras's global policy, by which base and heads were built.
     """
 
     labels_online = False
@@ -99,18 +111,20 @@ class DrslModel(keras.Model):
         margin: float = 0.5,
         sigma: float = 0.5,
         samples_per_mode: int = 64,
+        class_weights: Mapping[int, float] | Sequence[float] | None = None,
         class_balance: bool = True,
         pool_cross_entropy: bool = False,
         freeze_statistics: bool = False,
         seed: int = 0,
         name: str | None = "drsl_model",
+        dtype: str | None = None,
     ):
         for term, weight in (("mask_weight", mask_weight), ("feature_weight", feature_weight)):
             if weight and not self.labels_online:
                 raise UserError(
                     f"DrslModel.{term} is {weight}, but only OnlineDrslModel has this term."
                 )
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=dtype)
         self.base = base
         self.segmentation_head = segmentation_head
         self.multimodal_head = multimodal_head
@@ -165,10 +179,16 @@ class DrslModel(keras.Model):
         mode_terms = ModeTerms(
             frozenset(weights), margin, sigma, samples_per_mode, by_class=class_balance
         )
+        self._fit_metrics = _FitMetrics(self.num_classes)
+        # What a step returns is equal on every replica; Keras 2 would add it up.
+        self.distribute_reduction_method = "first"
+        factors = _list_class_weights(class_weights, self.num_classes)
+        self._settings["class_weights"] = factors
         self._objective = Objective(
             weights,
             mode_terms if has_modes else None,
             num_classes=self.num_classes,
+            class_weights=factors,
             class_balance=class_balance,
             pool_cross_entropy=pool_cross_entropy,
             logits_stride=self.logits_stride,
@@ -187,7 +207,7 @@ class DrslModel(keras.Model):
         return outputs
 
     @property
-    def metrics(self) -> list[keras.metrics.Metric]:
+    def loss_metrics(self) -> list[keras.metrics.Metric]:
         """The running mean of the loss and of each of its terms."""
         return list(self._loss_metrics.values())
 
@@ -196,6 +216,17 @@ class DrslModel(keras.Model):
         """Names of the arguments in force that have no effect without source images."""
         terms = {"sma": "sma_weight", "feature_distance": "feature_weight"}
         return [name for term, name in terms.items() if term in self._loss_metrics]
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The running means of the loss, its terms and the gradient's norm, and the mean IoU."""
+        return [*self.loss_metrics, self._fit_metrics.norm, self._fit_metrics.miou]
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Returns the metrics of `train_step`, or those of `test_step` if only that one ran."""
+        was_training = float(tf.convert_to_tensor(self._fit_metrics.norm.count)) > 0
+        names = {*self._loss_metrics, _NORM} if was_training else {"loss", "miou"}
+        return {metric.name: metric.result() for metric in self.metrics if metric.name in names}
 
     @property
     def objective(self) -> Objective:
@@ -222,39 +253,166 @@ class DrslModel(keras.Model):
     def compile(
         self,
         optimizer: Any = "rmsprop",
+        loss: None = None,
+        metrics: None = None,
         *,
         gradient_update: GradientUpdate | None = None,
+        jit_compile: bool | str | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures training.
 
         Args:
             optimizer: a Keras optimizer, or one of TensorFlow Addons on the older line.
+            loss: None; the model computes its loss.
+            metrics: None; the model has its metrics.
             gradient_update: a `GradientUpdate`; None applies gradients as they are.
+            jit_compile: True compiles steps by XLA, on the older line only without mode alignment;
+                None and "auto" do not.
             **kwargs: further arguments of `keras.Model.compile`.
+
+        Raises:
+            UserError: an argument has no use here.
         """
-        super().compile(optimizer=optimizer, **kwargs)
+        unused = {"loss": loss, "metrics": metrics}
+        unused |= {name: kwargs.pop(name, None) for name in ("loss_weights", "weighted_metrics")}
+        for name, value in unused.items():
+            if value:
+                raise UserError(
+                    f"DrslModel.compile takes no {name}: the terms of the loss and their weights "
+                    'are arguments of the model, and evaluate reports "loss" and "miou".'
+                )
+        jit_compile = bool(jit_compile) and jit_compile != "auto"
+        if jit_compile and "sma" in self._objective.names and not compat.KERAS_3:
+            raise UserError(
+                f"jit_compile=True: XLA of TensorFlow {tf.__version__} cannot compile mode "
+                "alignment. Bind DrslModel.sma_weight to 0, leave jit_compile out, or use "
+                "TensorFlow 2.21."
+            )
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self.gradient_update = gradient_update or GradientUpdate()
         self.gradient_update.attach(self)
+
+    @property
+    def optimizer_copies(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The optimizer's copies with other rates, by name; `save` finds and stores their state."""
+        return self.gradient_update.copies
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of `compile`, which `compile_from_config` compiles with."""
+        config = super().get_compile_config()
+        if config:
+            update = keras.saving.serialize_keras_object(self.gradient_update)
+            config = {**config, "gradient_update": update}
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles the model as `get_compile_config` describes; called when Keras loads a model."""
+        # Called by Keras while it loads a model, under its safe mode.
+        self.compile(**keras.saving.deserialize_keras_object(config))  # noqa: TID251
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Trains on one batch of source and target images.
 
         Args:
             data: `{"source": {"image": (B, H, W, 3) float32, "label": (B, H, W) int32}, "target":
-                the same}`, one replica's share; either half may hold no image.
+                the same}`, one replica's share; either half may hold no image. Other forms are
+                those of `batch_forms.read_batch`; without a target the source trains alone.
 
         Returns:
             Dict of float32 scalars, equal on every replica, over the batch of all replicas:
             "loss", each of its terms, and "gradient_norm", the L2 norm of the unmodified gradient.
         """
-        batch = self.prepare_batch(data[0] if isinstance(data, tuple) else data)
+        batch = self.prepare_batch(batch_forms.read_batch(data))
         gradients, means, counts = self._accumulate_gradients(batch)
         gradients = _sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(compat.unscale_gradients(self.optimizer, gradients))
         self.gradient_update.apply(gradients, self.trainable_variables)
         self.finish_step()
-        return {"gradient_norm": norm, **self._update_metrics(means, counts)}
+        self._fit_metrics.norm.update_state(norm)
+        return {_NORM: norm, **self._update_metrics(means, counts)}
+
+    def fit(
+        self,
+        x: Any = None,
+        *args: Any,
+        callbacks: Any = None,
+        class_weight: None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Trains as `keras.Model.fit`.
+
+        Args:
+            x: data of a form in `batch_forms.read_batch`, as arrays or a `tf.data.Dataset`.
+            *args: as in Keras.
+            callbacks: as in Keras; a callback with a method `join_target`, as
+                `SelfTrainingCallback`, changes a dataset by it.
+            class_weight: None; `DrslModel.class_weights` has this use.
+            **kwargs: as in Keras.
+
+        Returns:
+            A `keras.callbacks.History`: means of the loss, its terms and the gradient's norm per
+            epoch, and "val_loss" and "val_miou".
+
+        Raises:
+            UserError: the data have another form, or `class_weight` is given.
+        """
+        if class_weight is not None:
+            raise UserError(
+                "DrslModel.fit takes no class_weight, which Keras allows for one label per image "
+                f"only: build the model with DrslModel(class_weights={class_weight!r})."
+            )
+        if callbacks is not None:
+            kwargs["callbacks"] = callbacks
+        listed = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+        for callback in listed:
+            if hasattr(callback, "join_target"):
+                x = callback.join_target(x)
+        return super().fit(x, *args, **kwargs)
+
+    def predict_labels(self, images: Any, *, batch_size: int = 8) -> np.ndarray:
+        """Predicts the class of every pixel.
+
+        Args:
+            images: (B, H, W, 3) array or tensor of any size, uint8 or float, RGB in [0, 255].
+            batch_size: images that the network processes at a time.
+
+        Returns:
+            (B, H, W) uint8 class ids.
+
+        Raises:
+            UserError: the images have another shape or type.
+        """
+        images = batch_forms.check_images(images)
+        labels = np.zeros(images.shape[:3], np.uint8)
+        for first in range(0, len(labels), batch_size):
+            logits = inference.predict_full_size_logits(self, images[first : first + batch_size])
+            labels[first : first + batch_size] = tf.argmax(logits, axis=-1).numpy()
+        return labels
+
+    def export(self, filepath: str, **kwargs: Any) -> None:
+        """Exports the network as a SavedModel for images of any size, as `keras.Model.export`.
+
+        Its endpoint "serve" takes images (B, H, W, 3) float32 in [0, 255] and returns what the
+        model returns for the images padded to a multiple of `size_multiple`. `drsl_tf.export` and
+        `drsl_tf.serving.saved_models` export label maps instead, with a description.
+
+        Args:
+            filepath: the directory to write.
+            **kwargs: further arguments of Keras 3; another format than "tf_saved_model" is exported
+                by Keras itself, for one size.
+        """
+        if kwargs:
+            super().export(filepath, **kwargs)
+            return
+        archive = keras.export.ExportArchive()
+        archive.track(self)
+        archive.add_endpoint(
+            "serve",
+            lambda images: inference.predict_logits(self, images),
+            input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, "images")],
+        )
+        archive.write_out(filepath)
 
     def prepare_batch(
         self, batch: dict[str, dict[str, tf.Tensor]]
@@ -291,20 +449,27 @@ class DrslModel(keras.Model):
         return
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Computes the cross-entropy on labelled images.
+        """Computes the cross-entropy and the mean IoU of labelled images.
 
         Args:
-            data: `{"image": (B, H, W, 3) float32, "label": (B, H, W) int32}`.
+            data: as in `train_step`; all its labels are true labels, those of the target too.
 
         Returns:
-            `{"loss": float32 scalar}`, the mean over the valid pixels of the batch.
+            `{"loss", "miou"}`: float32 scalars, equal on every replica, over the valid pixels since
+            the metrics were reset.
         """
-        logits = inference.predict_full_size_logits(self, data[common.IMAGE])
-        sums = segmentation.cross_entropy_loss(logits, data[common.LABEL])
-        total, count = _sum_over_replicas(list(sums))
-        loss = total / tf.maximum(count, 1.0)
-        self._loss_metrics["loss"].update_state(loss, sample_weight=count)
-        return {"loss": loss}
+        sums, matrix = [0.0, 0.0], 0.0
+        for half in batch_forms.read_batch(data).values():
+            if half[common.IMAGE].shape[0] != 0:
+                logits = inference.predict_full_size_logits(self, half[common.IMAGE])
+                added = segmentation.cross_entropy_loss(logits, half[common.LABEL])
+                sums = [old + new for old, new in zip(sums, added)]
+                matrix += count_pairs(logits, half[common.LABEL])
+        total, count, matrix = _sum_over_replicas([*sums, matrix])
+        loss, miou = self._loss_metrics["loss"], self._fit_metrics.miou
+        loss.update_state(tf.math.divide_no_nan(total, count), sample_weight=count)
+        miou.update_state(matrix)
+        return {"loss": loss.result(), "miou": miou.result()}
 
     def _accumulate_gradients(self, batch):
         """Accumulates gradients over the parts that the gradient update splits a batch into.
@@ -381,6 +546,7 @@ class DrslModel(keras.Model):
             "segmentation_head": keras.saving.serialize_keras_object(self.segmentation_head),
             "multimodal_head": None if head is None else keras.saving.serialize_keras_object(head),
             "name": self.name,
+            "dtype": self.dtype_policy.name,
             **self._settings,
         }
 
@@ -396,6 +562,36 @@ class DrslModel(keras.Model):
                 config[part], custom_objects=custom_objects
             )
         return cls(**config)
+
+
+class _FitMetrics:
+    """Metrics of `fit` and `evaluate` beside the loss; their state is in no checkpoint.
+
+    Args:
+        num_classes: C.
+    """
+
+    def __init__(self, num_classes: int):
+        self.norm = keras.metrics.Mean(name=_NORM)
+        self.miou = MeanIou(num_classes)
+
+
+def _list_class_weights(class_weights, num_classes):
+    """Returns the C factors as a list of floats, or None."""
+    if class_weights is None:
+        return None
+    if isinstance(class_weights, Mapping):
+        unknown = set(class_weights) - set(range(num_classes))
+        factors = [class_weights.get(index, 1.0) for index in range(num_classes)]
+    else:
+        unknown, factors = set(), list(class_weights)
+    fits = not unknown and len(factors) == num_classes
+    if not fits or not all(np.isfinite(factor) and factor >= 0 for factor in factors):
+        raise UserError(
+            f"DrslModel.class_weights is {class_weights!r}; it must be a dict from class ids, 0 to "
+            f"{num_classes - 1}, or a list of {num_classes}, of numbers of at least 0."
+        )
+    return [float(factor) for factor in factors]
 
 
 def _sum_over_replicas(values):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from drsl_tf import common
@@ -28,6 +30,7 @@ class Objective:
             "target", "ce_masked", "kld_target", "feature_distance" or "sma".
         mode_terms: see above.
         num_classes: C.
+        class_weights: C factors of "ce_source" by class; None is 1 for all.
         class_balance: whether margin and posterior losses are means over classes.
         pool_cross_entropy: whether "ce_source" and "ce_target" are divided by one count, that of
             the labelled pixels of both domains, each times its weight.
@@ -41,6 +44,7 @@ class Objective:
         mode_terms: ModeTerms | None,
         *,
         num_classes: int,
+        class_weights: Sequence[float] | None,
         class_balance: bool,
         pool_cross_entropy: bool,
         logits_stride: int,
@@ -49,6 +53,7 @@ class Objective:
         self._weights = dict(weights)
         self.mode_terms = mode_terms
         self._num_classes = num_classes
+        self._class_weights = None if class_weights is None else tf.constant(class_weights)
         self._class_balance = class_balance
         self._logits_stride = logits_stride
         self._embedding_stride = embedding_stride
@@ -102,7 +107,9 @@ class Objective:
         logits = inference.upsample_logits(outputs[common.LOGITS], self._logits_stride, size)
         terms = {
             f"ce_{domain}": segmentation.cross_entropy_loss(
-                logits[part], batch[domain][common.LABEL], weights=batch[domain].get(common.WEIGHT)
+                logits[part],
+                batch[domain][common.LABEL],
+                weights=self._weigh_pixels(domain, batch[domain]),
             )
             for domain, part in parts.items()
         }
@@ -130,6 +137,16 @@ class Objective:
         nothing = (tf.constant(0.0), tf.constant(0.0))
         sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
         return self._means.join(sums), self._means.join(counts)
+
+    def _weigh_pixels(self, domain, half):
+        """Returns factors of the cross-entropy of each pixel, (B, H, W) float32, or None."""
+        weights = half.get(common.WEIGHT)
+        if domain != common.SOURCE or self._class_weights is None:
+            return weights
+        labels = half[common.LABEL]
+        valid = tf.not_equal(labels, common.IGNORE_ID)
+        factors = tf.gather(self._class_weights, tf.where(valid, labels, 0))
+        return factors if weights is None else factors * weights
 
     def count_pixels(self, batch: dict[str, dict[str, tf.Tensor]]) -> tf.Tensor:
         """Counts the pixels that each term is averaged over, without running the network.

@@ -15,6 +15,7 @@ from drsl_tf.optimization.scaled_schedule import ScaledSchedule
 _HEAD = "head_optimizer"
 
 
+@keras.saving.register_keras_serializable(package="drsl_tf")
 class GradientUpdate:
     """Splits batches, adjusts gradients, and passes them to the optimizers.
 
@@ -80,6 +81,21 @@ class GradientUpdate:
     def head_optimizer(self) -> keras.optimizers.Optimizer | None:
         """The optimizer of the heads; None if the model's own updates them."""
         return self._copies.get(_HEAD)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            "weight_decay": self._weight_decay,
+            "clip_norm": self._clip_norm,
+            "head_rate_factor": self._head_rate_factor,
+            "layer_decay": self._layer_decay,
+            "micro_batches": self.micro_batches,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> GradientUpdate:
+        """Rebuilds an object, not attached to a model, from `get_config`'s dict."""
+        return cls(**config)
 
     def attach(self, model: keras.Model) -> None:
         """Creates the optimizers' variables; called by the model's `compile`.

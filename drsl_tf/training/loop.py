@@ -215,12 +215,12 @@ class TrainingLoop:
 
     def _read_means(self) -> dict[str, float]:
         """Returns the means of the loss and its terms since the last call."""
-        means = {metric.name: float(metric.result()) for metric in self._model.metrics}
+        means = {metric.name: float(metric.result()) for metric in self._model.loss_metrics}
         self._reset_means()
         return means
 
     def _reset_means(self) -> None:
-        for metric in self._model.metrics:
+        for metric in self._model.loss_metrics:
             metric.reset_state()
 
     def _check_numbers(self) -> None:

@@ -121,7 +121,7 @@ def _keep(strategy, workers, folder):
 class _Idle:
     """Runs steps that change nothing and count the images of the global batch."""
 
-    metrics = ()
+    loss_metrics = ()
     stop_training = False
     optimizer = None
 
