@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
 import os
@@ -87,6 +88,7 @@ def audit_split(
     unread = [(pair.image_path, reason) for pair, reason in reasons.items() if reason]
     pairs = [pair for pair in listed if not reasons[pair]]
     _warn_of_unread(domain, split, unread, len(listed))
+    _warn_of_others(domain, split)
     orphans = domain.list_orphans(split)
     if pairs[0].label_path is not None:
         # A table that cannot be read is one error, not one for every label.
@@ -200,6 +202,18 @@ def _warn_of_unread(domain, split, unread, count):
     if len(unread) == count:
         raise UserError(f"{head} be read here, so none is left:\n{listed}")
     logging.warning("%s be read here and are left out:\n%s", head, listed)
+
+
+def _warn_of_others(domain, split):
+    """Warns of files among the images that are none."""
+    others = domain.list_unread(split)
+    if others:
+        kinds = collections.Counter(os.path.splitext(path)[1].lower() for path in others)
+        counts = ", ".join(f"{count} x *{suffix}" for suffix, count in sorted(kinds.items()))
+        logging.warning(
+            "Beside the images of the split %r of %s there are files that are not read: %s, "
+            "such as %s", split, domain.name, counts, describe_path(others[0]),
+        )  # fmt: skip
 
 
 def _drop_bad(pairs, skipped):

@@ -24,6 +24,8 @@ from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
 _SHOWN = 5
+# Descriptions and lists, which are beside images in many data sets.
+_TEXTS = (".txt", ".md", ".json", ".csv", ".xml", ".yaml", ".yml", ".db", ".ini", ".html")
 # A folder's masks are the first of these kinds that it contains.
 _MASK_KINDS = ((".png", ".bmp", ".tif", ".tiff"), (".jpg", ".jpeg", ".webp"), (".json",))
 
@@ -181,6 +183,19 @@ class Folder(Domain):
     def label_files(self, path: str) -> list[str]:
         """Returns the files that a mask is read from."""
         return self._mask_reader.list_files(path)
+
+    def list_unread(self, split: str) -> list[str]:
+        """Returns the files of other kinds in the folder of a split's images."""
+        self._check_split(split)
+        if is_pattern(self._images):
+            return []
+        folder = self._join(self.image_folders(split)[0][1])
+        if not files.is_folder(folder):
+            return []
+        others = files.list_other_files(folder, self.image_suffixes)
+        return [
+            files.join_path(folder, path) for path in others if not path.lower().endswith(_TEXTS)
+        ]
 
     def load_label(self, path: str) -> np.ndarray:
         """Reads a mask."""

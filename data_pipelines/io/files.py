@@ -61,12 +61,34 @@ def list_files(root: str, suffixes: Sequence[str]) -> list[str]:
     Raises:
         UserError: a folder cannot be read, or folders are deeper than `MAX_DEPTH`.
     """
+    return sorted(_collect(root, tuple(suffixes))[0])
+
+
+def list_other_files(root: str, suffixes: Sequence[str]) -> list[str]:
+    """Lists the files under a folder that `list_files` with the same suffixes does not.
+
+    Args:
+        root: an existing folder.
+        suffixes: as in `list_files`.
+
+    Returns:
+        Paths relative to `root`, POSIX, sorted, without hidden files.
+
+    Raises:
+        UserError: as `list_files`.
+    """
+    return sorted(_collect(root, tuple(suffixes))[1])
+
+
+def _collect(root, suffixes):
+    """Returns the files with one of the suffixes, and the others."""
     found: list[str] = []
-    _collect(root, "", tuple(suffixes), 0, found)
-    return sorted(found)
+    others: list[str] = []
+    _collect_folder(root, "", suffixes, 0, found, others)
+    return found, others
 
 
-def _collect(root, folder, suffixes, depth, found):
+def _collect_folder(root, folder, suffixes, depth, found, others):
     import tensorflow as tf
 
     if depth > MAX_DEPTH:
@@ -88,7 +110,9 @@ def _collect(root, folder, suffixes, depth, found):
         if entry.lower().endswith(suffixes):
             found.append(relative)
         elif not entry.lower().endswith(_NEVER_FOLDERS) and is_folder(join_path(root, relative)):
-            _collect(root, relative, suffixes, depth + 1, found)
+            _collect_folder(root, relative, suffixes, depth + 1, found, others)
+        else:
+            others.append(relative)
 
 
 def read_status(path: str) -> tuple[int, int] | None:

@@ -463,6 +463,17 @@ def test_audit_of_labels_that_teach_nothing_or_one_class(tmp_path, caplog):
         assert any("contain the class 'road' alone" in r.getMessage() for r in caplog.records)
 
 
+def test_audit_names_files_that_are_not_read(tmp_path, caplog):
+    put_images(tmp_path, "images/train/1.png", "images/train/a/2.gif", "images/train/3.GIF")
+    for name in ("images/train/notes.txt", "images/train/4.npy", "images/.hidden.gif"):
+        (tmp_path / name).write_bytes(b"x")
+    domain = make(tmp_path, masks=None)
+    report = audit.audit_split(domain, "train")
+    assert [pair.name for pair in report.pairs] == ["1"]
+    (record,) = caplog.records
+    assert "not read: 2 x *.gif, 1 x *.npy, such as" in record.getMessage()
+
+
 def test_audit_of_files_named_otherwise_asks_for_patterns(tmp_path):
     put_images(tmp_path, "images/train/rgb_1.png")
     put(tmp_path, "masks/train/semantic_1.png", RAW)
