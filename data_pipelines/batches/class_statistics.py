@@ -77,7 +77,7 @@ def _take_fingerprint(pairs, class_names, domain):
     if domain is not None:
         tables = [sorted(domain.id_table().items()), domain.label_key()]
         labels = [path for label in labels for path in domain.label_files(label)]
-    files_read = [[path, files.read_status(path)] for path in labels]
+    files_read = [[path, files.read_status(path)] for path in dict.fromkeys(labels)]
     content = [_SCHEMA, list(class_names), tables, files_read]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

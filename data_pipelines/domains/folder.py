@@ -197,26 +197,47 @@ class Folder(Domain):
             files.join_path(folder, path) for path in others if not path.lower().endswith(_TEXTS)
         ]
 
+    def has_label(self, path: str) -> bool:
+        """Returns whether the mask of a pair is there; does not decode it."""
+        return self._mask_reader.exists(path)
+
     def load_label(self, path: str) -> np.ndarray:
         """Reads a mask."""
         native = self._mask_reader.load(path, self.max_bytes)
         return label_spaces.map_ids(native, self._native_lookup, self.name)
 
     def has_labels(self, split: str) -> bool:
-        """Returns whether a split has masks; a missing folder `masks` is an error."""
+        """Returns whether a split has masks; an error where no split can have any."""
         self._check_split(split)
         if self._masks is None:
             return False
         if self._is_coco():
-            return files.read_status(self._coco_path(split)) is not None
+            path = self._coco_path(split)
+            if files.read_status(path) is not None:
+                return True
+            self._check_place(f"there is no file {files.describe_path(path)}")
+            return False
         if is_pattern(self._masks):
-            return bool(self._find_masks(split))
+            if self._find_masks(split):
+                return True
+            if self._find_masks(None):
+                return False
+            self._check_place(f"no file below {files.describe_path(self.root)} matches it")
+            return False
         if not files.is_folder(self._join(self._masks)):
             raise UserError(
                 f"Folder.masks: there is no folder {files.describe_path(self._join(self._masks))}; "
                 "leave masks out if the images have none."
             )
         return files.is_folder(self._join(files.join_path(self._masks, self._sub_folder(split))))
+
+    def _check_place(self, problem):
+        """Raises an error where the place of the masks is the same for all splits."""
+        if "{split}" not in self._masks:
+            raise UserError(
+                f"Folder.masks is {self._masks!r}, and {problem}; correct it, or leave masks out "
+                "if the images have none."
+            )
 
     def image_folders(self, split: str) -> list[tuple[str, str]]:
         """Returns the folder of a split's images, or the one that contains a pattern's matches."""
@@ -240,7 +261,7 @@ class Folder(Domain):
         path = self._join(list_file)
         try:
             listed = name_lists.read_names(
-                path, set(names), (self.root, self._images), self.image_suffixes
+                path, self._list_spellings(names), self.root, self.image_suffixes
             )
         except UserError as error:
             raise UserError(
@@ -255,10 +276,37 @@ class Folder(Domain):
             )
         return [name for name in names if name in listed]
 
+    def _list_spellings(self, names):
+        """Returns path below root, or name -> name of each image."""
+        spellings = {name: name for name in names}
+        if is_pattern(self._images):
+            for name, (path, _) in self._match(
+                self._images, "images", None, self.image_suffixes
+            ).items():
+                spelling = name_lists.drop_suffix(path, self.image_suffixes)
+                spellings[spelling[len(self.root) :].strip("/")] = name
+        else:
+            spellings |= {files.join_path(self._images, name).strip("/"): name for name in names}
+        return spellings
+
     def _find_images(self, split):
         if is_pattern(self._images):
             return self._match(self._images, "images", split, self.image_suffixes)
-        return super()._find_images(split)
+        found = super()._find_images(split)
+        # Masks may be in a folder below that of the images.
+        folder = self.image_folders(split)[0][1].strip("./")
+        masks = "" if self._masks is None or is_pattern(self._masks) else self._masks.strip("/")
+        if masks != folder and f"{masks}/".startswith(f"{folder}/" if folder else ""):
+            below = masks[len(folder) :].strip("/") + "/"
+            found = {name: image for name, image in found.items() if not name.startswith(below)}
+        return found
+
+    def list_orphans(self, split: str) -> list[str]:
+        """Returns masks without an image; none where the masks of all splits are in one place."""
+        shared = self._is_coco() or (is_pattern(self._masks or "") and "{split}" not in self._masks)
+        if shared and self._sub_folder(split):
+            return []
+        return super().list_orphans(split)
 
     def _find_labels(self, split):
         if not self.has_labels(split):
@@ -270,7 +318,10 @@ class Folder(Domain):
         else:
             found = {}
             for suffixes in _MASK_KINDS:
-                found = found or self._find(self.label_folders(split), suffixes, self.label_ending)
+                found = self._find(self.label_folders(split), suffixes, self.label_ending)
+                if found:
+                    self.label_suffixes = suffixes
+                    break
         if self._table_pattern is not None:
             pattern = self._make_pattern(self._table_pattern, "color_table", split)
             for name, (path, _) in found.items():
@@ -301,19 +352,24 @@ class Folder(Domain):
             name_lists.drop_suffix(image, self.image_suffixes): image
             for image in self._mask_reader.list_coco(path)
         }
-        by_base: dict[str, list[str]] = {}
-        for name in listed:
-            by_base.setdefault(name.rpartition("/")[2], []).append(name)
-        found = {}
-        for name in self._find_images(split):
-            same_base = by_base.get(name.rpartition("/")[2], [])
-            entry = name if name in listed else same_base[0] if len(same_base) == 1 else None
-            if entry is not None:
-                found[name] = (join_coco_path(path, listed[entry]), name)
-        if len(found) < len(listed):
+        images = self._find_images(split)
+        inside = self._sub_folder(split)
+        found, rest = {}, []
+        for name in images:
+            exact = next((n for n in (name, f"{inside}/{name}") if n in listed), None)
+            if exact is None:
+                rest.append(name)
+            else:
+                found[name] = (join_coco_path(path, listed.pop(exact)), name)
+        # Other paths count by their last part, where that is unique.
+        by_base = _group_by_base(listed)
+        for base, names in _group_by_base(rest).items():
+            if len(names) == 1 and len(by_base.get(base, ())) == 1:
+                found[names[0]] = (join_coco_path(path, listed.pop(by_base[base][0])), names[0])
+        if listed:
             logging.info(
-                "%s: %d of its %d images are not in the split %r",
-                files.describe_path(path), len(listed) - len(found), len(listed), split,
+                "%s: %d of its images are not in the split %r",
+                files.describe_path(path), len(listed), split,
             )  # fmt: skip
         return found
 
@@ -357,13 +413,17 @@ class Folder(Domain):
         folder = self._join(pattern.folder)
         if not files.is_folder(folder):
             return
-        inside = "" if pattern.fixed else self._sub_folder(split)
+        # Names that are those of a split's images do not begin with its folder.
+        whole = is_pattern(self._images) and "{split}" not in self._images
+        inside = self._sub_folder(split) if whole and not pattern.fixed else ""
         for relative in files.list_files(folder, suffixes):
             matched = pattern.match(files.join_path("", pattern.folder, relative), suffixes)
             if matched is not None and matched[0].startswith(f"{inside}/" if inside else ""):
                 yield (files.join_path(folder, relative), *matched)
 
     def _sub_folder(self, split):
+        if split is None:
+            return ""
         if self._places is None:
             _check_below_root("split", split)
             return split
@@ -380,7 +440,7 @@ class Folder(Domain):
         folder = self._join(self.image_folders(split)[0][1])
         there = files.describe_path(self.root)
         if not files.is_folder(self.root):
-            return f"{message} There is no folder {there}; check root for a slip of the pen."
+            return f"{message} There is no folder {there}; correct root."
         found = files.list_files(self.root, self.image_suffixes)
         if not found:
             return f"{message} {there} holds no image at all."
@@ -391,6 +451,14 @@ class Folder(Domain):
             f'image(s): {shown}. Bind Folder.images, the folder of the images below root ("." is '
             'root itself), or a pattern such as "*/rgb/*.png".'
         )
+
+
+def _group_by_base(paths):
+    """Returns last part of a path -> the paths that have it."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(path.rpartition("/")[2], []).append(path)
+    return groups
 
 
 def _check_below_root(option, place):

@@ -108,7 +108,7 @@ class UserMasks:
         if colors:
             self._colors = self._make_lookup(colors)
         if named_ids:
-            ids = {key: self._finder.find_id(name) for key, name in named_ids.items()} | ids
+            ids = {key: self._finder.find_id(name) for key, name in named_ids.items()}
         self._has_table = bool(ids)
         self.raw_table: dict[int, int] = ids or {
             **{index: index for index in range(space.num_classes)},
@@ -164,7 +164,7 @@ class UserMasks:
         Raises:
             UserError: it cannot be read.
         """
-        return self._open_coco(path).paths
+        return list(self._open_coco(path).paths)
 
     def _open_coco(self, path):
         """Returns the annotations of a file, which is read once."""
@@ -191,6 +191,13 @@ class UserMasks:
         if path in self._layers:
             return [file for _, file in self._layers[path]]
         return [path, self._own_tables[path]] if path in self._own_tables else [path]
+
+    def exists(self, path: str) -> bool:
+        """Returns whether a mask, named as in `list_files`, is there; does not decode it."""
+        if _IN_COCO in path:
+            file, image = split_coco_path(path)
+            return image in self._open_coco(file).paths
+        return all(files.read_status(file) is not None for file in self.list_files(path))
 
     def load(self, path: str, max_bytes: int) -> np.ndarray:
         """Reads a mask.
@@ -220,7 +227,13 @@ class UserMasks:
         if self._colors is not None:
             return self._colors.find_ids(to_rgb(mask))
         self._compare_palettes(path, mask)
-        return label_spaces.map_ids(self._read_ids(mask), self._lookup, self._name)
+        ids = self._read_ids(mask)
+        try:
+            return label_spaces.map_ids(ids, self._lookup, self._name)
+        except UserError as error:
+            raise UserError(
+                f"{error}; ID_TABLE gives ids a class, or 255 to ignore them"
+            ) from error
 
     def _check_table(self, table, count):
         label_spaces.check_is_table("Folder.id_table", table)
@@ -259,15 +272,15 @@ class UserMasks:
     def _read_ids(self, mask):
         if mask.lossy:
             raise UserError(
-                "is a JPEG, whose compression changes ids; write masks as PNG, or, where the JPEG "
-                "is all there is, bind Folder.color_table with the colour of each class and "
-                "Folder.nearest_color = True"
+                "is a lossy picture, such as a JPEG, whose compression changes ids; write masks as "
+                "PNG, or, where it is all there is, bind Folder.color_table with the colour of "
+                "each class and Folder.nearest_color = True"
             )
         if mask.pixels.ndim == 2:
             return mask.pixels
         red, green, blue = np.moveaxis(mask.pixels, -1, 0)
         # Black and red, or black and white, can be colours of two classes.
-        plain = self._has_table or red.max() < IGNORE_ID
+        plain = self._has_table or not np.isin(red, (0, IGNORE_ID)).all() or not red.any()
         if plain and ((red == green) & (red == blue)).all():
             return red
         if plain and not green.any() and not blue.any():
@@ -275,7 +288,8 @@ class UserMasks:
         raise UserError(
             f"is a colour picture with {list_colors(mask.pixels)}; give each class its colour, "
             'COLOR_TABLE = {"NAME": (RED, GREEN, BLUE), ...} (Folder.color_table), or the path of '
-            "the table that the labelling tool wrote, such as labelmap.txt"
+            "the table that the labelling tool wrote, such as labelmap.txt; or list the ids in "
+            "ID_TABLE, if the channels hold ids"
         )
 
     def _compare_palettes(self, path, mask):

@@ -9,8 +9,6 @@ import numpy as np
 from data_pipelines.errors import UserError
 from data_pipelines.io.decoding import Mask
 
-_STRAY = 256
-"""Marks colours without a class; no class id has 9 bits."""
 _SHOWN = 8
 _LOSSY_COLORS = 16
 
@@ -25,11 +23,12 @@ class ColorLookup:
     """
 
     def __init__(self, ids: Mapping[tuple[int, int, int], int], *, nearest: bool = False):
-        self._colors = np.array(list(ids), np.int32).reshape(-1, 3)
-        self._ids = np.array(list(ids.values()), np.uint16)
+        colors = np.array(list(ids), np.int32).reshape(-1, 3)
+        order = np.argsort(pack(colors))
+        self._colors = colors[order]
+        self._packed = pack(self._colors)
+        self._ids = np.array(list(ids.values()), np.uint8)[order]
         self._nearest = nearest
-        # One entry for each of the 2 ** 24 colours: an index is faster than a search.
-        self._table: np.ndarray | None = None
 
     def find_ids(self, picture: np.ndarray) -> np.ndarray:
         """Maps a mask.
@@ -43,26 +42,26 @@ class ColorLookup:
         Raises:
             UserError: it has colours without a class; names them with their pixel counts.
         """
-        if self._table is None:
-            table = np.full(1 << 24, _STRAY, np.uint16)
-            table[pack(self._colors)] = self._ids
-            self._table = table
         packed = pack(picture)
-        found = self._table[packed]
-        stray = found == _STRAY
-        if stray.any():
+        places, known = self._search(packed)
+        ids = self._ids[places]
+        if not known.all():
             colors, inverse, counts = np.unique(
-                packed[stray], return_inverse=True, return_counts=True
+                packed[~known], return_inverse=True, return_counts=True
             )
             if not self._nearest:
-                swapped = self._table[pack(unpack(colors)[:, ::-1])]
-                is_swapped = bool((swapped != _STRAY).all())
+                is_swapped = bool(self._search(pack(unpack(colors)[:, ::-1]))[1].all())
                 raise UserError(_describe_stray(colors, counts, packed.size, is_swapped))
-            found[stray] = self._find_nearest(colors)[inverse]
-        return found.astype(np.uint8)
+            ids[~known] = self._find_nearest(colors)[inverse]
+        return ids
+
+    def _search(self, packed):
+        """Returns the places of colours among the known ones, and whether they are known."""
+        places = np.searchsorted(self._packed, packed).clip(max=len(self._packed) - 1)
+        return places, self._packed[places] == packed
 
     def _find_nearest(self, packed):
-        ids = np.empty(packed.shape, np.uint16)
+        ids = np.empty(packed.shape, np.uint8)
         for start in range(0, len(packed), 4096):
             colors = unpack(packed[start : start + 4096]).astype(np.int32)
             distances = ((colors[:, np.newaxis] - self._colors) ** 2).sum(-1)

@@ -110,14 +110,22 @@ def read_picture_header(data: bytes) -> PictureHeader:
 
     Returns:
         The header; height and width are those of `decode_rgb`'s array.
+
+    Raises:
+        UserError: it is no picture.
     """
-    with Image.open(io.BytesIO(data), formats=list_formats()) as picture:
-        width, height = picture.size
-        if picture.getexif().get(_ORIENTATION, 1) in _LYING:
-            width, height = height, width
-        # Cameras append previews to a JPEG; Pillow calls that MPO.
-        kind = "jpeg" if picture.format == "MPO" else str(picture.format).lower()
-    return PictureHeader(kind, height, width)
+    try:
+        with Image.open(io.BytesIO(data), formats=list_formats()) as picture:
+            width, height = picture.size
+            if picture.getexif().get(_ORIENTATION, 1) in _LYING:
+                width, height = height, width
+            # Cameras append previews to a JPEG; Pillow calls that MPO.
+            kind = "jpeg" if picture.format == "MPO" else str(picture.format).lower()
+            return PictureHeader(kind, height, width)
+    except UnidentifiedImageError as error:
+        return PictureHeader("tiff", *_read_bands(data, MAX_PIXELS, error).shape[:2])
+    except (Image.DecompressionBombError, OSError) as error:
+        raise UserError(_describe_failure("a picture", error)) from error
 
 
 def describe_missing_codec(path: str) -> str | None:
@@ -312,8 +320,11 @@ def _make_rgb(picture, data, max_value):
 
 
 def _read_mask(picture, data):
-    lossy = picture.format in ("JPEG", "MPO")
+    lossy = _is_lossy(picture, data)
     mode = picture.mode
+    header = read_png_header(data)
+    if header is not None and (header.depth, header.color_type) == (16, 4):
+        raise UserError("is grey of 16 bits with alpha, which is read by its high bytes alone")
     if mode in ("I", "F") or mode.startswith("I;16"):
         values = np.asarray(picture)
         if values.min() < 0 or values.max() >= 1 << 16 or (values != np.floor(values)).any():
@@ -324,14 +335,33 @@ def _read_mask(picture, data):
         return Mask(values.astype(np.uint16), None, lossy)
     if mode in ("1", "L", "LA"):
         pixels = np.array(picture if mode != "LA" else picture.getchannel(0), np.uint8)
-        header = read_png_header(data)
         if header is not None and header.color_type == 0 and header.depth in _GREY_FACTORS:
             pixels //= np.uint8(_GREY_FACTORS[header.depth])
         return Mask(pixels, None, lossy)
     if mode == "P":
         palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
         return Mask(np.array(picture, np.uint8), palette, lossy)
+    if raw_samples.count_bits(picture, data) > 8:
+        return Mask(_halve_depth(raw_samples.read_samples(picture, data)), None, lossy)
     return Mask(np.array(picture if mode == "RGB" else picture.convert("RGB")), None, lossy)
+
+
+def _is_lossy(picture, data):
+    if picture.format == "WEBP":
+        return b"VP8L" not in data
+    return picture.format in ("JPEG", "MPO") or "jpeg" in str(picture.info.get("compression"))
+
+
+def _halve_depth(samples):
+    """Converts colours of 16 bits that hold ids or colours of 8 bits."""
+    if samples.max() < 256:
+        return samples.astype(np.uint8)
+    high = samples >> 8
+    if ((samples == high * 257) | (samples == high << 8)).all():
+        return high.astype(np.uint8)
+    raise UserError(
+        "holds colours of 16 bits that are not those of 8 bits; save the mask in 8 bits"
+    )
 
 
 def _read_bands(data, max_pixels, error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from data_pipelines.errors import UserError
@@ -14,22 +15,22 @@ _MAX_BYTES = 64_000_000
 
 
 def read_names(
-    path: str, names: set[str], folders: Sequence[str], suffixes: Sequence[str]
+    path: str, spellings: Mapping[str, str], root: str, suffixes: Sequence[str]
 ) -> set[str]:
     """Reads a list of images, one a line.
 
-    A line is an image's path with or without its ending, with slashes or backslashes, relative to
-    the images or to the folders around them, or absolute. Another word behind it, such as the path
-    of the mask, is not read.
+    A line is a spelling of an image, with or without its ending, with slashes or backslashes,
+    relative or below the root's path. Another word behind it, such as the path of the mask, is not
+    read.
 
     Args:
         path: the list.
-        names: names of the images that there are, without their endings.
-        folders: folders from the outermost, as it is given, to that of the images.
+        spellings: path of an image without its ending -> its name.
+        root: folder that a line may begin with.
         suffixes: lower-case endings of images.
 
     Returns:
-        The names; of a line that means none of them, the line without its ending.
+        The names; of a line that means no image, the line without its ending.
 
     Raises:
         UserError: the list is missing, empty or not UTF-8; names no file.
@@ -40,8 +41,9 @@ def read_names(
         raise UserError(str(error)) from error
     listed = set()
     for line in filter(None, (line.strip().replace("\\", "/") for line in lines)):
-        meanings = (drop_suffix(text, suffixes) for text in _list_meanings(line, folders))
-        listed.add(next((m for m in meanings if m in names), drop_suffix(line, suffixes)))
+        meanings = (drop_suffix(text, suffixes) for text in _list_meanings(line, root))
+        known = (spellings[meaning] for meaning in meanings if meaning in spellings)
+        listed.add(next(known, drop_suffix(line, suffixes)))
     if not listed:
         raise UserError("lists no image; write the path of one a line")
     return listed
@@ -53,12 +55,9 @@ def drop_suffix(name: str, suffixes: Sequence[str]) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def _list_meanings(line: str, folders: Sequence[str]) -> Iterator[str]:
+def _list_meanings(line: str, root: str) -> Iterator[str]:
     """Yields the paths that a line can mean, the plain one first."""
-    root = folders[0].replace("\\", "/")
+    starts = ("", ".", root, os.path.abspath(root))
     for text in (line, re.split(r"[\s,;]+", line)[0]):
-        for start in ("", ".", root, os.path.abspath(root).replace("\\", "/")):
-            rest = text.removeprefix(start).lstrip("/")
-            yield rest
-            for folder in folders[1:]:
-                yield rest.removeprefix(folder.strip("/")).lstrip("/")
+        for start in starts:
+            yield text.removeprefix(start.replace("\\", "/")).lstrip("/")

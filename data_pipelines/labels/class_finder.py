@@ -10,7 +10,9 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import IGNORE_ID
 
 _IGNORED = ("ignore", "__ignore__")
-_BACKGROUNDS = ("background", "_background_", "BACKGROUND")
+_BACKGROUND = "background"
+# LabelMe's name of it.
+_LABELME_BACKGROUND = "_background_"
 
 
 class ClassFinder:
@@ -26,7 +28,8 @@ class ClassFinder:
     def __init__(self, class_names: Sequence[str], table: Mapping[str, int]):
         ignored = dict.fromkeys(_IGNORED, IGNORE_ID)
         classes = {name: index for index, name in enumerate(class_names)}
-        self._ids = {**ignored, **classes, **table}
+        background = {_LABELME_BACKGROUND: _find_background(classes)}
+        self._ids = {**ignored, **background, **classes, **table}
         self._class_names = tuple(class_names)
 
     def find_id(self, name: str) -> int:
@@ -64,4 +67,8 @@ class ClassFinder:
         """
         if name is not None:
             return self.find_id(name)
-        return next((self._ids[word] for word in _BACKGROUNDS if word in self._ids), IGNORE_ID)
+        return _find_background(self._ids)
+
+
+def _find_background(ids):
+    return next((ids[name] for name in ids if name.lower() == _BACKGROUND), IGNORE_ID)

@@ -15,6 +15,8 @@ Color = tuple[int, int, int]
 
 _NAME_KEYS = ("label_name", "labelName", "name", "label", "title", "class")
 _COLOR_KEYS = ("pixel_value", "pixelValue", "color", "colour", "rgb")
+# Replicator writes these two in one colour, and tells them apart by alpha, which masks may lack.
+_UNLABELLED = {"BACKGROUND", "UNLABELLED"}
 _CSV_NAMES = ("name", "class", "label", "class name")
 _CSV_CHANNELS = ("pixel value", "r", "red", "g", "green", "b", "blue")
 
@@ -90,7 +92,8 @@ def _add(colors, color, name, entry):
         raise UserError(
             f"has {entry}; a colour is three numbers from 0 to 255, such as (128, 64, 128)"
         )
-    if colors.setdefault(color, name) != name:
+    first = colors.setdefault(color, name)
+    if first != name and not {first.upper(), name.upper()} <= _UNLABELLED:
         raise UserError(f"gives the colour {color} to both {colors[color]!r} and {name!r}")
 
 

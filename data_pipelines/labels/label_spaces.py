@@ -307,8 +307,8 @@ def map_ids(raw: np.ndarray, lookup: np.ndarray, owner: str) -> np.ndarray:
 
     ids = lookup[raw]
     if ids.min() < 0:
-        unknown = np.unique(raw[ids < 0]).tolist()
-        shown = ", ".join(str(value) for value in unknown[:20])
+        unknown, counts = np.unique(raw[ids < 0], return_counts=True)
+        shown = ", ".join(f"{value} ({count} px)" for value, count in zip(unknown[:20], counts))
         if len(unknown) > 20:
             shown += f" and {len(unknown) - 20} more"
         raise UserError(

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -125,10 +126,13 @@ class CocoFile:
             for entry in content["annotations"]:
                 found = images[entry["image_id"]].annotations
                 found.append((names[entry["category_id"]], entry.get("segmentation")))
-            paths = {
-                str(entry["file_name"]).replace("\\", "/"): images[entry["id"]]
-                for entry in content["images"]
-            }
+            paths: dict[str, _CocoImage] = {}
+            for entry in content["images"]:
+                image = images[entry["id"]]
+                # A file that was joined from several ones can name an image twice.
+                first = paths.setdefault(str(entry["file_name"]).replace("\\", "/"), image)
+                if first is not image:
+                    first.annotations.extend(image.annotations)
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 "is not a file of COCO, with images, categories and annotations that refer to "
@@ -137,9 +141,9 @@ class CocoFile:
         self._images = paths
 
     @property
-    def paths(self) -> list[str]:
+    def paths(self) -> Collection[str]:
         """The paths of its images, as they are in the file."""
-        return list(self._images)
+        return self._images.keys()
 
     def rasterize(
         self, path: str, find_id: Callable[[str], int], background: int, max_pixels: int

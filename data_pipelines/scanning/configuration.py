@@ -13,21 +13,20 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.labels import color_tables
+from data_pipelines.labels.label_spaces import IGNORE_ID
 from data_pipelines.scanning import layout as layouts
 from data_pipelines.scanning import pictures
 
 _SAMPLED = 40
-_MAX_MASKS = 1000
-_IGNORE = 255
 _MAX_SIDE = 640
 _STRIDE = 32
 _SHOWN = 12
-_MAIN_SHARE = 0.005
-_MAIN_DISTANCE = 100
+_MAIN_SHARE = 0.001
+_MAIN_DISTANCE = 40
 
 
 class Draft:
-    """A configuration in the making.
+    """An unfinished configuration.
 
     Attributes:
         bindings: macro -> value, in the order of the file.
@@ -101,7 +100,7 @@ def _bind_place(draft, prefix, root, found, masks):
         if value != default:
             draft.bindings[f"{prefix}_{name}"] = value
     if found.mask_suffix:
-        draft.bindings["MASK_SUFFIX"] = found.mask_suffix
+        draft.bindings[f"{prefix}_MASK_SUFFIX"] = found.mask_suffix
     splits = dict(found.splits)
     if prefix == "TARGET":
         splits.setdefault("val", splits["train"])
@@ -126,13 +125,14 @@ def _describe_labels(draft, root, found):
     if found.names is not None:
         _bind_names(draft, found.names)
         return
-    masks = layouts.sample_masks(found, _MAX_MASKS)
-    content = pictures.summarize(masks)
+    content = pictures.summarize(layouts.sample_masks(found))
     if content.note:
         draft.facts.append(f"Masks: {content.note}.")
     draft.facts.append(f"Masks hold {content.kind}: {_list_shares(content.pixels)}.")
-    if len(masks) < len(found.mask_paths):
-        draft.facts.append(f"{len(masks)} of {len(found.mask_paths)} masks were opened.")
+    if content.count < len(found.mask_paths):
+        draft.questions.append(
+            f"{content.count} of {len(found.mask_paths)} masks were opened; others may hold more."
+        )
     if found.table_pattern is not None:
         draft.bindings["COLOR_TABLE"] = found.table_pattern
         _bind_table_names(draft, [os.path.join(root, path) for path in found.tables])
@@ -144,7 +144,7 @@ def _describe_labels(draft, root, found):
             others = ", ".join(found.tables[1:])
             draft.questions.append(f"Other tables were found, and are not used: {others}.")
     elif content.kind == "ids":
-        _bind_ids(draft, content.pixels)
+        _bind_ids(draft, content)
     else:
         _bind_colors(draft, content)
     if content.kind == "lossy colors":
@@ -164,25 +164,27 @@ def _bind_table_names(draft, paths):
     for path in paths:
         colors, ids = color_tables.parse_file(files.read_bytes(path, 1 << 26), path)
         names.update(dict.fromkeys([*colors.values(), *(ids[key] for key in sorted(ids))]))
-    draft.bindings["CLASS_NAMES"] = list(names)
+    draft.bindings["CLASS_NAMES"] = [name for name in names if name != "ignore"]
     draft.questions.append(
         "CLASS_NAMES has all names of the table. A name that is to be ignored: take it out, and "
         'bind ID_TABLE = {"NAME": 255}.'
     )
 
 
-def _bind_ids(draft, pixels):
-    ids = [value for value in pixels if value != _IGNORE]
-    if set(pixels) == {0, _IGNORE}:
+def _bind_ids(draft, content):
+    pixels = content.pixels
+    ids = [value for value in pixels if value != IGNORE_ID]
+    if set(pixels) == {0, IGNORE_ID}:
         draft.bindings["CLASS_NAMES"] = ["background", "object"]
-        draft.bindings["ID_TABLE"] = {0: 0, _IGNORE: 1}
+        draft.bindings["ID_TABLE"] = {0: 0, IGNORE_ID: 1}
     else:
         draft.bindings["CLASS_NAMES"] = [f"class_{value}" for value in ids]
-        if ids != list(range(len(ids))):
+        # In channels of colours 255 is ignored only if the table says so.
+        if ids != list(range(len(ids))) or (content.note and IGNORE_ID in pixels):
             table = {value: index for index, value in enumerate(ids)}
             draft.bindings["ID_TABLE"] = {
                 **table,
-                **({_IGNORE: _IGNORE} if _IGNORE in pixels else {}),
+                **({IGNORE_ID: IGNORE_ID} if IGNORE_ID in pixels else {}),
             }
     draft.questions.append(
         "The files do not say what the ids mean: name the classes in CLASS_NAMES, in this order. "
@@ -192,8 +194,14 @@ def _bind_ids(draft, pixels):
 
 def _bind_colors(draft, content):
     colors = content.pixels
-    if content.kind == "lossy colors" or len(colors) > _IGNORE:
+    if content.kind == "lossy colors" or len(colors) > IGNORE_ID:
         colors = _find_main_colors(colors)
+        rest = 1 - sum(colors.values())
+        draft.questions.append(
+            f"{len(colors)} colours were chosen as those of classes. {100 * rest:.2g} % of the "
+            "pixels inside areas have others: colours near these, and those of rare classes, which "
+            "you have to add."
+        )
     names = [f"class_{index}" for index in range(len(colors))]
     draft.bindings["CLASS_NAMES"] = names
     draft.bindings["COLOR_TABLE"] = dict(zip(names, colors))
@@ -214,15 +222,18 @@ def _find_main_colors(colors):
 
 def _choose_size(draft, found):
     heights, widths = [], []
-    step = max(1, len(found.image_paths) // _SAMPLED)
-    for path in found.image_paths[::step][:_SAMPLED]:
+    problem = ""
+    for path in layouts.take_evenly(found.image_paths, _SAMPLED):
         try:
             data = files.read_bytes(path, 8 * decoding.MAX_PIXELS)
             header = decoding.read_picture_header(data)
-        except (UserError, OSError) as error:
-            raise UserError(f"{path} {error}") from error
+        except UserError as error:
+            problem = f"{path} {error}"
+            continue
         heights.append(header.height)
         widths.append(header.width)
+    if not heights:
+        raise UserError(f"None of {len(found.image_paths)} images can be read: {problem}.")
     height, width = statistics.median(heights), statistics.median(widths)
     kinds = len(set(zip(heights, widths)))
     draft.facts.append(

@@ -7,6 +7,8 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Iterator
+from collections.abc import Sequence
 
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
@@ -21,9 +23,16 @@ _SPLITS = {
     "val": ("val", "valid", "validation", "test", "testing"),
 }
 _SPLIT_WORDS = tuple(word for words in _SPLITS.values() for word in words)
-_MASK_WORDS = re.compile(r"mask|label|seg|semantic|annot|gt|ids?$", re.IGNORECASE)
+_MASK_WORDS = re.compile(
+    r"(?<![a-z])(masks?|labels?(ids)?|seg[a-z]*|semantic[a-z]*|annot[a-z]*|gt(fine|coarse)?|ids?)"
+    r"(?![a-z])",
+    re.IGNORECASE,
+)
 _JUNK = ("thumbs.db", "desktop.ini", "readme.md", "readme.txt", "license", "license.txt")
 _MAX_JSON = 1 << 30
+_MAX_TABLE = 1 << 20
+_MAX_MASKS = 1000
+_MAX_VALUES = 300_000_000
 
 
 @dataclasses.dataclass
@@ -69,6 +78,8 @@ def find_layout(root: str) -> Layout:
     Raises:
         UserError: there is no image.
     """
+    if "://" in root:
+        raise UserError(f"{root}: the scan reads local folders only; copy a sample to one.")
     if not os.path.isdir(root):
         raise UserError(f"There is no folder {os.path.abspath(root)}.")
     paths = _list_files(root)
@@ -78,11 +89,12 @@ def find_layout(root: str) -> Layout:
         kinds = ", ".join(sorted({os.path.splitext(path)[1] or path for path in paths})[:10])
         raise UserError(
             f"{os.path.abspath(root)} holds no photo among its {len(paths)} file(s) ({kinds}); "
-            f"images are {', '.join(suffixes)}."
+            f"images are {', '.join(suffixes)}"
+            + (f", and {len(masks)} folder(s) or names look like masks." if masks else ".")
         )
     tables, labelme, coco = _sort_texts(root, paths)
     best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, {}, tables)
-    for description in _list_descriptions(root, photos, masks, labelme, coco):
+    for description in _list_descriptions(photos, masks, labelme, coco):
         found = _try(root, description)
         if len(found) > len(best.mask_paths):
             best.images, best.masks, best.mask_suffix, best.names = description
@@ -94,7 +106,7 @@ def find_layout(root: str) -> Layout:
     best.image_paths = [os.path.join(root, path) for path in photos]
     if best.masks is not None:
         best.without_mask = len(photos) - len(best.mask_paths)
-    best.unused = _count_unused(root, paths, {*photos, *tables, *labelme, *coco}, best, masks)
+    best.unused = _count_unused(root, paths, {*photos, *tables}, best, masks)
     return best
 
 
@@ -126,8 +138,8 @@ def _sort_pictures(root, paths):
     photos, masks = [], {}
     doubtful = {}
     for key, members in parts.items():
-        step = max(1, len(members) // _SAMPLE)
-        decoded = [pictures.read_mask(os.path.join(root, p)) for p in members[::step][:_SAMPLE]]
+        sample = take_evenly(members, _SAMPLE)
+        decoded = [pictures.read_mask(os.path.join(root, path)) for path in sample]
         votes = [pictures.looks_like_mask(mask) for mask in decoded if mask is not None]
         if not votes or sum(votes) * 2 <= len(votes):
             photos += members
@@ -149,7 +161,7 @@ def _group_masks(masks):
     groups = collections.defaultdict(list)
     for (folder, suffix, words), members in masks.items():
         # The same kind of mask is in several folders: one for each split, scene or city.
-        names = [part for part in folder.split("/") if part not in ("#", *_SPLIT_WORDS)]
+        names = [p for p in folder.split("/") if p != "#" and not _find_split_word(p.strip("#"))]
         groups[words[-1:], suffix, *names[-1:]] += members
         groups[words[-1:], suffix, None] += members
     ordered = sorted(groups, key=lambda key: key[2:] == (None,))
@@ -157,23 +169,24 @@ def _group_masks(masks):
 
 
 def _sort_texts(root, paths):
-    """Returns tables of colours or ids, LabelMe's files, and COCO's files with their names."""
-    tables, labelme, coco = [], [], {}
+    """Returns tables of colours or ids, and LabelMe's and COCO's files, each with its names."""
+    tables, labelme, coco = [], {}, {}
     for path in paths:
         suffix = os.path.splitext(path)[1].lower()
+        limit = {".json": _MAX_JSON, ".txt": _MAX_TABLE, ".csv": _MAX_TABLE}.get(suffix, 0)
         full = os.path.join(root, path)
-        if suffix not in (".json", ".txt", ".csv") or os.path.getsize(full) > _MAX_JSON:
-            continue
-        with open(full, "rb") as file:
-            data = file.read()
         try:
+            if os.path.getsize(full) > limit:
+                continue
+            with open(full, "rb") as file:
+                data = file.read()
             content = json.loads(data) if suffix == ".json" else None
-        except (ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
             coco[path] = [str(c.get("name")) for c in content["categories"]]
         elif isinstance(content, dict) and {"shapes", "imageHeight"} <= set(content):
-            labelme.append(path)
+            labelme[path] = [str(shape.get("label")) for shape in content["shapes"]]
         else:
             try:
                 color_tables.parse_file(data, path)
@@ -183,25 +196,21 @@ def _sort_texts(root, paths):
     return tables, labelme, coco
 
 
-def _list_labelme_names(root, paths):
-    names = {}
-    for path in paths:
-        with open(os.path.join(root, path), "rb") as file:
-            for shape in json.load(file)["shapes"]:
-                names[str(shape.get("label"))] = None
-    return sorted(name for name in names if name not in ("__ignore__", "_background_"))
+def _join_names(listed):
+    """Returns the names of all files, without those that every mask may have."""
+    names = dict.fromkeys(name for names in listed.values() for name in names)
+    return [name for name in names if name not in ("ignore", "__ignore__", "_background_")]
 
 
 def _common_folder(paths):
     return os.path.commonpath([os.path.dirname(path) or "." for path in paths]).strip(".")
 
 
-def _list_descriptions(root, photos, masks, labelme, coco):
+def _list_descriptions(photos, masks, labelme, coco):
     """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
     images = _common_folder(photos) or "."
-    for group, names in [(group, None) for group in _group_masks(masks)] + [
-        (labelme, _list_labelme_names(root, labelme))
-    ]:
+    groups = [(group, None) for group in _group_masks(masks)]
+    for group, names in [*groups, (list(labelme), sorted(_join_names(labelme)))]:
         if not group:
             continue
         folder = _common_folder(group) or "."
@@ -215,8 +224,9 @@ def _list_descriptions(root, photos, masks, labelme, coco):
         layers = "/".join((*([] if folder == "." else [folder]), "{name}", "{class}.*"))
         if 1 < len(classes) < _MAX_CLASSES:
             yield images, layers, "", classes
-    names = list(dict.fromkeys(name for listed in coco.values() for name in listed))
-    for place in [_describe(list(coco)).replace("*", "{split}")] if len(coco) > 1 else coco:
+    places = [_describe(list(coco)).replace("*", "{split}")] if len(coco) > 1 else []
+    for place in (*places, *coco):
+        names = _join_names(coco if place in places else {place: coco[place]})
         for folder in (images, _describe(photos)):
             yield folder, place, "", names
 
@@ -249,7 +259,7 @@ def _describe(paths, any_depth=False):
     parts = []
     for column in zip(*folders):
         values = set(column)
-        splits = len(values) > 1 and all(v.lower() in _SPLIT_WORDS for v in values)
+        splits = len(values) > 1 and all(map(_find_split_word, values))
         parts.append("{split}" if splits else column[0] if len(values) == 1 else "*")
     return "/".join(filter(None, (*parts, name)))
 
@@ -264,7 +274,7 @@ def _try(root, description):
             splits=_list_split_folders(root, images, masks),
         )  # fmt: skip
         pairs = [p for split in domain.splits for p in domain.list_pairs(split) if p.label_path]
-        found = [p.label_path for p in pairs if _exists(domain, p.label_path)]
+        found = [p.label_path for p in pairs if domain.has_label(p.label_path)]
         if names is not None:
             # Annotations count only if they can be drawn.
             for path in found[:_SAMPLE]:
@@ -274,18 +284,20 @@ def _try(root, description):
         return []
 
 
-def _exists(domain, path):
-    return all(os.path.isfile(file) for file in domain.label_files(path))
-
-
 def _list_split_folders(root, images, masks):
     """Returns the splits with which to try a description."""
     if "{split}" not in images + masks:
         return {"train": ""}
-    place = images if "{split}" in images else masks
-    folder = os.path.join(root, place.partition("{split}")[0])
+    place = images.partition("{split}")[0]
+    folder = os.path.join(root, place)
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return {name: name for name in sorted(names) if name.lower() in _SPLIT_WORDS}
+    return {name: name for name in sorted(names) if _find_split_word(name)}
+
+
+def _find_split_word(name):
+    """Returns the word for a split that a folder is named by, such as train2017; or None."""
+    word = name.lower().rstrip("0123456789")
+    return word if word in _SPLIT_WORDS else None
 
 
 def _find_splits(photos, layout):
@@ -300,34 +312,55 @@ def _find_splits(photos, layout):
     splits = {}
     for split, words in _SPLITS.items():
         for word in words:
-            match = next((name for name in sorted(folders) if name.lower() == word), None)
+            match = next((name for name in sorted(folders) if _find_split_word(name) == word), None)
             if match is not None:
                 splits.setdefault(split, match)
     return splits if "train" in splits else {"train": ""}
 
 
 def _count_unused(root, paths, used, layout, masks):
-    paired = {os.path.relpath(path, root).replace("\\", "/") for path in layout.mask_paths}
+    files_of_masks = (path.partition(".json#")[0] for path in layout.mask_paths)
+    for path in files_of_masks:
+        used.add(os.path.relpath(path, root).replace("\\", "/"))
     unused: collections.Counter = collections.Counter()
     in_masks = {path for members in masks.values() for path in members}
     for path in paths:
-        if path in used or path in paired:
+        if path in used:
             continue
         kind = "other picture of few colours" if path in in_masks else "file"
         unused[f"{kind} *{os.path.splitext(path)[1].lower()}"] += 1
+    bound = set(layout.splits.values())
+    depth = 0 if layout.images in (".", "") else layout.images.count("/") + 1
+    if bound != {""} and "{split}" not in layout.images:
+        for path in layout.image_paths:
+            parts = os.path.relpath(path, root).replace("\\", "/").split("/")
+            if len(parts) - 1 > depth and parts[depth] not in bound:
+                unused[f"image in {parts[depth]}, which is no split here"] += 1
     return dict(unused)
 
 
-def sample_masks(layout: Layout, count: int) -> list[decoding.Mask]:
-    """Decodes masks of a layout.
+def sample_masks(layout: Layout) -> Iterator[decoding.Mask]:
+    """Decodes masks of a layout, one at a time.
 
     Args:
         layout: with masks that are pictures.
-        count: number of masks, evenly spaced.
 
-    Returns:
-        Those that could be decoded.
+    Yields:
+        Masks at even distances, as many as are decoded in about ten seconds.
     """
-    step = max(1, len(layout.mask_paths) // count)
-    decoded = [pictures.read_mask(path) for path in layout.mask_paths[::step][:count]]
-    return [mask for mask in decoded if mask is not None]
+    read = 0
+    for path in take_evenly(layout.mask_paths, _MAX_MASKS):
+        mask = pictures.read_mask(path)
+        if mask is not None:
+            yield mask
+            read += mask.pixels.size
+        if read > _MAX_VALUES:
+            return
+
+
+def take_evenly(paths: Sequence[str], count: int) -> list[str]:
+    """Returns at most `count` of the paths, at even distances, in an order that spreads them."""
+    step = max(1.0, len(paths) / count)
+    chosen = [paths[int(index * step)] for index in range(min(count, len(paths)))]
+    # If not all are used, the first quarter of this order still covers all folders.
+    return [path for start in range(4) for path in chosen[start::4]]

@@ -1,9 +1,10 @@
-"""Tells photos from masks, and finds out what masks hold."""
+"""Distinguishes photos from masks, and finds out what masks hold."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,24 +14,30 @@ from data_pipelines.io import decoding
 from data_pipelines.io import files
 
 _MAX_BYTES = 8 * decoding.MAX_PIXELS
-# A mask holds few values, and they fill areas; a drawn picture of few colours is the exception.
+# Masks hold few values, which fill areas.
 _MAX_VALUES = 256
-_MAX_VALUE_SHARE = 0.02
+_MIN_EQUAL_NEIGHBOURS = 0.6
+# Compression changes values by about as much.
+_LOSSY_STEP = 24
+_LOSSY_BIN = 8
+_MAX_LOSSY_VALUES = 32
 
 
 @dataclasses.dataclass
 class Content:
-    """What a sample of masks holds.
+    """What masks hold.
 
     Attributes:
         kind: "ids", "colors" or "lossy colors".
-        pixels: stored id, or (red, green, blue) -> share of the pixels.
+        pixels: stored id, or (red, green, blue) -> share of the pixels, sorted.
         note: what a reader of the result should know, or "".
+        count: number of masks.
     """
 
     kind: str
     pixels: dict
-    note: str = ""
+    note: str
+    count: int
 
 
 def read_mask(path: str) -> decoding.Mask | None:
@@ -42,74 +49,93 @@ def read_mask(path: str) -> decoding.Mask | None:
 
 
 def looks_like_mask(mask: decoding.Mask) -> bool:
-    """Returns whether a picture has the few values of a mask.
+    """Returns whether a picture has the few values and the areas of a mask.
 
     Args:
         mask: a decoded picture.
 
     Returns:
-        True for a mask; of JPEG masks only those of very few strong colours are recognised.
+        True for a mask; of lossy ones only those of few values far apart are recognised.
     """
-    values = color_masks.pack(mask.pixels) if mask.pixels.ndim == 3 else mask.pixels
+    pixels = color_masks.to_rgb(mask)
+    values = color_masks.pack(pixels)
     if mask.lossy:
-        # Compression spreads a value over its neighbours.
-        values = np.unique(values >> 5 if values.ndim == 2 else _coarsen(mask.pixels))
-        return len(values) <= 24
-    distinct = len(np.unique(values))
-    return distinct <= min(_MAX_VALUES, max(8, _MAX_VALUE_SHARE * values.size))
+        inner = _find_inner(pixels)
+        _, counts = np.unique(color_masks.pack(pixels[inner] // _LOSSY_BIN), return_counts=True)
+        covered = np.cumsum(np.sort(counts)[::-1]) / max(1, counts.sum())
+        values = np.searchsorted(covered, 0.95) + 1
+        is_grey = mask.pixels.ndim == 2
+        limit = _MAX_LOSSY_VALUES // (4 if is_grey else 1)
+        return bool(inner.mean() > _MIN_EQUAL_NEIGHBOURS and values <= limit)
+    areas = (values[:, 1:] == values[:, :-1]).mean() > _MIN_EQUAL_NEIGHBOURS
+    return bool(areas) and len(np.unique(values)) <= _MAX_VALUES
 
 
-def summarize(masks: list[decoding.Mask]) -> Content:
+def summarize(masks: Iterable[decoding.Mask]) -> Content:
     """Finds out what masks hold.
 
     Args:
-        masks: a sample, at least one.
+        masks: at least one; each is looked at once.
 
     Returns:
         The content.
     """
-    if any(mask.lossy for mask in masks):
-        return _count_colors(masks, "lossy colors")
-    palettes_agree, first = True, next((m.palette for m in masks if m.palette is not None), None)
+    ids: collections.Counter = collections.Counter()
+    colors: collections.Counter = collections.Counter()
+    palette: dict[int, int] = {}
+    flat = grey = red = agree = True
+    lossy = False
+    count = 0
     for mask in masks:
-        if mask.palette is not None and first is not None:
-            used = [
-                int(v) for v in np.unique(mask.pixels) if v < min(len(first), len(mask.palette))
-            ]
-            palettes_agree &= bool((first[used] == mask.palette[used]).all())
-    if not palettes_agree:
-        content = _count_colors(masks, "colors")
-        content.note = "the palettes of the files differ, so their colours are read, not the ids"
-        return content
-    if all(mask.pixels.ndim == 2 for mask in masks):
-        return Content("ids", _count([mask.pixels for mask in masks]))
-    pictures = [color_masks.to_rgb(mask) for mask in masks]
-    grey = all((p == p[..., :1]).all() for p in pictures)
-    red = all(not p[..., 1:].any() for p in pictures)
-    if grey or red:
-        content = Content("ids", _count([p[..., 0] for p in pictures]))
-        content.note = f"the ids are in {'all channels' if grey else 'the red channel'}"
-        return content
-    return _count_colors(masks, "colors")
+        count += 1
+        rgb = color_masks.to_rgb(mask)
+        packed = color_masks.pack(rgb)
+        if mask.lossy:
+            lossy = True
+            packed = packed[_find_inner(rgb)]
+        colors.update(_count(packed))
+        channel = mask.pixels if mask.pixels.ndim == 2 else mask.pixels[..., 0]
+        found = _count(channel)
+        ids.update(found)
+        if mask.palette is not None:
+            for value in found:
+                if value < len(mask.palette):
+                    color = int(color_masks.pack(mask.palette[value]))
+                    agree &= palette.setdefault(value, color) == color
+        if mask.pixels.ndim == 3:
+            flat = False
+            grey &= bool((rgb == rgb[..., :1]).all())
+            red &= not rgb[..., 1:].any()
+    if lossy:
+        return Content("lossy colors", _list_colors(colors), "", count)
+    if not agree:
+        note = "the palettes of the files differ, so their colours are read, not the ids"
+        return Content("colors", _list_colors(colors), note, count)
+    if flat or grey or red:
+        channel_note = f"the ids are in {'all channels' if grey else 'the red channel'}"
+        return Content("ids", _share(ids), "" if flat else channel_note, count)
+    return Content("colors", _list_colors(colors), "", count)
 
 
-def _coarsen(pixels):
-    return color_masks.pack(pixels >> 5)
+def _find_inner(pixels):
+    """Returns where the next pixels on the right and below are alike, (H, W) bool."""
+    inner = np.ones(pixels.shape[:2], bool)
+    values = pixels.astype(np.int16)
+    inner[:, :-1] &= (np.abs(np.diff(values, axis=1)) < _LOSSY_STEP).all(-1)
+    inner[:-1] &= (np.abs(np.diff(values, axis=0)) < _LOSSY_STEP).all(-1)
+    return inner
 
 
-def _count_colors(masks, kind):
-    packed = _count([color_masks.pack(color_masks.to_rgb(mask)) for mask in masks])
-    pixels = {
-        tuple(color_masks.unpack(np.array(key)).tolist()): share for key, share in packed.items()
-    }
-    return Content(kind, pixels)
+def _count(array):
+    values, counts = np.unique(array, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist()))
 
 
-def _count(arrays):
-    """Returns value -> share of all pixels, sorted by value."""
-    counts: collections.Counter = collections.Counter()
-    for array in arrays:
-        for value, count in zip(*np.unique(array, return_counts=True)):
-            counts[int(value)] += int(count)
+def _share(counts):
     total = sum(counts.values())
     return {value: counts[value] / total for value in sorted(counts)}
+
+
+def _list_colors(counts):
+    shares = _share(counts)
+    return {tuple(color_masks.unpack(np.array(c)).tolist()): share for c, share in shares.items()}

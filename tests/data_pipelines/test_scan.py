@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import gin
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from data_pipelines.auditing import audit
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
 from data_pipelines.scanning import configuration
+from data_pipelines.scanning import layout
 from tests.support import calls
 from tests.support import tool_exports
 
@@ -21,8 +24,10 @@ def build(draft, prefix="SOURCE"):
         root=bindings[prefix],
         images=bindings.get(f"{prefix}_IMAGES", "images"),
         masks=bindings.get(f"{prefix}_MASKS", "masks" if prefix == "SOURCE" else None),
-        splits=bindings.get(f"{prefix}_SPLITS", {"train": "", "val": ""}),
-        mask_suffix=bindings.get("MASK_SUFFIX", ""),
+        splits=bindings.get(
+            f"{prefix}_SPLITS", {"train": ""} if prefix == "SOURCE" else {"train": "", "val": ""}
+        ),
+        mask_suffix=bindings.get(f"{prefix}_MASK_SUFFIX", ""),
         class_names=bindings["CLASS_NAMES"],
         id_table=bindings.get("ID_TABLE"),
         color_table=bindings.get("COLOR_TABLE"),
@@ -49,6 +54,9 @@ def build(draft, prefix="SOURCE"):
         (tool_exports.write_labelme, 4, 3, True),
         (tool_exports.write_coco, 4, 3, True),
         (tool_exports.write_coco_splits, 2, 3, True),
+        (tool_exports.write_coco_of_one_split, 2, 3, True),
+        (tool_exports.write_masks_below_images, 4, 3, False),
+        (tool_exports.write_channels_with_255, 4, 2, False),
         (tool_exports.write_palettes, 2, 3, False),
         (tool_exports.write_layers, 3, 3, True),
         (tool_exports.write_cities, 4, 3, False),
@@ -133,3 +141,32 @@ def test_the_command_writes_once_and_says_what_is_left_to_do(tmp_path):
     assert (tmp_path / "here.gin").read_bytes() == written
     nothing = calls.call_python("-m", "data_pipelines.scan", cwd=tmp_path)
     calls.assert_refused(nothing, "Name one or two folders")
+
+
+def test_what_is_left_out_is_named(tmp_path):
+    tool_exports.write_splits(tmp_path)
+    tool_exports.put(tmp_path, "images/extra/1.jpg", tool_exports.draw(9)[0])
+    os.symlink(tmp_path / "nowhere.json", tmp_path / "broken.json")
+    text = configuration.draft_configuration(str(tmp_path), None).write("")
+    assert "not used: 1 x image in extra, which is no split here" in text
+    assert "1 x file *.json" in text
+    with pytest.raises(UserError, match="local folders only"):
+        configuration.draft_configuration("gs://bucket/data", None)
+
+
+def test_grey_photos_are_photos(tmp_path):
+    for number in range(3):
+        shade = np.linspace(0, 100, tool_exports.SIZE[1])
+        grey = (tool_exports.draw(number)[0].mean(-1) / 2 + shade).astype(np.uint8)
+        tool_exports.put(tmp_path, f"unlabelled/{number}.png", grey)
+        tool_exports.put(tmp_path, f"gta/{number}.jpg", grey)
+    found = layout.find_layout(str(tmp_path))
+    assert len(found.image_paths) == 6 and found.masks is None
+
+
+def test_colours_of_jpeg_masks_that_were_not_chosen_are_mentioned(tmp_path):
+    cityscapes = np.array([(128, 64, 128), (70, 70, 70), (70, 130, 180)], np.uint8)
+    tool_exports.write_pairs(tmp_path, "images/{}.png", "masks/{}.jpg", cityscapes.__getitem__)
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    assert len(draft.bindings["CLASS_NAMES"]) == 3 and draft.bindings["NEAREST_COLOR"]
+    assert any("those of rare classes, which you have to add" in q for q in draft.questions)

@@ -132,6 +132,8 @@ def write_split_folders(root):
 def write_replicator(root):
     write_pairs(root, "rgb_{:04}.png", "semantic_segmentation_{:04}.png", COLORS.__getitem__)
     table = {str((*COLORS[i].tolist(), 255)): {"class": n} for i, n in enumerate(("a", "b", "c"))}
+    table = {"(0, 0, 0, 0)": {"class": "BACKGROUND"}, **table}
+    table["(0, 0, 0, 255)"] = {"class": "UNLABELLED"}
     for number in range(4):
         put_text(root, f"semantic_segmentation_labels_{number:04}.json", table)
 
@@ -172,6 +174,27 @@ def write_coco(root):
     for number in range(4):
         put(root, f"images/{number}.jpg", draw(number)[0])
     put_text(root, "annotations/instances.json", make_coco([f"{n}.jpg" for n in range(4)]))
+
+
+def write_coco_of_one_split(root):
+    """COCO's own names: folders train2017 and val2017, here with annotations of the first."""
+    for split in ("train2017", "val2017"):
+        for number in range(2):
+            put(root, f"{split}/{split}{number}.jpg", draw(number)[0])
+        names = [f"{split}{number}.jpg" for number in range(2)]
+        put_text(root, f"annotations/instances_{split}.json", make_coco(names))
+
+
+def write_masks_below_images(root):
+    write_pairs(root, "{}.jpg", "masks/{}.png")
+
+
+def in_channels_with_255(ids):
+    return np.dstack([np.where(ids == 0, 255, ids)] * 3).astype(np.uint8)
+
+
+def write_channels_with_255(root):
+    write_pairs(root, "images/{}.jpg", "masks/{}.png", in_channels_with_255)
 
 
 def write_coco_splits(root):

@@ -146,7 +146,7 @@ def test_both_streams_are_weighed_and_their_statistics_kept(tmp_path):
         data.make_unlabelled_target_stream()
 
 
-def test_other_tables_are_counted_anew(tmp_path):
+def test_other_tables_are_counted_again(tmp_path):
     pairs = _write_labels(tmp_path, [[[0, 1]]])
     path = str(tmp_path / "classes.json")
 

@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from data_pipelines.auditing import audit
@@ -59,8 +60,13 @@ def in_red(ids):
 
 @pytest.mark.parametrize(
     "write",
-    [in_red, lambda ids: np.dstack([ids] * 3), lambda ids: ids.astype(np.uint16), in_red],
-    ids=["red channel", "all channels", "16 bits", "red with alpha"],
+    [
+        in_red,
+        lambda ids: in_red(ids)[..., :3],
+        lambda ids: np.dstack([ids] * 3),
+        lambda ids: ids.astype(np.uint16),
+    ],
+    ids=["red with alpha", "red channel", "all channels", "16 bits"],
 )
 @pytest.mark.parametrize("table, offset", [(None, 0), ({7: 0, 8: 1, 9: 2}, 7)])
 def test_ids_in_other_pixels(tmp_path, write, table, offset):
@@ -72,8 +78,44 @@ def test_ids_of_sixteen_bits(tmp_path):
     path = put(tmp_path, "masks/1.tif", RAW.astype(np.uint16) + np.uint16(26000))
     domain = make(tmp_path, id_table={26000: 0, 26001: 1, 26002: 2})
     np.testing.assert_array_equal(domain.read_label(path), RAW)
-    with pytest.raises(UserError, match="does not list: 26000, 26001, 26002"):
+    with pytest.raises(UserError, match=r"does not list: 26000 \(\d+ px\), 26001 .*ID_TABLE gives"):
         make(tmp_path).read_label(path)
+
+
+def write_rgb16(path, pixels):
+    """Writes a PNG of 16 bits a channel, which Pillow does not write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(pixels.astype(np.uint16)).numpy())
+    return str(path)
+
+
+def test_sixteen_bits_in_channels(tmp_path):
+    in_one = np.zeros((*RAW.shape, 3), np.uint16)
+    in_one[..., 0] = RAW
+    path = write_rgb16(tmp_path / "masks/1.png", in_one)
+    np.testing.assert_array_equal(make(tmp_path).read_label(path), RAW)
+    path = write_rgb16(tmp_path / "masks/2.png", PICTURE.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(make(tmp_path, color_table=COLORS).read_label(path), RAW)
+    path = write_rgb16(tmp_path / "masks/3.png", PICTURE.astype(np.uint16) * 256 + 7)
+    with pytest.raises(UserError, match="16 bits that are not those of 8 bits"):
+        make(tmp_path, color_table=COLORS).read_label(path)
+    path = write_rgb16(tmp_path / "masks/4.png", np.dstack([RAW, RAW]))
+    with pytest.raises(UserError, match="grey of 16 bits with alpha"):
+        make(tmp_path).read_label(path)
+
+
+def test_lossy_webp_masks_are_refused(tmp_path):
+    path = put(tmp_path, "masks/1.webp", np.dstack([RAW] * 3), lossless=True)
+    np.testing.assert_array_equal(make(tmp_path).read_label(path), RAW)
+    path = put(tmp_path, "masks/1.webp", np.dstack([RAW] * 3), quality=90)
+    with pytest.raises(UserError, match="lossy"):
+        make(tmp_path).read_label(path)
+
+
+def test_ids_in_channels_beside_255(tmp_path):
+    ids = np.where(RAW == 0, 255, RAW).astype(np.uint8)
+    path = put(tmp_path, "masks/1.png", np.dstack([ids] * 3))
+    np.testing.assert_array_equal(make(tmp_path).read_label(path), ids)
 
 
 def test_black_and_red_or_white_are_ids_only_by_a_table(tmp_path):
@@ -144,7 +186,7 @@ def test_jpeg_masks_are_refused_or_snapped(tmp_path):
     blocks = np.kron(RAW[:4, :4], np.ones((16, 16), np.uint8))
     put(tmp_path, "masks/train/1.jpg", np.array(list(COLORS.values()), np.uint8)[blocks])
     put_images(tmp_path, "images/train/1.png")
-    with pytest.raises(UserError, match="1.jpg is a JPEG, whose compression changes ids"):
+    with pytest.raises(UserError, match="1.jpg is a lossy picture, such as a JPEG"):
         read_all(make(tmp_path))
     with pytest.raises(UserError, match="colours that .*JPEG compression or smoothed edges"):
         read_all(make(tmp_path, color_table=COLORS))
@@ -168,7 +210,7 @@ def test_names_of_a_tool_that_are_no_classes(tmp_path):
 
 
 def test_tables_of_each_mask(tmp_path):
-    """Omniverse Replicator numbers the classes of each frame anew."""
+    """Omniverse Replicator numbers the classes of each frame by themselves."""
     for index, order in enumerate(([0, 1, 2], [2, 0, 1])):
         put_images(tmp_path, f"rgb_{index:04}.png")
         put(tmp_path, f"semantic_segmentation_{index:04}.png", np.array(order, np.uint8)[RAW])
@@ -210,17 +252,10 @@ def test_patterns_pair_images_and_masks(tmp_path, images, masks, places, name):
     put_images(tmp_path, places[0])
     path = put(tmp_path, places[1], RAW)
     splits = None if "{split}" in images or images == "images" else {"train": ""}
-    masks_splits = {"train": "train"} if images == "images" else splits
-    domain = make(tmp_path, images=images, masks=masks, splits=masks_splits)
-    if images == "images":
-        # The masks' pattern has no split: names are those below the split's folder.
-        domain = make(tmp_path, images="images/train", masks=masks, splits={"train": ""})
+    domain = make(tmp_path, images=images, masks=masks, splits=splits)
     (pair,) = domain.list_pairs("train")
     assert pair == (name, str(tmp_path / places[0]), path)
     assert domain.list_orphans("train") == []
-    os.remove(path)
-    if not domain.has_labels("train"):
-        assert domain.list_pairs("train")[0].label_path is None
 
 
 def test_patterns_with_missing_masks_orphans_and_twins(tmp_path):
@@ -309,6 +344,10 @@ def test_shapes_of_labelme(tmp_path):
     assert (read_all(make(tmp_path))["1"][0] == 255).all()
     named = make(tmp_path, class_names=["background", *NAMES])
     assert (read_all(named)["1"][0] == 0).all()
+    shapes[:2] = [{"label": "_background_", "points": SQUARE}]
+    put_json(tmp_path, "masks/train/1.json", labelme(shapes[:2]))
+    capital = make(tmp_path, class_names=["road", "Background"])
+    assert np.unique(read_all(capital)["1"]).tolist() == [1, 255]
 
 
 @pytest.mark.parametrize(
@@ -376,6 +415,71 @@ def test_annotations_of_coco(tmp_path, name):
     with pytest.raises(UserError, match="has no image '2'"):
         domain.read_label(second.label_path)
     assert domain.list_orphans("train") == []
+
+
+def test_coco_images_of_one_name_in_several_folders(tmp_path):
+    places = ("a/1.png", "b/1.png", "val/2.png", "train/2.png")
+    put_images(tmp_path, *(f"images/{place}" for place in places))
+    write_coco(tmp_path, "labels.json", ("a/1.png", "train/2.png"))
+
+    def list_labelled(**splits):
+        domain = make(tmp_path, masks="labels.json", background="sky", splits=splits)
+        labelled = []
+        for pair in domain.list_pairs("train"):
+            try:
+                domain.read_label(pair.label_path)
+                labelled.append(pair.name)
+            except UserError as error:
+                assert "has no image" in str(error)
+        return labelled
+
+    assert list_labelled(train="") == ["a/1", "train/2"]
+    assert list_labelled(train="train") == ["2"]
+    # The last part of its path is that of two images.
+    write_coco(tmp_path, "labels.json", ("a/1.png", "c/2.png"))
+    assert list_labelled(train="") == ["a/1"]
+
+
+def test_coco_images_that_are_listed_twice_have_all_annotations(tmp_path):
+    put_images(tmp_path, "images/1.png")
+    path = write_coco(tmp_path, "labels.json", ("1.png", "1.png"))
+    with open(path, encoding="utf-8") as file:
+        content = json.load(file)
+    content["annotations"][1]["image_id"] = 6
+    put_json(tmp_path, "labels.json", content)
+    domain = make(tmp_path, masks="labels.json", background="sky", splits={"train": ""})
+    assert np.unique(read_all(domain)["1"]).tolist() == [0, 1, 2]
+
+
+def test_masks_below_the_folder_of_the_images(tmp_path):
+    put_images(tmp_path, "1.png", "day/2.png")
+    put(tmp_path, "masks/1.png", RAW)
+    put(tmp_path, "masks/day/2.png", RAW)
+    domain = make(tmp_path, images=".", splits={"train": ""})
+    assert list(read_all(domain)) == ["1", "day/2"]
+
+
+@pytest.mark.parametrize("masks", ["masks/{name}_lable.png", "anotations.json"])
+def test_places_of_masks_that_match_nothing_are_errors(tmp_path, masks):
+    put_images(tmp_path, "images/1.png")
+    put(tmp_path, "masks/1_label.png", RAW)
+    with pytest.raises(UserError, match=f"Folder.masks is '{masks}', and .* correct it"):
+        make(tmp_path, masks=masks, splits={"train": ""}).list_pairs("train")
+
+
+def test_a_pattern_of_masks_for_images_in_folders_of_splits(tmp_path):
+    for split, name in (("train", "1"), ("val", "2")):
+        put_images(tmp_path, f"{split}/rgb/{name}.png")
+        put(tmp_path, f"labels/{name}.png", RAW)
+    domain = make(tmp_path, images="{split}/rgb/*.png", masks="labels/*.png")
+    assert list(read_all(domain, "train")) == ["1"] and list(read_all(domain, "val")) == ["2"]
+
+
+def test_lists_beside_patterns(tmp_path):
+    put_images(tmp_path, "s0/rgb/1.png", "s1/rgb/1.png")
+    (tmp_path / "list.txt").write_text("s1/rgb/1.png s1/semantic/1.png\n")
+    options = {"images": "*/rgb/*.png", "masks": None, "splits": {"train": "list.txt"}}
+    assert [p.name for p in make(tmp_path, **options).list_pairs("train")] == ["s1/1"]
 
 
 def test_a_coco_file_for_each_split(tmp_path):

@@ -38,7 +38,11 @@ SOLO = {
         }
     ]
 }
-REPLICATOR = {"(0, 0, 0, 0)": {"class": "background"}, "(128, 64, 128, 255)": {"class": "road"}}
+REPLICATOR = {
+    "(0, 0, 0, 0)": {"class": "background"},
+    "(0, 0, 0, 255)": {"class": "UNLABELLED"},
+    "(128, 64, 128, 255)": {"class": "road"},
+}
 SUPERVISELY = {
     "classes": [
         {"title": "background", "shape": "bitmap", "color": "#000000"},
