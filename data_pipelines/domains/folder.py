@@ -303,7 +303,8 @@ class Folder(Domain):
 
     def list_orphans(self, split: str) -> list[str]:
         """Returns masks without an image; none where the masks of all splits are in one place."""
-        shared = self._is_coco() or (is_pattern(self._masks or "") and "{split}" not in self._masks)
+        masks = self._masks or ""
+        shared = self._is_coco() or (is_pattern(masks) and "{split}" not in masks)
         if shared and self._sub_folder(split):
             return []
         return super().list_orphans(split)

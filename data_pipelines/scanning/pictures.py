@@ -63,10 +63,10 @@ def looks_like_mask(mask: decoding.Mask) -> bool:
         inner = _find_inner(pixels)
         _, counts = np.unique(color_masks.pack(pixels[inner] // _LOSSY_BIN), return_counts=True)
         covered = np.cumsum(np.sort(counts)[::-1]) / max(1, counts.sum())
-        values = np.searchsorted(covered, 0.95) + 1
+        needed = int(np.searchsorted(covered, 0.95)) + 1
         is_grey = mask.pixels.ndim == 2
         limit = _MAX_LOSSY_VALUES // (4 if is_grey else 1)
-        return bool(inner.mean() > _MIN_EQUAL_NEIGHBOURS and values <= limit)
+        return bool(inner.mean() > _MIN_EQUAL_NEIGHBOURS and needed <= limit)
     areas = (values[:, 1:] == values[:, :-1]).mean() > _MIN_EQUAL_NEIGHBOURS
     return bool(areas) and len(np.unique(values)) <= _MAX_VALUES
 

@@ -82,7 +82,7 @@ def test_ids_outside_the_table_are_an_error(name, tmp_path):
         domain.read_label(sample.label_path)
     message = str(error.value)
     assert message.startswith(f"{sample.label_path} holds 2 id(s)")
-    assert message.endswith("100, 200")
+    assert message.endswith("100 (1 px), 200 (1 px)")
 
 
 @pytest.mark.parametrize("name", WRITERS)
