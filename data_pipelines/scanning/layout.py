@@ -122,19 +122,15 @@ def _list_files(root):
 
 def _sort_pictures(root, paths):
     """Returns the photos, and the masks by (folder, suffix, words); samples are opened."""
-    groups = collections.defaultdict(list)
-    for path in paths:
-        groups[os.path.dirname(path), os.path.splitext(path)[1].lower()].append(path)
+    words = {path: re.findall(r"[^\W\d_]+", _stem(path)) for path in paths}
+    suffixes = {path: os.path.splitext(path)[1].lower() for path in paths}
+    counts = collections.Counter(suffixes.values())
+    counts.update((suffixes[path], word) for path in paths for word in set(words[path]))
     parts = collections.defaultdict(list)
-    for (folder, suffix), members in groups.items():
-        words = [
-            re.findall(r"[^\W\d_]+", os.path.splitext(os.path.basename(p))[0]) for p in members
-        ]
-        counts = collections.Counter(word for row in words for word in set(row))
-        for path, row in zip(members, words):
-            common = tuple(word for word in row if counts[word] > max(1, len(members) // 5))
-            shape = re.sub(r"\d+", "#", folder)
-            parts[shape, suffix, common].append(path)
+    for path, suffix in suffixes.items():
+        often = max(1, counts[suffix] // 5)
+        common = tuple(word for word in words[path] if counts[suffix, word] > often)
+        parts[re.sub(r"\d+", "#", os.path.dirname(path)), suffix, common].append(path)
     photos, masks = [], {}
     doubtful = {}
     for key, members in parts.items():
@@ -164,7 +160,8 @@ def _group_masks(masks):
         names = [p for p in folder.split("/") if p != "#" and not _find_split_word(p.strip("#"))]
         groups[words[-1:], suffix, *names[-1:]] += members
         groups[words[-1:], suffix, None] += members
-    ordered = sorted(groups, key=lambda key: key[2:] == (None,))
+        groups[None, suffix, None] += members
+    ordered = sorted(groups, key=lambda key: key.count(None))
     return list({tuple(sorted(groups[key])): None for key in ordered})
 
 
@@ -210,6 +207,14 @@ def _list_descriptions(photos, masks, labelme, coco):
     """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
     images = _common_folder(photos) or "."
     groups = [(group, None) for group in _group_masks(masks)]
+    # A folder of masks for each image has the name of the image, which that of a scene has not.
+    stems = set(map(_stem, photos))
+    for group, _ in groups:
+        classes = sorted(set(map(_stem, group)))
+        parents = {os.path.basename(os.path.dirname(path)) for path in group}
+        if parents <= stems and 1 < len(classes) < _MAX_CLASSES:
+            folder = os.path.dirname(os.path.dirname(group[0]))
+            yield images, "/".join(filter(None, (folder, "{name}", "{class}.*"))), "", classes
     for group, names in [*groups, (list(labelme), sorted(_join_names(labelme)))]:
         if not group:
             continue
@@ -220,10 +225,6 @@ def _list_descriptions(photos, masks, labelme, coco):
                 yield images, folder, ending, names
         yield _describe(photos), _describe(group), "", names
         yield _describe(photos, any_depth=True), _describe(group, any_depth=True), "", names
-        classes = sorted({_stem(path) for path in group})
-        layers = "/".join((*([] if folder == "." else [folder]), "{name}", "{class}.*"))
-        if 1 < len(classes) < _MAX_CLASSES:
-            yield images, layers, "", classes
     places = [_describe(list(coco)).replace("*", "{split}")] if len(coco) > 1 else []
     for place in (*places, *coco):
         names = _join_names(coco if place in places else {place: coco[place]})

@@ -339,6 +339,8 @@ def test_the_command_is_killed_and_run_again(number, tmp_path):
         [sys.executable, "-m", "data_pipelines.prepare", *words],
         env={**os.environ, "PYTHONPATH": repository.ROOT},
         stderr=subprocess.DEVNULL,
+        # What a shell starts in the background, and its children, ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and not _list_files(tmp_path / "data"):
         time.sleep(0.005)
