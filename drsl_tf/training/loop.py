@@ -74,7 +74,8 @@ class TrainingLoop:
         callbacks: Keras callbacks. An epoch is a stage. The logs of every tenth batch end, and of
             the last one, hold the means of the loss and its terms since the previous report; those
             of every batch end hold "data_wait_seconds". The logs of an epoch's end hold the means
-            over the stage, its scores, and "warnings", a list of sentences.
+            over the stage's steps since it was last started or resumed, its scores, and
+            "warnings", a list of sentences.
         preemption: records whether this process was asked to stop.
         seed: the experiment's seed.
     """
