@@ -468,7 +468,9 @@ class DrslModel(keras.Model):
                 added = segmentation.cross_entropy_loss(logits, half[common.LABEL])
                 sums = [old + new for old, new in zip(sums, added)]
                 matrix += count_pairs(logits, half[common.LABEL])
-        total, count, matrix = _sum_over_replicas([*sums, matrix])
+        # Apart: collective reductions join what they get, and the matrix has another type.
+        total, count = _sum_over_replicas(sums)
+        matrix = _sum_over_replicas(matrix)
         loss, miou = self._loss_metrics["loss"], self._fit_metrics.miou
         loss.update_state(tf.math.divide_no_nan(total, count), sample_weight=count)
         miou.update_state(matrix)
