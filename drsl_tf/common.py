@@ -1,4 +1,4 @@
-"""Keys of the dictionaries of batches and outputs."""
+"""Keys of the dictionaries of batches, outputs and results of a step."""
 
 from __future__ import annotations
 
@@ -16,3 +16,5 @@ FEATURES = "features"
 LOGITS = "logits"
 EMBEDDING = "embedding"
 ENCODER = "encoder"
+
+GRADIENT_NORM = "gradient_norm"

@@ -139,6 +139,8 @@ def parse_gin(text: str, origin: str, folder: str, including: Sequence[str] = ()
         elif isinstance(statement, config_parser.BindingStatement):
             binding = Binding(*statement._replace(location=origin))
             for value in filter(_ESCAPED.search, _list_texts(binding.value)):
+                if value.isspace():
+                    continue  # A separator, such as a tab.
                 raise UserError(
                     f"{origin} binds {binding.key} to {value!r}, in which a backslash and a letter "
                     f"became one character. {_BACKSLASHES}"

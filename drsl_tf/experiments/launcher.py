@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging as std_logging
 import os
 from collections.abc import Sequence
@@ -59,14 +60,34 @@ def launch(
             _check_same_run(run_dir, configuration)
         return _run(configuration, run, run_dir)
     if fresh and os.path.lexists(run_dir):
-        with run_lock.lock_run(run_dir), whole_files.explain_failures(run_dir):
+        # Of what is no directory, such as a link to an absent one, no process holds the lock.
+        lock = run_lock.lock_run(run_dir) if os.path.isdir(run_dir) else contextlib.nullcontext()
+        with lock, whole_files.explain_failures(run_dir):
             _move_aside(run_dir)
     with run_lock.lock_run(run_dir):
         _check_same_run(run_dir, configuration)
-        files.write_text(RunDirectory(run_dir).config, configuration.format_record())
-        results = _run(configuration, run, run_dir)
+        with _recorded(configuration, run_dir):
+            results = _run(configuration, run, run_dir)
     _print_summary(results, run_dir)
     return results
+
+
+@contextlib.contextmanager
+def _recorded(configuration, run_dir):
+    """Writes `config.gin`; puts the old one back where the run is refused before it went on."""
+    path = RunDirectory(run_dir).config
+    checkpoints = _list_checkpoints(run_dir)
+    old = None
+    if checkpoints and os.path.isfile(path):
+        with open(path, "rb") as file:
+            old = file.read()
+    files.write_text(path, configuration.format_record())
+    try:
+        yield
+    except UserError:
+        if old is not None and _list_checkpoints(run_dir) == checkpoints:
+            files.write_bytes(path, old)
+        raise
 
 
 def _run(configuration, run, run_dir):
@@ -86,8 +107,7 @@ def _check_same_run(run_dir: str, configuration: Configuration) -> None:
     data sets, since the lists of files are compared after the audit, and the number of rounds.
     """
     path = RunDirectory(run_dir).config
-    checkpoints = checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints)
-    if not checkpoints or not os.path.isfile(path):
+    if not _list_checkpoints(run_dir) or not os.path.isfile(path):
         return
     hint = "Choose another --run_dir, or start over with --fresh, which keeps the old run."
     try:
@@ -112,6 +132,10 @@ def _check_same_run(run_dir: str, configuration: Configuration) -> None:
     _check_rounds(run_dir, hint)
     for change in changed.values():
         logging.info("%s: the run goes on.", change)
+
+
+def _list_checkpoints(run_dir):
+    return checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints)
 
 
 def _list_keys(argument: str, *configurations: Configuration) -> set[str]:

@@ -23,7 +23,7 @@ def fit_fonts(figure: Figure) -> None:
         figure: finished, not yet rendered; changed in place.
     """
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        # Texts of ticks are set anew whenever they are drawn.
+        # Texts of ticks are set again whenever they are drawn.
         texts = [label.get_text() for label in axis.get_ticklabels()]
         escaped = list(map(_escape, texts))
         if escaped != texts:

@@ -27,7 +27,7 @@ from drsl_tf.networks.layers.fusion import list_depths
 from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
 
-_NORM = "gradient_norm"
+_SKIPPED = 1e-30
 _WITHOUT_MODES = ("ce_", "kld_", "feature_")
 
 
@@ -225,7 +225,7 @@ class DrslModel(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics of `train_step`, or those of `test_step` if only that one ran."""
         was_training = float(tf.convert_to_tensor(self._fit_metrics.norm.count)) > 0
-        names = {*self._loss_metrics, _NORM} if was_training else {"loss", "miou"}
+        names = {*self._loss_metrics, common.GRADIENT_NORM} if was_training else {"loss", "miou"}
         return {metric.name: metric.result() for metric in self.metrics if metric.name in names}
 
     @property
@@ -329,8 +329,8 @@ class DrslModel(keras.Model):
         norm = tf.linalg.global_norm(compat.unscale_gradients(self.optimizer, gradients))
         self.gradient_update.apply(gradients, self.trainable_variables)
         self.finish_step()
-        self._fit_metrics.norm.update_state(norm)
-        return {_NORM: norm, **self._update_metrics(means, counts)}
+        self._fit_metrics.add_norm(norm, compat.has_loss_scale(self.optimizer))
+        return {common.GRADIENT_NORM: norm, **self._update_metrics(means, counts)}
 
     def fit(
         self,
@@ -381,8 +381,10 @@ class DrslModel(keras.Model):
             (B, H, W) uint8 class ids.
 
         Raises:
-            UserError: the images have another shape or type.
+            UserError: the images have another shape or type, or `batch_size` is below 1.
         """
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; it must be at least 1.")
         images = batch_forms.check_images(images)
         labels = np.zeros(images.shape[:3], np.uint8)
         for first in range(0, len(labels), batch_size):
@@ -390,7 +392,7 @@ class DrslModel(keras.Model):
             labels[first : first + batch_size] = tf.argmax(logits, axis=-1).numpy()
         return labels
 
-    def export(self, filepath: str, **kwargs: Any) -> None:
+    def export(self, filepath: str, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Exports the network as a SavedModel for images of any size, as `keras.Model.export`.
 
         Its endpoint "serve" takes images (B, H, W, 3) float32 in [0, 255] and returns what the
@@ -399,11 +401,12 @@ class DrslModel(keras.Model):
 
         Args:
             filepath: the directory to write.
-            **kwargs: further arguments of Keras 3; another format than "tf_saved_model" is exported
-                by Keras itself, for one size.
+            format: "tf_saved_model"; Keras 3 itself exports other formats, for one size.
+            **kwargs: further arguments of `keras.export.ExportArchive.write_out`, such as `verbose`
+                of Keras 3; for other formats, of `keras.Model.export`.
         """
-        if kwargs:
-            super().export(filepath, **kwargs)
+        if format != "tf_saved_model":
+            super().export(filepath, format=format, **kwargs)
             return
         archive = keras.export.ExportArchive()
         archive.track(self)
@@ -412,7 +415,7 @@ class DrslModel(keras.Model):
             lambda images: inference.predict_logits(self, images),
             input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, "images")],
         )
-        archive.write_out(filepath)
+        archive.write_out(filepath, **kwargs)
 
     def prepare_batch(
         self, batch: dict[str, dict[str, tf.Tensor]]
@@ -465,7 +468,9 @@ class DrslModel(keras.Model):
                 added = segmentation.cross_entropy_loss(logits, half[common.LABEL])
                 sums = [old + new for old, new in zip(sums, added)]
                 matrix += count_pairs(logits, half[common.LABEL])
-        total, count, matrix = _sum_over_replicas([*sums, matrix])
+        # Apart: collective reductions join what they get, and the matrix has another type.
+        total, count = _sum_over_replicas(sums)
+        matrix = _sum_over_replicas(matrix)
         loss, miou = self._loss_metrics["loss"], self._fit_metrics.miou
         loss.update_state(tf.math.divide_no_nan(total, count), sample_weight=count)
         miou.update_state(matrix)
@@ -572,8 +577,24 @@ class _FitMetrics:
     """
 
     def __init__(self, num_classes: int):
-        self.norm = keras.metrics.Mean(name=_NORM)
+        self.norm = keras.metrics.Mean(name=common.GRADIENT_NORM)
         self.miou = MeanIou(num_classes)
+
+    def add_norm(self, norm: tf.Tensor, may_overflow: bool) -> None:
+        """Adds the norm of a step's gradient.
+
+        Args:
+            norm: float32 scalar.
+            may_overflow: whether steps of a non-finite norm are skipped, as under a loss scale,
+                and do not count.
+        """
+        if may_overflow:
+            is_finite = tf.math.is_finite(norm)
+            # The weight of a skipped step tells that the model trained, and changes no mean.
+            weight = tf.where(is_finite, 1.0, _SKIPPED)
+            self.norm.update_state(tf.where(is_finite, norm, 0.0), sample_weight=weight)
+        else:
+            self.norm.update_state(norm)
 
 
 def _list_class_weights(class_weights, num_classes):

@@ -19,6 +19,10 @@ from data_pipelines.io.json_models import VersionedModel
 from drsl_tf import files
 from drsl_tf.runs.run_directory import RunDirectory
 
+_CHOICES = (
+    "Otherwise choose another --run_dir, or start over with --fresh, which keeps the old run."
+)
+
 
 class FileList(files.Entry):
     """The audited files of a split.
@@ -81,17 +85,23 @@ def record_data(
         resumed: whether the run has a checkpoint.
 
     Raises:
-        UserError: a list below another root differs from the recorded one; or a record cannot be
-            read or written.
+        UserError: the classes differ from the recorded ones; a list below another root differs, or
+            one appeared or vanished while a root changed; or a record cannot be read or written.
     """
     path = RunDirectory(run_dir).data
     record = DataRecord(schema=1, class_names=list(class_names), lists=dict(lists))
     if resumed and os.path.isfile(path):
         old = _read(path)
+        if old.class_names != record.class_names:
+            raise UserError(
+                f"{run_dir} holds a run of other classes: {', '.join(old.class_names)}; they are "
+                f"{', '.join(class_names)} now. Bind the old ones. {_CHOICES}"
+            )
         if old.lists == record.lists:
             return
+        moved = any(old.lists[role].root != lists[role].root for role in {*old.lists} & {*lists})
         for role in sorted({*old.lists, *lists}):
-            _compare(run_dir, role, old.lists.get(role), lists.get(role))
+            _compare(run_dir, role, old.lists.get(role), lists.get(role), moved)
     files.write_json(path, record.as_json())
 
 
@@ -99,7 +109,7 @@ def _read(path):
     return files.read_model(path, DataRecord, "Put a copy of it back, or start with --fresh.")
 
 
-def _compare(run_dir, role, old, new):
+def _compare(run_dir, role, old, new, moved):
     if old is None or new is None:
         what = f"the run had {'no' if old is None else 'a'} list {role!r} of files"
     elif old.digest == new.digest:
@@ -111,10 +121,10 @@ def _compare(run_dir, role, old, new):
             f"{role} had {old.images} images in {old.root} and has {new.images} in {new.root}, "
             "with other names or sizes"
         )
-        if old.root != new.root:
-            raise UserError(
-                f"{run_dir} holds a run on other files: {what}. A run resumes where its data set "
-                "was moved whole. Bind the root of an unchanged copy, choose another --run_dir, or "
-                "start over with --fresh, which keeps the old run."
-            )
+        moved = old.root != new.root
+    if moved:
+        raise UserError(
+            f"{run_dir} holds a run on other files: {what}. A run resumes where its data set was "
+            f"moved whole. Bind the root of an unchanged copy. {_CHOICES}"
+        )
     logging.warning("The files of this run changed: %s. Later batches are other ones.", what)

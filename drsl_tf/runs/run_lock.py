@@ -66,6 +66,8 @@ def _acquire(path, run_dir):
         try:
             if not _lock(descriptor, path, run_dir):
                 os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
                 return None
             # Its holder may have removed the file since it was opened.
             if _is_at(path, descriptor):

@@ -41,7 +41,7 @@ def start_from(
             differ and no step on the source follows.
     """
     checkpoint = find_checkpoint(run_dir)
-    trained = data_record.read_class_names(run_dir)
+    trained = _read_class_names(run_dir)
     why = "it differs"
     matching = _match(model, checkpoint)
     if trained is not None and trained != list(class_names):
@@ -62,6 +62,16 @@ def start_from(
     if model.multimodal_head is not None and not matching.multimodal_head:
         notes.append("; the multi-modal head keeps its initial weights")
     logging.info("Starting from the weights of %s%s.", checkpoint, "".join(notes))
+
+
+def _read_class_names(run_dir):
+    """Returns the names of a run's classes; None if it neither recorded them nor has a score."""
+    names = data_record.read_class_names(run_dir)
+    path = RunDirectory(run_dir).results
+    if names is None and os.path.isfile(path):
+        stages = results_schema.read_results(path).stages
+        names = next((list(stage.iou) for stage in stages if stage.iou is not None), None)
+    return names
 
 
 def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:

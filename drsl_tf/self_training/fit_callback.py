@@ -33,9 +33,12 @@ class SelfTrainingCallback(keras.callbacks.Callback):
     The first `fit` trains on the source alone, without which there is nothing to label with. In the
     second, a round is `epochs_per_round` epochs; round 1 begins with the call. Images of the target
     and their pseudo-labels of this round make up the target half of every batch, in random order.
-    With several replicas, the first batches of a round may be drawn before it is labelled.
+    Under a strategy of several replicas, the first batches of a round may be drawn before it is
+    labelled.
 
     An `OnlineDrslModel` labels the target itself, in every step; it gets the images alone.
+
+    `fit` finds it in the list of callbacks, not inside a `keras.callbacks.CallbackList`.
 
     `drsl_tf.Trainer` does more: files of any number, crops, scores and checkpoints of each round.
 
@@ -82,6 +85,7 @@ class SelfTrainingCallback(keras.callbacks.Callback):
         self._inference_batch = inference_batch
         self._random = np.random.default_rng(seed)
         self._epochs = 0
+        self._joined = False
         self._reports: list[LabelReport] = []
 
     @property
@@ -119,12 +123,32 @@ class SelfTrainingCallback(keras.callbacks.Callback):
                 common.LABEL: tf.TensorSpec(size, tf.uint8),
             },
         )
-        joined = tf.data.Dataset.zip((source, target)).map(self._join)
+        # No map follows, and no prefetch: batches drawn ahead have labels of the round before.
+        joined = tf.data.Dataset.zip({
+            common.SOURCE: source.map(self._read_source),
+            common.TARGET: target,
+        })  # fmt: skip
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        joined = joined.with_options(options)
+        self._joined = True
         count = source.cardinality()
         return joined.apply(tf.data.experimental.assert_cardinality(count)) if count > 0 else joined
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins with round 1."""
+        """Begins with round 1.
+
+        Raises:
+            UserError: no dataset was joined, so that the target would not be in the batches.
+        """
+        if not self._joined:
+            raise UserError(
+                "SelfTrainingCallback would have no effect: give it to DrslModel.fit in the list "
+                "of callbacks itself, fit(source, callbacks=[...]). A run of drsl_tf.train or "
+                "drsl_tf.adapt labels its target without it: remove it from "
+                "Monitoring.callbacks."
+            )
+        self._joined = False
         self._epochs = 0
         self._reports = []
 
@@ -161,19 +185,20 @@ class SelfTrainingCallback(keras.callbacks.Callback):
             chosen, order = order[: self._batch_size], order[self._batch_size :]
             yield {common.IMAGE: self._images[chosen], common.LABEL: self._labels[chosen]}
 
-    def _join(self, source, target):
+    def _read_source(self, *parts):
+        source = parts if len(parts) > 1 else parts[0]
         if isinstance(source, dict) and common.TARGET in source:
             raise UserError(
                 "SelfTrainingCallback adds the target to every batch: leave it out of the dataset."
             )
         half = batch_forms.read_batch(source)[common.SOURCE]
-        sizes = half[common.IMAGE].shape[1:3], target[common.IMAGE].shape[1:3]
-        if not sizes[0].is_compatible_with(sizes[1]):
+        size = half[common.IMAGE].shape[1:3]
+        if not size.is_compatible_with(self._images.shape[1:3]):
             raise UserError(
-                f"SelfTrainingCallback.target has images of {sizes[1]} pixels, and the source of "
-                f"{sizes[0]}: crop or resize them to one size."
+                f"SelfTrainingCallback.target has images of {self._images.shape[1:3]} pixels, and "
+                f"the source of {size}: crop or resize them to one size."
             )
-        return {common.SOURCE: half, common.TARGET: target}
+        return half
 
 
 class _Images(Domain):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from PIL import Image
 
 SUFFIXES = (".tif", ".tiff")
 # ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory.
 _TAGS = (33550, 33922, 34264, 34735)
+_ORIENTATION = 274
 
 
 class Georeference(NamedTuple):
@@ -36,7 +39,8 @@ def read_georeference(path: str) -> Georeference | None:
 
     Returns:
         The georeference; None for other kinds of images, images without one, and without
-        rasterio, where `is_lost` tells whether one is lost.
+        rasterio, where `is_lost` tells whether one is lost. None with a warning for a coordinate
+        system that rasterio does not know, and for pixels that are turned upright for prediction.
     """
     if not path.lower().endswith(SUFFIXES):
         return None
@@ -44,15 +48,25 @@ def read_georeference(path: str) -> Georeference | None:
         import rasterio
     except ImportError:
         return None
+    _ignore(rasterio.errors.NotGeoreferencedWarning)
     try:
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         # This driver alone: others read files that a file names.
         with rasterio.open(path, driver="GTiff") as dataset:
             points, crs = dataset.gcps
             found = Georeference(dataset.crs or crs, dataset.transform, points)
     except rasterio.errors.RasterioError:
         return None
+    except ValueError as error:  # Such as rasterio's CRSError.
+        logging.warning("%s: its label map is written without georeference: %s.", path, error)
+        return None
     if found.crs is None and found.transform.is_identity and not found.points:
+        return None
+    if _is_turned(path):
+        logging.warning(
+            "%s: its label map is written without georeference, as it is turned upright by its "
+            "orientation tag, which the georeference does not follow.",
+            path,
+        )
         return None
     return found
 
@@ -102,10 +116,25 @@ def is_lost(path: str) -> bool:
     return False
 
 
+@functools.cache
+def _ignore(category):
+    # Once: the filters are those of all threads.
+    warnings.simplefilter("ignore", category)
+
+
 def _has_tags(path):
+    return not _read_tags(path).keys().isdisjoint(_TAGS)
+
+
+def _is_turned(path):
+    # Pillow turns pixels by this tag; what it does not read is not turned.
+    return _read_tags(path).get(_ORIENTATION, 1) != 1
+
+
+def _read_tags(path):
     try:
         with Image.open(path, formats=["TIFF"]) as picture:
-            return any(tag in picture.tag_v2 for tag in _TAGS)
+            return dict(picture.tag_v2)
     except Exception:
         # What cannot be read is named by whoever decodes it.
-        return False
+        return {}

@@ -26,7 +26,6 @@ from drsl_tf.training.preemption import Preemption
 
 # Reading a value waits for the step; doing so every step would leave a fast device idle.
 _SHOW_EVERY = 10
-_NORM = "gradient_norm"
 _NO_VOTES = [False, False]
 
 
@@ -75,7 +74,8 @@ class TrainingLoop:
         callbacks: Keras callbacks. An epoch is a stage. The logs of every tenth batch end, and of
             the last one, hold the means of the loss and its terms since the previous report; those
             of every batch end hold "data_wait_seconds". The logs of an epoch's end hold the means
-            over the stage, its scores, and "warnings", a list of sentences.
+            over the stage's steps since it was last started or resumed, its scores, and
+            "warnings", a list of sentences.
         preemption: records whether this process was asked to stop.
         seed: the experiment's seed.
     """
@@ -231,8 +231,9 @@ class TrainingLoop:
         step, invalid = found
         names = [name for name, bad in zip(self._names, invalid) if bad]
         # The terms are more specific than their sum, and the sum more than the gradient.
-        terms = [name for name in names if name not in ("loss", _NORM)]
-        raise self.make_error(step, terms or ["the gradient" if _NORM in names else "the loss"])
+        terms = [name for name in names if name not in ("loss", common.GRADIENT_NORM)]
+        sums = ["the gradient" if common.GRADIENT_NORM in names else "the loss"]
+        raise self.make_error(step, terms or sums)
 
     def _run_step(self, batch):
         results = self._strategy.run(self._model.train_step, args=(batch,))
@@ -244,7 +245,7 @@ class TrainingLoop:
             # A gradient that overflows float16 is skipped and halves the scale, which is expected
             # until the scale is 1 or less.
             is_expected = compat.scale_loss(optimizer, tf.constant(1.0)) > 1.0
-            norm = self._names.index(_NORM)
+            norm = self._names.index(common.GRADIENT_NORM)
             numbers[norm] = tf.where(is_expected, 0.0, numbers[norm])
         return tf.stack(numbers)
 

@@ -38,7 +38,8 @@ class Preemption:
         self._previous = {}
 
     def __enter__(self) -> Preemption:
-        """Installs the signal handlers."""
+        """Installs the signal handlers; forgets the signals of an earlier use."""
+        self.requested = self._by_keyboard = False
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 # A shell sets SIGINT to be ignored for what it starts in the background.

@@ -127,8 +127,8 @@ class Trainer:
         """
         check_monitors(
             monitoring.callbacks,
-            [metric.name for metric in self._model.metrics],
-            bool(self._data.eval_pairs),
+            [metric.name for metric in self._model.loss_metrics],
+            self._data.label_space.class_names if self._data.eval_pairs else None,
         )
         figure = ComparisonFigure(
             self._run.path, self._data.target, self._data.eval_pairs[: monitoring.figure_images]

@@ -19,6 +19,7 @@ from data_pipelines.labels import label_spaces
 from drsl_tf.experiments import exporting
 from drsl_tf.figures import label_maps
 from drsl_tf.serving import folder_prediction
+from drsl_tf.serving import georeference
 from drsl_tf.serving import input_files
 from drsl_tf.serving import model_description
 from drsl_tf.serving import output_files
@@ -203,6 +204,21 @@ def test_label_maps_of_geotiffs_lie_where_the_images_do(model, tmp_path, with_po
         assert result.dtypes == ("uint8",) and np.mean(result.read(1) == label[0]) >= 0.9999
     color = label_maps.color_label_map(label[0], Predictor(model).label_space)
     assert np.mean(_read(tmp_path / "out/color/field.tif") == color) >= 0.9999
+
+
+def test_pixels_that_are_turned_lose_the_georeference_with_a_warning(tmp_path, caplog):
+    pytest.importorskip("rasterio", reason="needs the extra geo")
+    path = tmp_path / "field.tif"
+    path.write_bytes(geotiffs.encode_geotiff(np.moveaxis(_draw_image(32, 32), -1, 0)))
+    assert georeference.read_georeference(str(path)) is not None
+    with Image.open(path) as picture:
+        picture.load()
+        tags = picture.tag_v2
+        tags[274] = 6
+        picture.save(tmp_path / "turned.tif", tiffinfo=tags)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        assert georeference.read_georeference(str(tmp_path / "turned.tif")) is None
+    assert "turned.tif: its label map is written without georeference" in caplog.text
 
 
 def test_without_rasterio_a_lost_georeference_is_said(model, tmp_path, monkeypatch, caplog):

@@ -135,6 +135,10 @@ def test_paths_of_windows_that_gin_accepts(text):
     assert ast.literal_eval(bound).replace("\\", "/") == "C:/Users/new"
 
 
+def test_a_tab_alone_is_no_path():
+    assert Configuration([], [r'SEPARATOR = "\t"']).bindings["SEPARATOR"] == r"'\t'"
+
+
 def test_a_byte_order_mark_is_skipped(tmp_path):
     path = tmp_path / "mine.gin"
     path.write_text(_TEXT, encoding="utf-8-sig")

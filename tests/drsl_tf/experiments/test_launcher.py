@@ -126,9 +126,11 @@ def test_other_files_below_another_root_are_another_run(folder, tmp_path, caplog
     shutil.copytree(folder / "a", data)
     (data / "drawn" / "images" / "3.png").unlink()
     (data / "drawn" / "masks" / "3.png").unlink()
+    config = (run_dir / "config.gin").read_text()
     for _ in range(2):  # The refused root is not remembered.
         with pytest.raises(UserError, match="source had 4 images in .* and has 3 in .*--fresh"):
             _launch(folder, data, run_dir, "ROUNDS = 1")
+        assert (run_dir / "config.gin").read_text() == config
     # Below the same root it is a warning: a file was fixed.
     shutil.copytree(folder / "a", tmp_path / "fixed")
     _launch(folder, tmp_path / "fixed", run_dir, "ROUNDS = 1")

@@ -169,11 +169,14 @@ def test_labels_of_images_of_any_size(fitted):
     assert model.predict_labels(images[:0]).shape == (0, 64, 32)
     with pytest.raises(UserError, match=r"Images are \(B, H, W, 3\)"):
         model.predict_labels(images[0])
+    with pytest.raises(UserError, match="batch_size is 0"):
+        model.predict_labels(images, batch_size=0)
 
 
 def test_an_export_takes_images_of_any_size(fitted, tmp_path):
     model, (images, _), *_ = fitted
-    model.export(str(tmp_path / "model"))
+    options = {"verbose": False} if compat.KERAS_3 else {"options": tf.saved_model.SaveOptions()}
+    model.export(str(tmp_path / "model"), **options)
     exported = tf.saved_model.load(str(tmp_path / "model"))
     np.testing.assert_allclose(exported.serve(images)["logits"], model(images)["logits"], atol=1e-5)
     images = tf.constant(images[:2, :31, :57])
@@ -206,6 +209,26 @@ def test_a_rebuilt_model_scales_the_loss_by_its_own_policy():
     for rebuilt in (DrslModel.from_config(config), toys.make_model(with_modes=False)):
         rebuilt.compile(keras.optimizers.SGD(0.1))
         assert compat.has_loss_scale(rebuilt.optimizer) == (rebuilt.name == "half")
+
+
+def test_steps_that_the_loss_scale_skips_do_not_count_in_the_mean_of_norms():
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = toys.make_model(with_modes=False)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    scaling = keras.optimizers if compat.KERAS_3 else keras.mixed_precision
+    sgd = keras.optimizers.SGD(0.0)
+    model.compile(scaling.LossScaleOptimizer(sgd, initial_scale=2.0**24))
+    record = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: record.append(logs["gradient_norm"])
+    )
+    data = tf.data.Dataset.from_tensors(toys.make_batch()).repeat(30)
+    history = model.fit(data, callbacks=[watch], verbose=0).history
+    finite = np.isfinite(record)
+    assert 0 < finite.sum() < 30
+    assert history["gradient_norm"] == [pytest.approx(np.mean(np.array(record)[finite]), rel=1e-3)]
 
 
 @pytest.mark.skipif(compat.KERAS_3, reason="Keras 3 compiles every term")

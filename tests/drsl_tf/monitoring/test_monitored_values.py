@@ -7,21 +7,25 @@ from data_pipelines.errors import UserError
 from drsl_tf.monitoring.monitored_values import check_monitors
 
 _LOSSES = ["loss", "ce_source"]
+_CLASSES = ["road", "sky"]
 
 
 @pytest.mark.parametrize(
-    "options, is_scored, words",
+    "options, classes, words",
     [
-        ({}, True, "'val_loss', which no stage reports.*loss, ce_source, miou, iou/CLASS"),
-        ({"monitor": "miou", "mode": "max"}, False, "reports without labels"),
-        ({"monitor": "iou/road"}, True, 'EarlyStopping.mode to "max"'),
-        ({"monitor": "miou", "mode": "min"}, True, 'EarlyStopping.mode to "max"'),
-        ({"monitor": "loss", "restore_best_weights": True}, True, "--checkpoint=best"),
+        ({}, _CLASSES, "'val_loss', which no stage reports.*loss, ce_source, miou, iou/road"),
+        ({"monitor": "miou", "mode": "max"}, None, "reports without labels"),
+        ({"monitor": "miou_", "mode": "max"}, _CLASSES, "'miou_', which no stage reports"),
+        ({"monitor": "iou/raod", "mode": "max"}, _CLASSES, "'iou/raod', which no stage reports"),
+        ({"monitor": "pseudo_label/all"}, _CLASSES, "'pseudo_label/all', which no stage reports"),
+        ({"monitor": "iou/road"}, _CLASSES, 'EarlyStopping.mode to "max"'),
+        ({"monitor": "miou", "mode": "min"}, _CLASSES, 'EarlyStopping.mode to "max"'),
+        ({"monitor": "loss", "restore_best_weights": True}, _CLASSES, "--checkpoint=best"),
     ],
 )
-def test_what_would_have_no_effect_is_refused(options, is_scored, words):
+def test_what_would_have_no_effect_is_refused(options, classes, words):
     with pytest.raises(UserError, match=words):
-        check_monitors([keras.callbacks.EarlyStopping(**options)], _LOSSES, is_scored)
+        check_monitors([keras.callbacks.EarlyStopping(**options)], _LOSSES, classes)
 
 
 def test_what_stages_report_can_be_monitored():
@@ -33,5 +37,7 @@ def test_what_stages_report_can_be_monitored():
         early("loss"),
         early("ce_source", mode="min"),
         early("pseudo_label/fraction", mode="max"),
+        early("pseudo_label/fractions/road", mode="max"),
+        keras.callbacks.ModelCheckpoint("every.weights.h5", save_weights_only=True),
     ]
-    check_monitors(callbacks, _LOSSES, True)
+    check_monitors(callbacks, _LOSSES, _CLASSES)

@@ -56,7 +56,7 @@ def test_the_lock_names_its_holder_and_leaves_no_file(tmp_path):
         assert os.listdir(run_dir) == []
 
 
-def test_a_lock_that_was_removed_while_it_was_waited_for_is_taken_anew(tmp_path, monkeypatch):
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_taken_again(tmp_path, monkeypatch):
     path = RunDirectory(str(tmp_path)).lock
     lock = fcntl.flock
     calls_made = []
@@ -78,7 +78,7 @@ def test_without_locks_in_the_file_system_a_warning_is_logged(tmp_path, monkeypa
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with caplog.at_level("WARNING"), run_lock.lock_run(str(tmp_path)):
-        pass
+        assert os.listdir(tmp_path) == []
     assert "cannot be locked (Operation not supported)" in caplog.text
 
 
@@ -88,6 +88,20 @@ def test_a_directory_in_use_is_neither_resumed_nor_moved(other_process, tmp_path
         launcher.launch(["demo.gin"], run_dir=str(tmp_path), fresh=fresh)
     gin.clear_config()
     assert os.listdir(tmp_path) == ["lock"]
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_fresh_moves_what_is_no_directory(tmp_path, kind):
+    run_dir = tmp_path / "run"
+    if kind == "link":
+        run_dir.symlink_to(tmp_path / "absent")
+    else:
+        run_dir.touch()
+    with pytest.raises(UserError, match="SOURCE_STEPS|source_steps"):
+        launcher.launch(["demo.gin"], ["SOURCE_STEPS = -1"], run_dir=str(run_dir), fresh=True)
+    gin.clear_config()
+    assert os.path.lexists(tmp_path / "run.old-1") and run_dir.is_dir()
+    assert not (tmp_path / "absent").exists()
 
 
 def test_a_remote_run_directory_is_refused():

@@ -61,6 +61,30 @@ def test_every_round_labels_the_target_and_trains_on_it():
     assert np.all((record.labels[0] == 255) | (record.labels[0] == record.labels[3]))
 
 
+def test_the_first_batch_of_a_round_has_its_labels():
+    model = toys.make_model(with_modes=False, batch_norm_training=False)
+    model.compile(keras.optimizers.SGD(0.0))
+    labeler = drsl_tf.PseudoLabeler(portion=0.2, portion_step=0.6, rule="argmax")
+    rounds = drsl_tf.SelfTrainingCallback(_TARGET, batch_size=5, pseudo_labeler=labeler)
+    record = _Record(rounds)
+    source = _make_source().repeat()
+    model.fit(source, epochs=2, steps_per_epoch=4, callbacks=[rounds, record], verbose=0)
+    # Every step has all target images, and no weight changes.
+    losses = np.array(record.losses)
+    assert losses[:4] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[4:] == pytest.approx(losses[7], rel=1e-4)
+    assert abs(losses[7] - losses[0]) > 0.01 * losses[0]
+
+
+def test_without_the_target_in_the_batches_it_is_refused():
+    model = toys.make_model(with_modes=False)
+    model.compile(keras.optimizers.SGD(0.0))
+    rounds = drsl_tf.SelfTrainingCallback(_TARGET, batch_size=3)
+    with pytest.raises(UserError, match="would have no effect.*Monitoring.callbacks"):
+        callbacks = keras.callbacks.CallbackList([rounds], model=model)
+        model.fit(_make_source(), callbacks=callbacks, verbose=0)
+
+
 def test_batches_hold_every_target_image_equally_often():
     images = np.broadcast_to(np.arange(5.0)[:, None, None, None], (5, 32, 64, 3))
     rounds = drsl_tf.SelfTrainingCallback(images, batch_size=3)
@@ -80,6 +104,7 @@ def test_batches_hold_every_target_image_equally_often():
 def test_a_model_that_labels_online_gets_the_images_alone():
     rounds = drsl_tf.SelfTrainingCallback(_TARGET, batch_size=2)
     rounds.set_model(toys.make_model(model_class=drsl_tf.OnlineDrslModel))
+    rounds.join_target(_make_source())
     rounds.on_train_begin()
     rounds.on_epoch_begin(0)
     assert rounds.reports == [] and not rounds.labels.any()

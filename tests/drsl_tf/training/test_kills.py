@@ -138,16 +138,19 @@ def test_without_determinism_kills_change_next_to_nothing(tmp_path):
 )
 def test_sigterm_and_ctrl_c_save_the_step_that_they_interrupt(whole, number, code):
     # What a shell starts in the background, and its children, ignore SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    run = _make_twin(whole, f"stopped_by_{number.name}").start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        run = _make_twin(whole, f"stopped_by_{number.name}").start()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert _reach(run, "round 1: training", "steps", 9, random.Random(0))
     assert run.signal(number) == code
     assert "Run the same command again" in run.read_errors()
     assert "Traceback" not in run.read_errors()
-    before = run.read_steps()[-1]
+    saved = run.read_steps()[-1]
     run.start()
     assert run.wait_until(lambda: run.read_resumption() is not None)
-    assert run.read_resumption() == before
+    assert run.read_resumption() == saved
     assert run.wait() == 0
     assert_equal_runs(run, whole)
 

@@ -359,6 +359,10 @@ def test_a_target_without_labels_adapts_unscored(roots, tmp_path):
     camera = str(tmp_path / "camera")
     shutil.copytree(roots[1], camera)
     shutil.rmtree(os.path.join(camera, "gtFine"))
+    for monitor in ("miou", "gradient_norm"):
+        with pytest.raises(UserError, match=f"'{monitor}', which no stage reports"):
+            early = keras.callbacks.EarlyStopping(monitor, mode="max")
+            _run((roots[0], camera), tmp_path / "run", [early])
     results, _ = _run((roots[0], camera), tmp_path / "run", rounds=1)
     content = results.as_dict()
     assert [stage["miou"] for stage in content["stages"]] == [None, None]

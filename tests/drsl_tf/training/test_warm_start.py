@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import keras
 import numpy as np
@@ -213,6 +214,16 @@ def test_a_run_with_other_classes_gives_its_base_network(source_run, caplog, num
     assert _are_equal(model.base.get_weights(), source.base.get_weights())
     left = model.segmentation_head.get_weights() + model.multimodal_head.get_weights()
     assert _are_equal(left, head)
+
+
+def test_the_scores_name_the_classes_of_a_run_without_a_record(source_run, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(source_run[0], run_dir)
+    os.remove(run_dir / "data.json")
+    names = [f"class {index}" for index in range(19)]
+    model = _build_model(label_spaces.custom(name="other", class_names=names))
+    with pytest.raises(UserError, match="other classes .road, sidewalk, "):
+        stored_weights.start_from(model, str(run_dir), names, trains_head=False)
 
 
 def test_a_run_with_another_head_gives_its_base_network(source_run, caplog):

@@ -38,4 +38,11 @@ def check(one, many):
         for name, values in history.items():
             np.testing.assert_allclose(other[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
     assert len(labelled["loss"]) == 2 and labelled["ce_target"][1] > 0
+    # The reduction that a strategy of GPUs has by default.
+    plain = tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices("CPU")])
+    with plain.scope():
+        model = toys.make_model(batch_norm_training=False)
+        model.compile(keras.optimizers.SGD(0.1))
+    scores = model.evaluate(pairs, return_dict=True, verbose=0)
+    assert scores["miou"] > 0
     print(f"fit: losses {whole[1]['loss']} and {shared[1]['loss']}")
