@@ -14,6 +14,7 @@ from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.labels import color_tables
 from data_pipelines.labels.label_spaces import IGNORE_ID
+from data_pipelines.scanning import inventory
 from data_pipelines.scanning import layout as layouts
 from data_pipelines.scanning import pictures
 
@@ -223,7 +224,7 @@ def _find_main_colors(colors):
 def _choose_size(draft, found):
     heights, widths = [], []
     problem = ""
-    for path in layouts.take_evenly(found.image_paths, _SAMPLED):
+    for path in inventory.take_evenly(found.image_paths, _SAMPLED):
         try:
             data = files.read_bytes(path, 8 * decoding.MAX_PIXELS)
             header = decoding.read_picture_header(data)

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterator
-from collections.abc import Sequence
 
 from data_pipelines.domains.folder import Folder
+from data_pipelines.domains.user_masks import split_coco_path
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
-from data_pipelines.labels import color_tables
+from data_pipelines.scanning import inventory
 from data_pipelines.scanning import pictures
 
 _SAMPLE = 4
 _MAX_CLASSES = 100
-_SPLITS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "test", "testing"),
-}
-_SPLIT_WORDS = tuple(word for words in _SPLITS.values() for word in words)
-_MASK_WORDS = re.compile(
-    r"(?<![a-z])(masks?|labels?(ids)?|seg[a-z]*|semantic[a-z]*|annot[a-z]*|gt(fine|coarse)?|ids?)"
-    r"(?![a-z])",
-    re.IGNORECASE,
-)
-_JUNK = ("thumbs.db", "desktop.ini", "readme.md", "readme.txt", "license", "license.txt")
-_MAX_JSON = 1 << 30
-_MAX_TABLE = 1 << 20
 _MAX_MASKS = 1000
 _MAX_VALUES = 300_000_000
 
@@ -82,115 +68,31 @@ def find_layout(root: str) -> Layout:
         raise UserError(f"{root}: the scan reads local folders only; copy a sample to one.")
     if not os.path.isdir(root):
         raise UserError(f"There is no folder {os.path.abspath(root)}.")
-    paths = _list_files(root)
-    suffixes = Folder.image_suffixes
-    photos, masks = _sort_pictures(root, [p for p in paths if p.lower().endswith(suffixes)])
+    found = inventory.take_inventory(root)
+    photos = found.photos
     if not photos:
-        kinds = ", ".join(sorted({os.path.splitext(path)[1] or path for path in paths})[:10])
+        kinds = ", ".join(sorted({os.path.splitext(path)[1] or path for path in found.paths})[:10])
+        masks = sum(map(len, found.masks[-1:]))
         raise UserError(
-            f"{os.path.abspath(root)} holds no photo among its {len(paths)} file(s) ({kinds}); "
-            f"images are {', '.join(suffixes)}"
-            + (f", and {len(masks)} folder(s) or names look like masks." if masks else ".")
+            f"{os.path.abspath(root)} holds no photo among its {len(found.paths)} file(s) "
+            f"({kinds}); images are {', '.join(Folder.image_suffixes)}"
+            + (f", and {masks} of them look like masks." if masks else ".")
         )
-    tables, labelme, coco = _sort_texts(root, paths)
-    best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, {}, tables)
-    for description in _list_descriptions(photos, masks, labelme, coco):
-        found = _try(root, description)
-        if len(found) > len(best.mask_paths):
+    best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, {}, found.tables)
+    for description in _list_descriptions(found):
+        mask_paths = _try(root, description)
+        if len(mask_paths) > len(best.mask_paths):
             best.images, best.masks, best.mask_suffix, best.names = description
-            best.mask_paths = found
-    own = [path for path in tables if path.endswith(".json")]
+            best.mask_paths = mask_paths
+    own = [path for path in found.tables if path.endswith(".json")]
     if len(own) > 1 and len(own) >= len(best.mask_paths):
         best.table_pattern = _describe(own)
     best.splits = _find_splits(photos, best)
     best.image_paths = [os.path.join(root, path) for path in photos]
     if best.masks is not None:
         best.without_mask = len(photos) - len(best.mask_paths)
-    best.unused = _count_unused(root, paths, {*photos, *tables}, best, masks)
+    best.unused = _count_unused(root, found, best)
     return best
-
-
-def _list_files(root):
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _JUNK:
-                found.append(os.path.relpath(os.path.join(folder, name), root).replace("\\", "/"))
-    return found
-
-
-def _sort_pictures(root, paths):
-    """Returns the photos, and the masks by (folder, suffix, words); samples are opened."""
-    words = {path: re.findall(r"[^\W\d_]+", _stem(path)) for path in paths}
-    suffixes = {path: os.path.splitext(path)[1].lower() for path in paths}
-    counts = collections.Counter(suffixes.values())
-    counts.update((suffixes[path], word) for path in paths for word in set(words[path]))
-    parts = collections.defaultdict(list)
-    for path, suffix in suffixes.items():
-        often = max(1, counts[suffix] // 5)
-        common = tuple(word for word in words[path] if counts[suffix, word] > often)
-        parts[re.sub(r"\d+", "#", os.path.dirname(path)), suffix, common].append(path)
-    photos, masks = [], {}
-    doubtful = {}
-    for key, members in parts.items():
-        sample = take_evenly(members, _SAMPLE)
-        decoded = [pictures.read_mask(os.path.join(root, path)) for path in sample]
-        votes = [pictures.looks_like_mask(mask) for mask in decoded if mask is not None]
-        if not votes or sum(votes) * 2 <= len(votes):
-            photos += members
-        elif _MASK_WORDS.search("/".join((key[0], *key[2]))):
-            masks[key] = members
-        else:
-            doubtful[key] = members
-    for key, members in doubtful.items():
-        # Few colours, but no word that says mask: images where there are no others.
-        if photos:
-            masks[key] = members
-    if not photos:
-        photos = [path for members in doubtful.values() for path in members]
-    return sorted(photos), masks
-
-
-def _group_masks(masks):
-    """Returns lists of masks of one kind: those in folders of one name, then those in all."""
-    groups = collections.defaultdict(list)
-    for (folder, suffix, words), members in masks.items():
-        # The same kind of mask is in several folders: one for each split, scene or city.
-        names = [p for p in folder.split("/") if p != "#" and not _find_split_word(p.strip("#"))]
-        groups[words[-1:], suffix, *names[-1:]] += members
-        groups[words[-1:], suffix, None] += members
-        groups[None, suffix, None] += members
-    ordered = sorted(groups, key=lambda key: key.count(None))
-    return list({tuple(sorted(groups[key])): None for key in ordered})
-
-
-def _sort_texts(root, paths):
-    """Returns tables of colours or ids, and LabelMe's and COCO's files, each with its names."""
-    tables, labelme, coco = [], {}, {}
-    for path in paths:
-        suffix = os.path.splitext(path)[1].lower()
-        limit = {".json": _MAX_JSON, ".txt": _MAX_TABLE, ".csv": _MAX_TABLE}.get(suffix, 0)
-        full = os.path.join(root, path)
-        try:
-            if os.path.getsize(full) > limit:
-                continue
-            with open(full, "rb") as file:
-                data = file.read()
-            content = json.loads(data) if suffix == ".json" else None
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
-            coco[path] = [str(c.get("name")) for c in content["categories"]]
-        elif isinstance(content, dict) and {"shapes", "imageHeight"} <= set(content):
-            labelme[path] = [str(shape.get("label")) for shape in content["shapes"]]
-        else:
-            try:
-                color_tables.parse_file(data, path)
-                tables.append(path)
-            except UserError:
-                pass
-    return tables, labelme, coco
 
 
 def _join_names(listed):
@@ -203,14 +105,15 @@ def _common_folder(paths):
     return os.path.commonpath([os.path.dirname(path) or "." for path in paths]).strip(".")
 
 
-def _list_descriptions(photos, masks, labelme, coco):
+def _list_descriptions(found):
     """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
+    photos, labelme, coco = found.photos, found.labelme, found.coco
     images = _common_folder(photos) or "."
-    groups = [(group, None) for group in _group_masks(masks)]
+    groups = [(group, None) for group in found.masks]
     # A folder of masks for each image has the name of the image, which that of a scene has not.
-    stems = set(map(_stem, photos))
+    stems = set(map(inventory.stem, photos))
     for group, _ in groups:
-        classes = sorted(set(map(_stem, group)))
+        classes = sorted(set(map(inventory.stem, group)))
         parents = {os.path.basename(os.path.dirname(path)) for path in group}
         if parents <= stems and 1 < len(classes) < _MAX_CLASSES:
             folder = os.path.dirname(os.path.dirname(group[0]))
@@ -219,7 +122,7 @@ def _list_descriptions(photos, masks, labelme, coco):
         if not group:
             continue
         folder = _common_folder(group) or "."
-        suffix = _trim(os.path.commonprefix([_stem(path)[::-1] for path in group]))[::-1]
+        suffix = _trim(os.path.commonprefix([inventory.stem(path)[::-1] for path in group]))[::-1]
         for ending in ("", suffix):
             if ending or images != folder:
                 yield images, folder, ending, names
@@ -232,10 +135,6 @@ def _list_descriptions(photos, masks, labelme, coco):
             yield folder, place, "", names
 
 
-def _stem(path):
-    return os.path.splitext(os.path.basename(path))[0]
-
-
 def _trim(text):
     """Cuts a common start of names behind its last separator, so that it cuts no name."""
     return text[: re.search(r"[^\W_]*$", text).start()] or (text if text.isalpha() else "")
@@ -243,7 +142,7 @@ def _trim(text):
 
 def _describe(paths, any_depth=False):
     """Returns a pattern that matches paths: what differs between them is a wildcard."""
-    stems = [_stem(path) for path in paths]
+    stems = [inventory.stem(path) for path in paths]
     start = _trim(os.path.commonprefix(stems)) if len(paths) > 1 else ""
     end = (
         _trim(os.path.commonprefix([stem[::-1] for stem in stems]))[::-1] if len(paths) > 1 else ""
@@ -260,7 +159,7 @@ def _describe(paths, any_depth=False):
     parts = []
     for column in zip(*folders):
         values = set(column)
-        splits = len(values) > 1 and all(map(_find_split_word, values))
+        splits = len(values) > 1 and all(map(inventory.find_split_word, values))
         parts.append("{split}" if splits else column[0] if len(values) == 1 else "*")
     return "/".join(filter(None, (*parts, name)))
 
@@ -292,13 +191,7 @@ def _list_split_folders(root, images, masks):
     place = images.partition("{split}")[0]
     folder = os.path.join(root, place)
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return {name: name for name in sorted(names) if _find_split_word(name)}
-
-
-def _find_split_word(name):
-    """Returns the word for a split that a folder is named by, such as train2017; or None."""
-    word = name.lower().rstrip("0123456789")
-    return word if word in _SPLIT_WORDS else None
+    return {name: name for name in sorted(names) if inventory.find_split_word(name)}
 
 
 def _find_splits(photos, layout):
@@ -310,26 +203,26 @@ def _find_splits(photos, layout):
     else:
         depth = 0 if layout.images == "." else len(layout.images.split("/"))
     folders = {path.split("/")[depth] for path in photos if path.count("/") > depth}
+    by_word = {inventory.find_split_word(name): name for name in sorted(folders)}
     splits = {}
-    for split, words in _SPLITS.items():
-        for word in words:
-            match = next((name for name in sorted(folders) if _find_split_word(name) == word), None)
-            if match is not None:
-                splits.setdefault(split, match)
+    for split, words in inventory.SPLITS.items():
+        match = next((by_word[word] for word in words if word in by_word), None)
+        if match is not None:
+            splits[split] = match
     return splits if "train" in splits else {"train": ""}
 
 
-def _count_unused(root, paths, used, layout, masks):
-    files_of_masks = (path.partition(".json#")[0] for path in layout.mask_paths)
-    for path in files_of_masks:
-        used.add(os.path.relpath(path, root).replace("\\", "/"))
+def _count_unused(root, found, layout):
+    used = {*found.photos, *found.tables}
+    for path in layout.mask_paths:
+        file = split_coco_path(path)[0] if ".json#" in path else path
+        used.add(os.path.relpath(file, root).replace("\\", "/"))
     unused: collections.Counter = collections.Counter()
-    in_masks = {path for members in masks.values() for path in members}
-    for path in paths:
-        if path in used:
-            continue
-        kind = "other picture of few colours" if path in in_masks else "file"
-        unused[f"{kind} *{os.path.splitext(path)[1].lower()}"] += 1
+    masks = {path for group in found.masks for path in group}
+    for path in found.paths:
+        if path not in used:
+            kind = "other picture of few colours" if path in masks else "file"
+            unused[f"{kind} *{os.path.splitext(path)[1].lower()}"] += 1
     bound = set(layout.splits.values())
     depth = 0 if layout.images in (".", "") else layout.images.count("/") + 1
     if bound != {""} and "{split}" not in layout.images:
@@ -350,18 +243,10 @@ def sample_masks(layout: Layout) -> Iterator[decoding.Mask]:
         Masks at even distances, as many as are decoded in about ten seconds.
     """
     read = 0
-    for path in take_evenly(layout.mask_paths, _MAX_MASKS):
+    for path in inventory.take_evenly(layout.mask_paths, _MAX_MASKS):
         mask = pictures.read_mask(path)
         if mask is not None:
             yield mask
             read += mask.pixels.size
         if read > _MAX_VALUES:
             return
-
-
-def take_evenly(paths: Sequence[str], count: int) -> list[str]:
-    """Returns at most `count` of the paths, at even distances, in an order that spreads them."""
-    step = max(1.0, len(paths) / count)
-    chosen = [paths[int(index * step)] for index in range(min(count, len(paths)))]
-    # If not all are used, the first quarter of this order still covers all folders.
-    return [path for start in range(4) for path in chosen[start::4]]
