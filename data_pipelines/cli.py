@@ -51,7 +51,8 @@ def run_command(main: Callable[..., int | None], *, takes_arguments: bool = Fals
 
     def run(argv):
         if len(argv) > 1 and not takes_arguments:
-            _fail(f"Unexpected argument {argv[1]!r}: every option is a flag, see --help.")
+            hint = f", such as --gin_file={argv[1]}" if argv[1].endswith(".gin") else ""
+            _fail(f"Unexpected argument {argv[1]!r}: every option is a flag{hint}; see --help.")
         try:
             code = main(argv[1:]) if takes_arguments else main()
         except UserError as error:

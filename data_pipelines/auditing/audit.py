@@ -244,7 +244,8 @@ def _judge(report, domain, split, pairs, bad_files):
         raise UserError(
             f"{head}:\n{listed}\nFix or remove these files, or continue without them: "
             'adaptation.AdaptationData.bad_files = "skip" in gin, with the line "from '
-            'data_pipelines.batches import adaptation" above it, or --bad_files=skip.'
+            'data_pipelines.batches import adaptation" above it; --bad_files=skip of '
+            "data_pipelines.audit and data_pipelines.write_records."
         )
     logging.warning("%s and are left out:\n%s", head, listed)
 

@@ -11,6 +11,7 @@ from data_pipelines.io.decoding import Mask
 
 _SHOWN = 8
 _LOSSY_COLORS = 16
+_PHOTO_COLORS = 1000
 
 
 class ColorLookup:
@@ -133,13 +134,15 @@ def _describe_stray(colors, counts, total, is_swapped):
     lost = int(counts.sum())
     message = (
         f"holds {_count(colors)} that the colour table lacks, in {lost:,} of {total:,} pixels "
-        f"({100 * lost / total:.2g} %): {_list(colors, counts)}"
+        f"({100 * lost / total:.2f} %): {_list(colors, counts)}"
     )
     if is_swapped:
         message += (
             "; the table has them with red and blue exchanged: is the order of the channels, in "
             "the files or in the table, blue, green, red, as OpenCV's is?"
         )
+    elif len(colors) > _PHOTO_COLORS:
+        message += "; this looks like a photo: are the places of images and masks exchanged?"
     elif len(colors) > _LOSSY_COLORS:
         message += (
             "; so many come from JPEG compression or smoothed edges: export the masks without "

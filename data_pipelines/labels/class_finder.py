@@ -46,7 +46,7 @@ class ClassFinder:
         """
         if name in self._ids:
             return self._ids[name]
-        close = difflib.get_close_matches(name, self._ids, 1)
+        close = difflib.get_close_matches(name, self._class_names, 1)
         raise UserError(
             f"labels {name!r}, which is no class{f' (is it {close[0]!r}?)' if close else ''}; the "
             f"classes are {', '.join(self._class_names)}: add it to CLASS_NAMES, or give it a "

@@ -20,7 +20,7 @@ from data_pipelines.scanning import pictures
 
 _SAMPLED = 40
 _MAX_SIDE = 640
-_STRIDE = 32
+_STEP = 8
 _SHOWN = 12
 _MAIN_SHARE = 0.001
 _MAIN_DISTANCE = 40
@@ -49,6 +49,7 @@ class Draft:
         lines = [f"# Written by: {command}"]
         lines += [f"# {line}" for line in self.facts]
         lines += [f"# TO DO: {line}" for line in self.questions]
+        lines += ["# Lines below the include replace its own; lines above it do not."]
         lines += ["", 'include "folder.gin"', ""]
         lines += [f"{name} = {_to_gin(value)}" for name, value in self.bindings.items()]
         return "\n".join(lines) + "\n"
@@ -74,7 +75,7 @@ def draft_configuration(source: str, target: str | None) -> Draft:
             f"{os.path.abspath(source)} holds {len(found.image_paths)} image(s) and no mask that "
             "fits their names; the first folder is the labelled one. Masks are pictures of ids or "
             "colours, files of LabelMe, or a COCO file. Other files: "
-            f"{_list_unused(found) or 'none'}."
+            f"{'; '.join(_list_unused(found)) or 'none'}."
         )
     _bind_place(draft, "SOURCE", source, found, masks="masks")
     _describe_labels(draft, source, found)
@@ -89,7 +90,7 @@ def draft_configuration(source: str, target: str | None) -> Draft:
 
 
 def _list_unused(found):
-    return ", ".join(f"{count} x {what}" for what, count in found.unused.items())
+    return [f"{len(paths)} x {what}, such as {paths[0]}" for what, paths in found.unused.items()]
 
 
 def _bind_place(draft, prefix, root, found, masks):
@@ -114,12 +115,11 @@ def _bind_place(draft, prefix, root, found, masks):
     draft.facts.append(f"{root}: {len(found.image_paths)} image(s){with_masks}.")
     if found.without_mask and found.splits == {"train": ""} and prefix == "SOURCE":
         draft.questions.append(
-            f"{found.without_mask} image(s) of {root} have no mask. To leave them out, add: from "
-            "data_pipelines.batches import adaptation, and adaptation.AdaptationData.bad_files = "
-            '"skip".'
+            f"{found.without_mask} image(s) of {root} have no mask; the inspection names them and "
+            "says how to leave them out."
         )
-    for what, count in found.unused.items():
-        draft.facts.append(f"{root}: not used: {count} x {what}.")
+    for line in _list_unused(found):
+        draft.facts.append(f"{root}: not used: {line}.")
 
 
 def _describe_labels(draft, root, found):
@@ -130,7 +130,11 @@ def _describe_labels(draft, root, found):
     if content.note:
         draft.facts.append(f"Masks: {content.note}.")
     draft.facts.append(f"Masks hold {content.kind}: {_list_shares(content.pixels)}.")
-    if content.count < len(found.mask_paths):
+    if found.damaged:
+        draft.questions.append(
+            f"{len(found.damaged)} mask(s) cannot be decoded, such as {found.damaged[0]}."
+        )
+    if content.count + len(found.damaged) < len(found.mask_paths):
         draft.questions.append(
             f"{content.count} of {len(found.mask_paths)} masks were opened; others may hold more."
         )
@@ -157,7 +161,8 @@ def _bind_names(draft, names):
     background = next((name for name in names if name.lower() == "background"), None)
     rest = [name for name in names if name != background]
     draft.bindings["CLASS_NAMES"] = [background or "background", *rest]
-    draft.facts.append("Pixels that no annotation covers are the class background.")
+    draft.bindings["BACKGROUND"] = draft.bindings["CLASS_NAMES"][0]
+    draft.questions.append("BACKGROUND is the class of the pixels that no annotation covers.")
 
 
 def _bind_table_names(draft, paths):
@@ -242,7 +247,7 @@ def _choose_size(draft, found):
         f"{f', the median of {kinds} sizes' if kinds > 1 else ''}."
     )
     scale = min(1.0, _MAX_SIDE / max(height, width))
-    size = tuple(max(_STRIDE, _STRIDE * round(scale * side / _STRIDE)) for side in (height, width))
+    size = tuple(max(_STEP, _STEP * round(scale * side / _STEP)) for side in (height, width))
     draft.bindings["SIZE"] = size
     draft.bindings["CROP"] = tuple(min(256, side) for side in size)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import os
 import re
@@ -33,10 +32,11 @@ class Layout:
         image_paths: all images.
         mask_paths: the masks of the pairs, as `Folder` names them.
         without_mask: number of images without a mask, where there are masks.
-        unused: other files: what they are -> number.
+        unused: what other files are -> their paths.
         tables: files that name the colours or ids of masks.
         table_pattern: the pattern of these files, where each mask has one.
         names: names in the polygons, for masks that are JSON.
+        damaged: masks that `sample_masks` could not decode.
     """
 
     images: str
@@ -46,10 +46,11 @@ class Layout:
     image_paths: list[str]
     mask_paths: list[str]
     without_mask: int
-    unused: dict[str, int]
+    unused: dict[str, list[str]]
     tables: list[str]
     table_pattern: str | None = None
     names: list[str] | None = None
+    damaged: list[str] = dataclasses.field(default_factory=list)
 
 
 def find_layout(root: str) -> Layout:
@@ -74,8 +75,8 @@ def find_layout(root: str) -> Layout:
         kinds = ", ".join(sorted({os.path.splitext(path)[1] or path for path in found.paths})[:10])
         masks = sum(map(len, found.masks[-1:]))
         raise UserError(
-            f"{os.path.abspath(root)} holds no photo among its {len(found.paths)} file(s) "
-            f"({kinds}); images are {', '.join(Folder.image_suffixes)}"
+            f"{os.path.abspath(root)} holds no photo among its {len(found.paths)} file(s)"
+            f"{f' ({kinds})' if kinds else ''}; images are {', '.join(Folder.image_suffixes)}"
             + (f", and {masks} of them look like masks." if masks else ".")
         )
     best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, {}, found.tables)
@@ -176,12 +177,19 @@ def _try(root, description):
         pairs = [p for split in domain.splits for p in domain.list_pairs(split) if p.label_path]
         found = [p.label_path for p in pairs if domain.has_label(p.label_path)]
         if names is not None:
-            # Annotations count only if they can be drawn.
-            for path in found[:_SAMPLE]:
-                domain.load_label(path)
+            # Annotations count only if they can be drawn; a damaged one is the audit's to name.
+            found = found if any(_can_draw(domain, path) for path in found[:_SAMPLE]) else []
         return found
     except UserError:
         return []
+
+
+def _can_draw(domain, path):
+    try:
+        domain.load_label(path)
+    except UserError:
+        return False
+    return True
 
 
 def _list_split_folders(root, images, masks):
@@ -217,20 +225,21 @@ def _count_unused(root, found, layout):
     for path in layout.mask_paths:
         file = split_coco_path(path)[0] if ".json#" in path else path
         used.add(os.path.relpath(file, root).replace("\\", "/"))
-    unused: collections.Counter = collections.Counter()
+    unused: dict[str, list[str]] = {}
     masks = {path for group in found.masks for path in group}
     for path in found.paths:
         if path not in used:
             kind = "other picture of few colours" if path in masks else "file"
-            unused[f"{kind} *{os.path.splitext(path)[1].lower()}"] += 1
+            unused.setdefault(f"{kind} *{os.path.splitext(path)[1].lower()}", []).append(path)
     bound = set(layout.splits.values())
     depth = 0 if layout.images in (".", "") else layout.images.count("/") + 1
     if bound != {""} and "{split}" not in layout.images:
         for path in layout.image_paths:
             parts = os.path.relpath(path, root).replace("\\", "/").split("/")
             if len(parts) - 1 > depth and parts[depth] not in bound:
-                unused[f"image in {parts[depth]}, which is no split here"] += 1
-    return dict(unused)
+                what = f"image in {parts[depth]}, which is no split here"
+                unused.setdefault(what, []).append("/".join(parts))
+    return unused
 
 
 def sample_masks(layout: Layout) -> Iterator[decoding.Mask]:
@@ -245,7 +254,9 @@ def sample_masks(layout: Layout) -> Iterator[decoding.Mask]:
     read = 0
     for path in inventory.take_evenly(layout.mask_paths, _MAX_MASKS):
         mask = pictures.read_mask(path)
-        if mask is not None:
+        if mask is None:
+            layout.damaged.append(path)
+        else:
             yield mask
             read += mask.pixels.size
         if read > _MAX_VALUES:

@@ -92,8 +92,9 @@ def test_two_folders_to_a_gin_file(tmp_path, monkeypatch):
     draft = configuration.draft_configuration("a drawn", "real")
     text = draft.write("python -m data_pipelines.scan 'a drawn' real")
     assert 'include "folder.gin"' in text and "# TO DO: CLASS_NAMES" in text
-    assert "real: not used: 1 x file *.docx." in text and "*.heif2" in text
-    assert "a drawn: not used: 4 x other picture of few colours *.png." in text
+    assert "real: not used: 1 x file *.docx, such as notes.docx." in text and "*.heif2" in text
+    other = "4 x other picture of few colours *.png, such as SegmentationObject/0.png."
+    assert f"a drawn: not used: {other}" in text
     with gin.unlock_config():
         gin.clear_config()
         try:
@@ -104,7 +105,7 @@ def test_two_folders_to_a_gin_file(tmp_path, monkeypatch):
             gin.clear_config()
     target = build(draft, "TARGET")
     assert not target.has_labels("train") and len(target.list_pairs("train")) == 3
-    assert draft.bindings["SIZE"] == (64, 64) and draft.bindings["CROP"] == (64, 64)
+    assert draft.bindings["SIZE"] == draft.bindings["CROP"] == (48, 64)
 
 
 def test_folders_that_cannot_be_described(tmp_path):
@@ -148,10 +149,22 @@ def test_what_is_left_out_is_named(tmp_path):
     tool_exports.put(tmp_path, "images/extra/1.jpg", tool_exports.draw(9)[0])
     os.symlink(tmp_path / "nowhere.json", tmp_path / "broken.json")
     text = configuration.draft_configuration(str(tmp_path), None).write("")
-    assert "not used: 1 x image in extra, which is no split here" in text
-    assert "1 x file *.json" in text
+    assert "not used: 1 x image in extra, which is no split here, such as images/extra/1" in text
+    assert "1 x file *.json, such as broken.json" in text
     with pytest.raises(UserError, match="local folders only"):
         configuration.draft_configuration("gs://bucket/data", None)
+
+
+def test_damaged_masks_are_named(tmp_path):
+    tool_exports.write_plain(tmp_path / "plain")
+    (tmp_path / "plain/masks/2.png").write_bytes(b"no picture")
+    text = configuration.draft_configuration(str(tmp_path / "plain"), None).write("")
+    assert "TO DO: 1 mask(s) cannot be decoded, such as" in text and "masks/2.png." in text
+    tool_exports.write_labelme(tmp_path / "labelme")
+    (tmp_path / "labelme/2.json").write_text("{")
+    draft = configuration.draft_configuration(str(tmp_path / "labelme"), None)
+    assert draft.bindings["SOURCE_MASKS"] == "*.json"
+    assert draft.bindings["BACKGROUND"] == "background"
 
 
 def test_grey_photos_are_photos(tmp_path):
