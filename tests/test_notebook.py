@@ -49,4 +49,4 @@ def test_the_notebook_runs(monkeypatch):
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     assert _count_pictures(notebook) == 4
     text = "".join(output.get("text", "") for output in _list_outputs(notebook))
-    assert "Written: mine.gin" in text and "error" not in text
+    assert "Written: mine.gin" in text and "Traceback" not in text

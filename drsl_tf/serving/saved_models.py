@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 
+import numpy as np
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
@@ -126,7 +127,10 @@ def export_onnx(model: DrslModel, description: ModelDescription, path: str) -> N
     with _reserve(path) as partial:
         try:
             converted, _ = tf2onnx.convert.from_function(
-                function, input_signature=function.input_signature, opset=_OPSET
+                function,
+                input_signature=function.input_signature,
+                opset=_OPSET,
+                custom_op_handlers={"Erfc": (_convert_erfc, [])},
             )
         except Exception as error:
             raise UserError(
@@ -136,6 +140,21 @@ def export_onnx(model: DrslModel, description: ModelDescription, path: str) -> N
         content = converted.SerializeToString()
         onnx_runtime.check_labels(content, function, description.network_size)
         _write_file(content, path, description, partial)
+
+
+def _convert_erfc(graph, node, name, arguments):
+    """Replaces erfc(x), of Keras 3's GELU, which ONNX lacks, by 1 - erf(x)."""
+    del arguments
+    (output,) = node.output
+    dtype, shape = graph.get_dtype(output), graph.get_shape(output)
+    inputs = list(node.input)
+    graph.remove_node(name)
+    erf = graph.make_node("Erf", inputs, dtypes=[dtype], shapes=[shape])
+    one = graph.make_const(f"{name}_one", np.ones((), np.float32))
+    graph.make_node(
+        "Sub", [one.output[0], erf.output[0]], name=name, outputs=[output],
+        dtypes=[dtype], shapes=[shape],
+    )  # fmt: skip
 
 
 def _write_file(content, path, description, partial):
