@@ -310,14 +310,14 @@ class Folder(Domain):
         return super().list_orphans(split)
 
     def _find_labels(self, split):
-        if not self.has_labels(split):
+        in_pattern = is_pattern(self._masks or "") and not self._is_coco()
+        # `has_labels` looks for the same files, so it is asked only where there are none.
+        found = self._find_masks(split) if in_pattern else {}
+        if not found and not self.has_labels(split):
             return None
         if self._is_coco():
             found = self._find_coco(split)
-        elif is_pattern(self._masks):
-            found = self._find_masks(split)
-        else:
-            found = {}
+        elif not in_pattern:
             for suffixes in _MASK_KINDS:
                 found = self._find(self.label_folders(split), suffixes, self.label_ending)
                 if found:

@@ -231,7 +231,7 @@ def _choose_size(draft, found):
     problem = ""
     for path in inventory.take_evenly(found.image_paths, _SAMPLED):
         try:
-            data = files.read_bytes(path, 8 * decoding.MAX_PIXELS)
+            data = files.read_bytes(path, pictures.MAX_BYTES)
             header = decoding.read_picture_header(data)
         except UserError as error:
             problem = f"{path} {error}"

@@ -13,7 +13,9 @@ from data_pipelines.io import color_masks
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 
-_MAX_BYTES = 8 * decoding.MAX_PIXELS
+MAX_BYTES = 8 * decoding.MAX_PIXELS
+"""Larger pictures are not read."""
+
 # Masks hold few values, which fill areas.
 _MAX_VALUES = 256
 _MIN_EQUAL_NEIGHBOURS = 0.6
@@ -43,7 +45,7 @@ class Content:
 def read_mask(path: str) -> decoding.Mask | None:
     """Decodes a picture as a mask; None where it cannot be."""
     try:
-        return decoding.decode_mask(files.read_bytes(path, _MAX_BYTES))
+        return decoding.decode_mask(files.read_bytes(path, MAX_BYTES))
     except UserError:
         return None
 

@@ -54,7 +54,7 @@ def build(draft, prefix="SOURCE"):
         (tool_exports.write_labelme, 4, 3, True),
         (tool_exports.write_coco, 4, 3, True),
         (tool_exports.write_coco_splits, 2, 3, True),
-        (tool_exports.write_coco_of_one_split, 2, 3, True),
+        (tool_exports.write_coco_2017, 2, 3, True),
         (tool_exports.write_masks_below_images, 4, 3, False),
         (tool_exports.write_channels_with_255, 4, 2, False),
         (tool_exports.write_palettes, 2, 3, False),

@@ -176,13 +176,18 @@ def write_coco(root):
     put_text(root, "annotations/instances.json", make_coco([f"{n}.jpg" for n in range(4)]))
 
 
-def write_coco_of_one_split(root):
-    """COCO's own names: folders train2017 and val2017, here with annotations of the first."""
-    for split in ("train2017", "val2017"):
+def write_coco_file_of_each_split(root, splits, annotations):
+    for split in splits:
         for number in range(2):
             put(root, f"{split}/{split}{number}.jpg", draw(number)[0])
         names = [f"{split}{number}.jpg" for number in range(2)]
-        put_text(root, f"annotations/instances_{split}.json", make_coco(names))
+        put_text(root, annotations.format(split), make_coco(names))
+
+
+def write_coco_2017(root):
+    """The names of COCO itself."""
+    splits = ("train2017", "val2017")
+    write_coco_file_of_each_split(root, splits, "annotations/instances_{}.json")
 
 
 def write_masks_below_images(root):
@@ -198,11 +203,7 @@ def write_channels_with_255(root):
 
 
 def write_coco_splits(root):
-    for split in ("train", "valid"):
-        for number in range(2):
-            put(root, f"{split}/{split}{number}.jpg", draw(number)[0])
-        names = [f"{split}{number}.jpg" for number in range(2)]
-        put_text(root, f"{split}/_annotations.coco.json", make_coco(names))
+    write_coco_file_of_each_split(root, ("train", "valid"), "{}/_annotations.coco.json")
 
 
 def write_layers(root):
