@@ -149,7 +149,8 @@ def check_pair(domain: Domain, pair: Pair) -> tuple[list[tuple[str, str]], set[i
         try:
             ids = domain.load_label(pair.label_path)
             label = ids.shape[:2]
-            classes = set(np.flatnonzero(np.bincount(ids.reshape(-1), minlength=256)[:IGNORE_ID]))
+            counts = np.bincount(ids.reshape(-1), minlength=256)
+            classes = set(np.flatnonzero(counts[:IGNORE_ID]).tolist())
         except UserError as error:
             bad.append((pair.label_path, str(error)))
     if image is not None and label is not None and image != label:
@@ -158,7 +159,7 @@ def check_pair(domain: Domain, pair: Pair) -> tuple[list[tuple[str, str]], set[i
             f"has {label[1]} x {label[0]} pixels, its image {image[1]} x {image[0]}: "
             f"{describe_path(pair.image_path)}",
         ))  # fmt: skip
-    return bad, {int(index) for index in classes}
+    return bad, classes
 
 
 def _check_pairs(executor, domain, split, pairs, progress):

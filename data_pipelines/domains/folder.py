@@ -204,6 +204,8 @@ class Folder(Domain):
     def load_label(self, path: str) -> np.ndarray:
         """Reads a mask."""
         native = self._mask_reader.load(path, self.max_bytes)
+        if self.label_space == self._native:
+            return native
         return label_spaces.map_ids(native, self._native_lookup, self.name)
 
     def has_labels(self, split: str) -> bool:
