@@ -93,7 +93,7 @@ class VideoWriter:
         height, width = (side + side % 2 for side in size)
         with whole_files.explain_failures(path):
             whole_files.make_folder(os.path.dirname(path) or ".")
-        codec = cv2.VideoWriter_fourcc(*_CODEC)
+        codec = cv2.VideoWriter.fourcc(*_CODEC)
         self._writer = cv2.VideoWriter(self._partial, codec, rate, (width, height))
         if not self._writer.isOpened():
             raise UserError(
