@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.io import files
 from data_pipelines.io import whole_files
+from data_pipelines.map_ahead import map_ahead
 
 # Increased whenever the meaning of the counts changes, which makes older files invalid.
 _SCHEMA = 2
@@ -51,21 +51,20 @@ def count_pixels(
     kept = None if path is None else _read(path, fingerprint, (len(pairs), len(class_names)))
     if kept is not None:
         return kept
-    counts = np.zeros((len(pairs), len(class_names)), np.int64)
 
-    def count(index):
-        label = read_label(pairs[index].label_path)
-        counts[index] = np.bincount(label.reshape(-1), minlength=256)[: len(class_names)]
+    def count(pair):
+        label = read_label(pair.label_path)
+        return np.bincount(label.reshape(-1), minlength=256)[: len(class_names)]
 
     from data_pipelines.progress import make_progress_bar
 
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
-    with (
-        concurrent.futures.ThreadPoolExecutor(workers) as pool,
-        make_progress_bar(len(pairs), description, "label") as bar,
-    ):
-        for _ in pool.map(count, range(len(pairs))):
+    with make_progress_bar(len(pairs), description, "label") as bar:
+        rows = []
+        for row in map_ahead(count, pairs, workers):
+            rows.append(row)
             bar.update(1)
+    counts = np.array(rows, np.int64).reshape(len(pairs), len(class_names))
     if path is not None:
         _write(path, fingerprint, pairs, class_names, counts)
     return counts

@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
-from concurrent import futures
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +17,7 @@ from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
+from data_pipelines.map_ahead import map_ahead
 from drsl_tf import common
 from drsl_tf import files
 from drsl_tf.distribution.replicated import ReplicatedFunction
@@ -229,6 +229,8 @@ class PseudoLabeler:
         return histogram, usage
 
     def _select(self, model, domain, pairs, thresholds, directory, logits_path, tally, round_index):
+        locate = PseudoLabelDirectory(directory).locate_label
+
         @tf.function(reduce_retracing=True)
         def select(logits, height, width):
             logits = inference.upsample_logits(
@@ -236,32 +238,36 @@ class PseudoLabeler:
             )
             return pseudo_labels.select_labels(logits, thresholds, rule=self._rule)[0]
 
-        def finish(pair, label):
-            path = PseudoLabelDirectory(directory).locate_label(pair.name)
-            files.write_png(path, Image.fromarray(label))
+        def finish(predicted):
+            pair, label = predicted
+            path = locate(pair.name)
+            with whole_files.explain_failures(path):
+                whole_files.make_folder(os.path.dirname(path))
+                # Flushed with all others below, before the folder gets its name.
+                Image.fromarray(label).save(path)
             truth = None
             if pair.label_path is not None:
                 truth = domain.read_label(pair.label_path)
                 truth = image_batches.resize_label_map(truth, label.shape)
             return label, truth
 
+        def predict(file):
+            for pair in pairs:
+                logits, (height, width) = np.load(file), np.load(file)
+                yield pair, select(logits, tf.constant(height), tf.constant(width)).numpy()
+
         with (
             open(logits_path, "rb") as file,
-            futures.ThreadPoolExecutor(_WRITER_THREADS) as pool,
             progress.make_progress_bar(
                 len(pairs), f"round {round_index}: labelling", "image"
             ) as bar,
         ):
-            waiting = []
-            for pair in pairs:
-                logits, (height, width) = np.load(file), np.load(file)
-                label = select(logits, tf.constant(height), tf.constant(width)).numpy()
-                waiting.append(pool.submit(finish, pair, label))
-                if len(waiting) > 2 * _WRITER_THREADS:
-                    tally.add(*waiting.pop(0).result())
+            for label, truth in map_ahead(finish, predict(file), _WRITER_THREADS):
+                tally.add(label, truth)
                 bar.update(1)
-            for future in waiting:
-                tally.add(*future.result())
+        paths = [locate(pair.name) for pair in pairs]
+        with whole_files.explain_failures(directory):
+            whole_files.sync_all([*paths, *{os.path.dirname(path) for path in paths}])
 
 
 def _average_with_mirrored(model, images, logits):

@@ -10,6 +10,7 @@ from absl import logging
 from data_pipelines import progress
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
+from data_pipelines.map_ahead import map_ahead
 from drsl_tf.networks.layers.image_grid import DEFAULT_MULTIPLE
 from drsl_tf.serving import georeference
 from drsl_tf.serving import input_files
@@ -21,6 +22,7 @@ from drsl_tf.serving.predictor import Predictor
 
 DEFAULT_TILE = (1024, 2048)
 IDS = ("class", "native")
+_WRITERS = 4
 
 
 def predict_files(
@@ -100,7 +102,8 @@ def predict_files(
         tile = None
     skipped: dict[str, str] = {}
     frames = input_files.read_frames(inputs, max_pixels, skipped, max_value)
-    with writer, progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
+
+    def predict_all():
         for group in input_files.group_frames(frames, batch_size):
             height, width = group[0].image.shape[:2]
             if tile is not None and (height > tile[0] or width > tile[1]):
@@ -112,6 +115,11 @@ def predict_files(
                 images = np.stack([frame.image for frame in group])
                 results = list(zip(*predictor.predict(images)))
             for frame, (label, confidence) in zip(group, results):
-                writer.write(frame, label, confidence)
-            bar.update(len(group))
+                yield frame, label, confidence
+
+    # A video's overlay takes its frames in order.
+    writers = 1 if any(source.is_video for source in inputs) else _WRITERS
+    with writer, progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
+        for _ in map_ahead(lambda result: writer.write(*result), predict_all(), writers):
+            bar.update(1)
     return skipped

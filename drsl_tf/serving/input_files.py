@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import glob
 import os
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io import remarks
+from data_pipelines.map_ahead import map_ahead
 from drsl_tf.serving import georeference
 from drsl_tf.serving import video
 from drsl_tf.serving.georeference import Georeference
@@ -108,36 +108,28 @@ def read_frames(
     Yields:
         Upright RGB images; every frame of a video, named NAME/000000 and so on.
     """
-    waiting: collections.deque = collections.deque()
-    remaining = iter(inputs)
     log = remarks.RemarkLog()
-    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-        while True:
-            while len(waiting) < 2 * _READERS:
-                source = next(remaining, None)
-                if source is None:
-                    break
-                task = (
-                    None
-                    if source.is_video
-                    else pool.submit(_read_image, source, max_pixels, max_value)
-                )
-                waiting.append((source, task))
-            if not waiting:
-                log.close()
-                return
-            source, task = waiting.popleft()
+
+    def read(source):
+        try:
+            return None if source.is_video else _read_image(source, max_pixels, max_value)
+        except UserError as error:
+            return error
+
+    for source, result in zip(inputs, map_ahead(read, inputs, _READERS)):
+        if isinstance(result, UserError):
+            skipped[source.path] = str(result)
+        elif result is not None:
+            frame, lost = result
+            log.add(source.path, lost)
+            yield frame
+        else:
             try:
-                if task is not None:
-                    frame, lost = task.result()
-                    log.add(source.path, lost)
-                    yield frame
-                else:
-                    frames = video.iterate_frames(source.path)
-                    for index, (image, rate) in enumerate(frames):
-                        yield Frame(f"{source.name}/{index:06d}", image, rate=rate)
+                for index, (image, rate) in enumerate(video.iterate_frames(source.path)):
+                    yield Frame(f"{source.name}/{index:06d}", image, rate=rate)
             except UserError as error:
                 skipped[source.path] = str(error)
+    log.close()
 
 
 def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:

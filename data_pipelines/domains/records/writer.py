@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import io
+import itertools
 import os
 import uuid
 import zlib
@@ -23,6 +23,7 @@ from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io import record_files
 from data_pipelines.io import whole_files
+from data_pipelines.map_ahead import map_ahead
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -159,15 +160,13 @@ def _write_shards(domain, split, pairs, folder, num_shards) -> RecordIndex:
     bounds = [len(pairs) * i // num_shards for i in range(num_shards + 1)]
     entries: list[Entry] = []
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
-    with (
-        concurrent.futures.ThreadPoolExecutor(workers) as pool,
-        make_progress_bar(len(pairs), f"writing {domain.name} {split}", "image") as bar,
-    ):
+    encoded = map_ahead(lambda pair: _encode_pair(domain, pair), pairs, workers)
+    with make_progress_bar(len(pairs), f"writing {domain.name} {split}", "image") as bar:
         for shard, name in enumerate(names):
             here = pairs[bounds[shard] : bounds[shard + 1]]
             divisions = []
             with tf.io.TFRecordWriter(files.join_path(folder, name)) as writer:
-                for content, division in _encode_ahead(pool, domain, here):
+                for content, division in itertools.islice(encoded, len(here)):
                     writer.write(content)
                     divisions.append(division)
                     bar.update(1)
@@ -185,17 +184,6 @@ def _write_shards(domain, split, pairs, folder, num_shards) -> RecordIndex:
         shards=tuple(names),
         entries=tuple(entries),
     )
-
-
-def _encode_ahead(pool, domain, pairs):
-    """Encodes pairs in parallel and in order, with few of them in memory."""
-    waiting = []
-    for pair in pairs:
-        waiting.append(pool.submit(_encode_pair, domain, pair))
-        if len(waiting) > 2 * _MAX_WORKERS:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
 
 
 def _encode_pair(domain, pair):

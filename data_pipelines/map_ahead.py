@@ -1,0 +1,39 @@
+"""Work in threads ahead of its consumer."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from concurrent import futures
+from typing import TypeVar
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+def map_ahead(
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], threads: int
+) -> Iterator[ResultT]:
+    """Calls a function on every item in threads, and yields the results in order.
+
+    The items are taken in the consumer's thread, and few are waiting at a time, where
+    `concurrent.futures.Executor.map` takes all of them at once.
+
+    Args:
+        function: called with one item.
+        items: may be an iterator that computes each.
+        threads: calls at a time.
+
+    Yields:
+        The results. An exception of a call is raised in its place.
+    """
+    waiting: collections.deque[futures.Future] = collections.deque()
+    with futures.ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
