@@ -4,10 +4,11 @@
   python -m benchmarks.speed --quick
   python -m benchmarks.speed --only=steps,scoring
 
-Parts: steps (DRSL against cross-entropy only), torch (our step against PyTorch's), labels,
-pipeline, scoring, commands. Parts that are not run keep their earlier results. PyTorch has a
-separate environment, which is created on first use; `--quick` only uses an existing one. `--quick`
-only checks that everything runs: its numbers are not for comparison.
+Parts: steps (DRSL against cross-entropy only), teacher (masks and DRSL against a mean teacher
+only), torch (our step against PyTorch's), labels, predict, pipeline, scoring, commands. Parts that
+are not run keep their earlier results. PyTorch has a separate environment, which is created on
+first use; `--quick` only uses an existing one. `--quick` only checks that everything runs: its
+numbers are not for comparison.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from absl import flags
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
-_PARTS = ("steps", "torch", "labels", "pipeline", "scoring", "commands")
+_PARTS = ("steps", "teacher", "torch", "labels", "predict", "pipeline", "scoring", "commands")
 _QUICK = flags.DEFINE_bool("quick", False, "Reduced sizes.")
 _ONLY = flags.DEFINE_list("only", [], f"Parts to run, of {', '.join(_PARTS)}.")
 _OUTPUT = flags.DEFINE_string(
@@ -55,8 +56,10 @@ def main() -> int:
 
     measures = {
         "steps": lambda: speed_steps.measure_drsl(quick),
+        "teacher": lambda: speed_steps.measure_teacher(quick),
         "torch": measure_torch,
         "labels": lambda: speed_data.measure_labelling(quick, scenes),
+        "predict": lambda: speed_data.measure_prediction(quick, scenes),
         "pipeline": lambda: speed_data.measure_pipeline(quick, scenes),
         "scoring": lambda: speed_scoring.measure_scoring(quick),
         "commands": lambda: speed_scoring.measure_commands(quick),

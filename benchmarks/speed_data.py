@@ -67,6 +67,42 @@ def measure_labelling(quick: bool, folder: str) -> dict[str, Any]:
     }
 
 
+def measure_prediction(quick: bool, folder: str) -> dict[str, Any]:
+    """Measures the prediction of a folder of photos against the bare model.
+
+    Args:
+        quick: whether to use reduced sizes.
+        folder: folder for rendered street scenes.
+
+    Returns:
+        {"ratios": by name, "sizes": sizes used}.
+    """
+    images, side, network = (24, 128, "small_cnn") if quick else (500, 640, "efficientnet_lite0")
+    rates = _run_worker(
+        "predict_worker",
+        f"--root={os.path.join(folder, f'predict_{side}')}",
+        f"--images={images}",
+        f"--long_side={side}",
+        f"--repetitions={3 if quick else 5}",
+        f"--network={network}",
+    )
+    return {
+        "ratios": {
+            "predict_over_bare_model": ratios.summarise(rates["folder_rates"], rates["bare_rates"])
+        },
+        "sizes": {
+            "prediction": {
+                "images": images,
+                "long_side": side,
+                "network": network,
+                "images_a_second": {
+                    name: round(max(found), 2) for name, found in sorted(rates.items())
+                },
+            }
+        },
+    }
+
+
 def measure_pipeline(quick: bool, folder: str) -> dict[str, Any]:
     """Measures training batches against decoding, and waiting in a training run.
 

@@ -53,13 +53,42 @@ def measure_drsl(quick: bool) -> dict[str, Any]:
             found["ratios"]["step_time_double_over_twice_pixels"] = ratios.summarise(
                 seconds["k3_double"], [2 * value for value in seconds["k3"]]
             )
-        found["sizes"][network] = {
-            "images": [images, images],
-            "size": list(size),
-            "seconds_a_step": {name: round(min(values), 4) for name, values in seconds.items()},
-            "peak_megabytes": {name: round(peak / 2**20) for name, peak in peaks.items()},
-        }
+        found["sizes"][network] = _describe(size, images, seconds, peaks)
     return found
+
+
+def measure_teacher(quick: bool) -> dict[str, Any]:
+    """Measures the cost of masked images, and of DRSL on top, in a mean teacher's step.
+
+    Args:
+        quick: whether to use reduced sizes, to check that everything runs.
+
+    Returns:
+        {"ratios": by name, "sizes": sizes used}.
+    """
+    network, size, images = "efficientnet_lite0", (176, 240), 4
+    if quick:
+        network, size, images = "small_cnn", (64, 128), 1
+    variants = {"teacher": (0, 0.0), "teacher_mic": (0, 1.0), "teacher_mic_drsl": (3, 1.0)}
+    commands = {
+        name: make_step_command(
+            network, size, images, modes=modes, teacher=True, mask_weight=mask_weight
+        )
+        for name, (modes, mask_weight) in variants.items()
+    }
+    repetitions, steps = (3, 2) if quick else (9, 3)
+    seconds, peaks, _ = _run_in_turn(commands, repetitions, steps, f"teacher, {network}")
+    pairs = {
+        "step_time_teacher_mic_over_teacher": ("teacher_mic", "teacher"),
+        "step_time_drsl_over_teacher_mic": ("teacher_mic_drsl", "teacher_mic"),
+    }
+    return {
+        "ratios": {
+            name: ratios.summarise(seconds[above], seconds[below])
+            for name, (above, below) in pairs.items()
+        },
+        "sizes": {f"{network}, mean teacher": _describe(size, images, seconds, peaks)},
+    }
 
 
 def measure_torch(quick: bool, python: str) -> dict[str, Any]:
@@ -134,6 +163,15 @@ def find_torch(folder: str, install: bool) -> str | None:
     with open(done, "w", encoding="utf-8"):
         pass
     return python
+
+
+def _describe(size, images, seconds, peaks):
+    return {
+        "images": [images, images],
+        "size": list(size),
+        "seconds_a_step": {name: round(min(values), 4) for name, values in seconds.items()},
+        "peak_megabytes": {name: round(peak / 2**20) for name, peak in peaks.items()},
+    }
 
 
 def _run_in_turn(commands, repetitions, steps, title):

@@ -23,6 +23,8 @@ from data_pipelines import cli
 _NETWORK = flags.DEFINE_enum("network", "efficientnet_lite0", networks.NAMES, "Which.")
 _STEP = flags.DEFINE_enum("step", "train", ["train", "evaluate"], "Kind of step.")
 _MODES = flags.DEFINE_integer("modes", 0, "Modes per class; 0 is self-training by cross-entropy.")
+_TEACHER = flags.DEFINE_bool("teacher", False, "A mean teacher labels the target; ClassMix.")
+_MASK_WEIGHT = flags.DEFINE_float("mask_weight", 0.0, "Weight of masked images, with --teacher.")
 _HEIGHT = flags.DEFINE_integer("height", 176, "Height of the images.")
 _WIDTH = flags.DEFINE_integer("width", 240, "Width of the images.")
 _IMAGES = flags.DEFINE_integer(
@@ -43,6 +45,7 @@ def main() -> None:
     from drsl_tf.models.model import DrslModel
     from drsl_tf.networks.heads.multimodal_head import MultimodalHead
     from drsl_tf.optimization.gradient_update import GradientUpdate
+    from drsl_tf.self_training.online_model import OnlineDrslModel
 
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_global_policy(_POLICY.value)
@@ -50,7 +53,12 @@ def main() -> None:
     with strategy.scope():
         base, head = networks.build_parts(_NETWORK.value, _NUM_CLASSES)
         modes = MultimodalHead(_NUM_CLASSES, _MODES.value) if _MODES.value else None
-        model = DrslModel(base, head, modes)
+        if _TEACHER.value:
+            model = OnlineDrslModel(
+                base, head, modes, mix_classes=True, mask_weight=_MASK_WEIGHT.value
+            )
+        else:
+            model = DrslModel(base, head, modes)
         if _STEP.value == "train":
             model.compile(
                 optimizer=keras.optimizers.Adam(1e-4),
