@@ -131,11 +131,13 @@ class ArmRunner:
         train = _make_command("drsl_tf.train", *plan.make_arguments(seed, run_dir))
         _call(train, f"{run_dir}.log")
         commands.append(train)
-        quality_path = os.path.join(run_dir, "pseudo_label_quality.json")
+        labels_path = os.path.join(run_dir, "pseudo_label_quality.json")
+        images_path = os.path.join(run_dir, "image_counts.json")
         score = _make_command(
-            "benchmarks.pseudo_label_quality",
+            "benchmarks.score_run",
             f"--run_dir={run_dir}",
-            f"--output={quality_path}",
+            f"--pseudo_labels={labels_path}",
+            f"--images={images_path}",
             f"--portion={portion}",
         )
         _call(score, f"{run_dir}.log")
@@ -146,7 +148,7 @@ class ArmRunner:
             "seed": seed,
             "fingerprint": plan.fingerprint,
             "steps": plan.steps,
-            **_summarise(run_dir, quality_path),
+            **_summarise(run_dir, labels_path, images_path),
             "wall_seconds": round(time.time() - began, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "code": _describe_code(),
@@ -204,10 +206,12 @@ def _call(command, log_path):
         raise UserError(f"A command ended with code {code}; {log_path} ends: {lines[-1]}")
 
 
-def _summarise(run_dir, quality_path):
-    """Collects the scores of a run and its pseudo-labels."""
+def _summarise(run_dir, labels_path, images_path):
+    """Collects the scores of a run, its pseudo-labels and its validation images."""
     results = read_results(RunDirectory(run_dir).results)
-    quality = read_label_report(quality_path)
+    quality = read_label_report(labels_path)
+    with open(images_path, encoding="utf-8") as file:
+        images = json.load(file)
     stages = results.stages
     return {
         "miou": stages[-1].miou,
@@ -228,6 +232,7 @@ def _summarise(run_dir, quality_path):
             key: getattr(quality, key)
             for key in ("portion", "fraction", "accuracy", "accuracies", "mode_usage")
         },
+        "images": images,
         "versions": results.versions,
     }
 

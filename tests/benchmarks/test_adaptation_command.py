@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from benchmarks import image_counts
 from tests.support import calls
 from tests.support import streets
 
@@ -50,6 +51,9 @@ def test_runs_arms_and_does_nothing_twice(tmp_path):
         "miou": [rows["cbst"]["miou"]],
         "pseudo_label_accuracy": [rows["cbst"]["pseudo_label"]["accuracy"]],
     }
+    for row in rows.values():
+        counts = image_counts.to_array(row["images"], len(row["iou"]))
+        assert 100 * image_counts.compute_miou(counts.sum(axis=0)) == pytest.approx(row["miou"])
     assert os.path.getsize(stem.with_suffix(".png")) > 0
     # The command that is kept is the one that was run.
     assert "python -m drsl_tf.train --gin_file=benchmarks/streets.gin" in records
