@@ -19,12 +19,15 @@ class Setup:
         source_scopes: starts of bindings that the oracle, without the source, does not read.
         repeated_arms: methods that equal another one on this setup, such as those with the
             target's batch statistics if all methods have them.
+        block: consecutive validation images that are drawn together for intervals: frames of one
+            video are alike.
     """
 
     gin_file: str
     oracle_params: tuple[str, ...]
     source_scopes: tuple[str, ...]
     repeated_arms: tuple[str, ...]
+    block: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +64,14 @@ SETUPS: dict[str, Setup] = {
         ("adaptation.AdaptationData.source = @cityscapes.Cityscapes()",),
         ("game/",),
         _WITH_STATISTICS,
+        block=1,
     ),
     "streets2camvid": Setup(
         "gin_configs/streets2camvid.gin",
         ("adaptation.AdaptationData.source = @camvid.CamVid()",),
         ("streets/",),
         (*_WITHOUT_STATISTICS, *_FROZEN_ARMS),
+        block=10,
     ),
     "simtown2kitti": Setup(
         "benchmarks/simtown2kitti.gin",
@@ -77,6 +82,7 @@ SETUPS: dict[str, Setup] = {
         ),
         (),
         _WITHOUT_STATISTICS,
+        block=4,
     ),
 }
 
@@ -85,6 +91,19 @@ CORE_ARMS = ("source_only", "cbst", "drsl", "oracle")
 
 COMPARED_ARMS = ("cbst", "drsl")
 """The two methods whose paired difference is reported."""
+
+CLAIMS = (
+    ("cbst", "source_only"),
+    ("drsl", "source_only"),
+    ("drsl", "cbst"),
+    ("teacher", "source_only"),
+    ("teacher", "teacher_same_view"),
+    ("teacher_mic", "source_only"),
+    ("teacher_mic", "teacher"),
+    ("teacher_mic_drsl", "source_only"),
+    ("teacher_mic_drsl", "teacher_mic"),
+)
+"""Pairs of methods, the one that is expected to be better first."""
 
 _ADDONS = "tensorflow_addons"
 _NO_MODES = "drsl_tf.build_model.multimodal_head = None"

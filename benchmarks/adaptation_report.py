@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import adaptation_arms
+from benchmarks import bootstrap
+from benchmarks import image_counts
 from benchmarks import paired
 
 _USED_SHARE = 0.01
@@ -44,22 +47,56 @@ class AdaptationReport:
         """Returns the content of the JSON file.
 
         Returns:
-            "setup", "seeds" and by method "miou" (percent) and "pseudo_label_accuracy" (fraction
-            at the portion scored; None for the method that uses the labels), one number per seed.
-            Methods that lack one of the seeds are in "incomplete".
+            "setup", "seeds" and by method "miou" and "source_stage_miou" (percent) and
+            "pseudo_label_accuracy" (fraction at the portion scored; None for the method that uses
+            the labels), one number per seed. Methods that lack one of the seeds are in
+            "incomplete". "claims" has the differences of `adaptation_arms.CLAIMS`, see
+            `bootstrap`, with "p_holm", and "without_rarest" without the class that the fewest
+            images hold.
         """
         arms = {}
         for arm, records in self._arms.items():
             accuracies: list[float] | None = [r["pseudo_label"]["accuracy"] for r in records]
             if adaptation_arms.ARMS[arm].on_target or None in accuracies:
                 accuracies = None
-            arms[arm] = {"miou": self._list_scores(arm), "pseudo_label_accuracy": accuracies}
+            arms[arm] = {
+                "miou": self._list_scores(arm),
+                "source_stage_miou": [record["stages"][0]["miou"] for record in records],
+                "pseudo_label_accuracy": accuracies,
+            }
         return {
             "setup": self._setup_name,
             "seeds": self.seeds,
             "arms": arms,
             "incomplete": self._incomplete,
+            "claims": self._claims,
         }
+
+    @functools.cached_property
+    def _claims(self) -> list[dict[str, Any]]:
+        counts = {arm: _read_counts(records) for arm, records in self._arms.items()}
+        block = adaptation_arms.find_setup(self._setup_name).block
+        claims: list[dict[str, Any]] = []
+        for better, than in adaptation_arms.CLAIMS:
+            pair = [counts.get(better), counts.get(than)]
+            if any(values is None for values in pair):
+                continue
+            rarest, _ = bootstrap.find_rarest(pair[0])
+            found = bootstrap.compare(*pair, block=block)
+            others = [np.delete(values, rarest, axis=2) for values in pair]
+            claims.append(
+                {
+                    "better": better,
+                    "than": than,
+                    "mean": found.mean,
+                    "low": found.low,
+                    "high": found.high,
+                    "p": found.p,
+                    "without_rarest": bootstrap.compare(*others, block=block)._asdict(),
+                }
+            )
+        adjusted = bootstrap.adjust_by_holm([claim["p"] for claim in claims])
+        return [{**claim, "p_holm": p} for claim, p in zip(claims, adjusted)]
 
     def list_scores(self) -> dict[str, list[float]]:
         """Returns the last round's mIoU in percent, by method, one number per seed."""
@@ -88,6 +125,8 @@ class AdaptationReport:
         if self._incomplete:
             missing = ", ".join(f"{arm} ({len(s)} done)" for arm, s in self._incomplete.items())
             parts.append(f"Not complete, and left out: {missing}.")
+        if self._claims:
+            parts += ["## Claims", self._describe_claims(), _format_rows(*self._make_claim_table())]
         parts += ["## IoU by class", _format_rows(*self._make_class_table())]
         rounds = self._make_round_table()
         if rounds[1]:
@@ -157,16 +196,40 @@ class AdaptationReport:
             )
         return header, rows
 
-    def _make_class_table(self):
-        names = list(next(iter(self._arms.values()))[0]["iou"])
+    def _describe_claims(self):
+        block = adaptation_arms.find_setup(self._setup_name).block
+        drawn = "images" if block == 1 else f"blocks of {block} consecutive images"
+        return (
+            f"Differences in points. Intervals of 95 % by a bootstrap over {drawn} and over the "
+            "seeds, both methods on the same draws; p adjusted by Holm for the claims of this "
+            "table. The last column leaves out the class that the fewest images hold."
+        )
+
+    def _make_claim_table(self):
         rows = []
-        for name in names:
-            row = [name]
+        for claim in self._claims:
+            whole, part = (
+                _format_difference(paired.Difference(d["mean"], d["low"], d["high"]))
+                for d in (claim, claim["without_rarest"])
+            )
+            methods = f"{claim['better']} to {claim['than']}"
+            rows.append([methods, whole, f"{claim['p_holm']:.3f}", part])
+        return ["methods", "difference", "p", "without the rarest class"], rows
+
+    def _make_class_table(self):
+        """Tabulates IoU by class, with the number of images that hold the class where known."""
+        names = list(next(iter(self._arms.values()))[0]["iou"])
+        known = [_read_counts(records) for records in self._arms.values()]
+        counts = next((values for values in known if values is not None), None)
+        images = None if counts is None else bootstrap.find_rarest(counts)[1]
+        rows = []
+        for index, name in enumerate(names):
+            row = [name] if images is None else [f"{name} ({images[index]})"]
             for records in self._arms.values():
                 values = [r["iou"][name] for r in records if r["iou"][name] is not None]
                 row.append(f"{np.mean(values):.1f}" if values else "-")
             rows.append(row)
-        return ["class", *self._arms], rows
+        return ["class" if images is None else "class (images)", *self._arms], rows
 
     def _make_round_table(self):
         rows = []
@@ -211,6 +274,14 @@ class AdaptationReport:
                 )
                 lines += record["commands"]
         return "```\n" + "\n".join(lines) + "\n```"
+
+
+def _read_counts(records):
+    """Returns counts (seeds, images, C, 3), or None where a record has none of these images."""
+    names = {tuple(sorted(record.get("images", ()))) for record in records}
+    if names == {()} or len(names) > 1:
+        return None
+    return np.stack([image_counts.to_array(r["images"], len(r["iou"])) for r in records])
 
 
 def describe_usage(usage: dict[str, Sequence[int]]):

@@ -72,12 +72,38 @@ def test_a_record_cut_off_by_a_kill_is_left_out_and_harms_no_other(tmp_path):
 def test_the_json_file_has_one_number_a_seed(tmp_path):
     content = adaptation_report.AdaptationReport("streets", _make_records()).as_dict()
     assert content["seeds"] == [0, 1]
-    assert content["arms"]["drsl"] == {"miou": [33.0, 37.0], "pseudo_label_accuracy": [0.85, 0.85]}
+    assert content["arms"]["drsl"] == {
+        "miou": [33.0, 37.0],
+        "source_stage_miou": [33.0, 37.0],
+        "pseudo_label_accuracy": [0.85, 0.85],
+    }
     assert content["arms"]["oracle"]["pseudo_label_accuracy"] is None
     assert content["incomplete"] == {"dml": [0]} and "dml" not in content["arms"]
     adaptation_report.write_json(str(tmp_path / "r.json"), content)
     with open(tmp_path / "r.json") as file:
         assert json.load(file) == content
+
+
+def test_claims_are_made_where_the_images_were_counted():
+    records = _make_records()
+    assert adaptation_report.AdaptationReport("streets", records).as_dict()["claims"] == []
+    for arm, hits in {"source_only": 3, "cbst": 5, "drsl": 8}.items():
+        for record in records[arm]:
+            record["images"] = {
+                f"{place}": {"0": [10 * hits, 100, 100], **({"1": [1, 4, 4]} if place < 2 else {})}
+                for place in range(6)
+            }
+    report = adaptation_report.AdaptationReport("streets", records)
+    claims = {(c["better"], c["than"]): c for c in report.as_dict()["claims"]}
+    assert claims.keys() == {("cbst", "source_only"), ("drsl", "source_only"), ("drsl", "cbst")}
+    # Hits of 80 and 50 in unions of 120 and 150; the second class, in two images, is the same.
+    difference = 100 * (80 / 120 - 50 / 150)
+    claim = claims["drsl", "cbst"]
+    assert claim["without_rarest"]["mean"] == pytest.approx(difference)
+    assert claim["mean"] == pytest.approx(difference / 2)
+    assert claim["low"] > 0 and claim["p"] <= claim["p_holm"] <= 3 * claim["p"]
+    text = report.format_markdown()
+    assert "| drsl to cbst | +16.67 [" in text and "| road (6) |" in text and "| car (2) |" in text
 
 
 def test_the_seeds_are_those_of_the_two_that_are_compared():
