@@ -59,13 +59,16 @@ class LabelTally:
 
         Args:
             class_names: the C names.
-            histogram: of all predictions, for the pixels of each predicted class.
+            histogram: of all predictions, or of those of a sample of images, for the share of the
+                pixels that is predicted as each class.
 
         Returns:
             "fraction" and "fractions" selected, "accuracy" and "accuracies" (None where no truth
             is known), and the selected "pixels".
         """
         predicted = histogram.counts.sum(axis=1)
+        # Of a sample, an estimate for all images.
+        predicted = predicted * (self._pixels / predicted.sum())
         scored = self._known.sum() > 0
         return {
             "fraction": float(self._selected.sum() / self._pixels),

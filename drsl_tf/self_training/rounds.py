@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -44,6 +45,9 @@ class PseudoLabeler:
     temporary files take 2 * C * h * w bytes per image: 0.9 GB for Cityscapes' training set at
     1024x512 and stride 8.
 
+    With `threshold_images` the first pass predicts a random sample and keeps no logits, and the
+    second one predicts every image: disk does not grow with their number either.
+
     On several machines each process does both for its share of the images; histograms are summed
     in between, so the thresholds are those of one process.
 
@@ -60,6 +64,9 @@ class PseudoLabeler:
         flip: whether probabilities are the mean of those of the image and of its mirror image.
         size: (height, width) of the network's input and of the labels; None is `Inference.size`.
         num_bins: bins of each class's confidence histogram.
+        threshold_images: number of images from which thresholds and mode usage are computed, drawn
+            anew for each round; None is all. This project's choice, for targets whose logits do not
+            fit the disk.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class PseudoLabeler:
         flip: bool = False,
         size: tuple[int, int] | None = None,
         num_bins: int = 4096,
+        threshold_images: int | None = None,
     ):
         if not 0 < portion <= portion_limit <= 1:
             raise UserError(
@@ -85,6 +93,11 @@ class PseudoLabeler:
             )
         if rule not in ("ratio", "argmax"):
             raise UserError(f"PseudoLabeler.rule is {rule!r}; choose 'ratio' or 'argmax'.")
+        if threshold_images is not None and threshold_images < 1:
+            raise UserError(
+                f"PseudoLabeler.threshold_images is {threshold_images}; it must be at least 1, or "
+                "None for all images."
+            )
         self._portion = portion
         self._portion_step = portion_step
         self._portion_limit = portion_limit
@@ -93,6 +106,7 @@ class PseudoLabeler:
         self._flip = flip
         self._size = size
         self._num_bins = num_bins
+        self._threshold_images = threshold_images
 
     def compute_portion(self, round_index: int) -> float:
         """Computes the share of each class's pixels that a round selects.
@@ -146,20 +160,32 @@ class PseudoLabeler:
         content = workers.ask_chief(lambda: _read_report_or_clear(directory, partial))
         if content is not None:
             return labelled, LabelReportFile(**content)
-        pairs = workers.share(pairs)
-        size = self._size or size
-        logits_path = os.path.join(partial, f".logits-{workers.index}")
-        histogram, usage = self._collect(
-            model, strategy, domain, pairs, size, batch_size, logits_path, round_index
+        predict = _Prediction(
+            model, strategy, domain, flip=self._flip, size=self._size or size, batch_size=batch_size
         )
+        titles = [f"round {round_index}: {title}" for title in ("predicting", "labelling")]
+        shared = workers.share(pairs)
+        logits_path = os.path.join(partial, f".logits-{workers.index}")
+        if self._threshold_images is None:
+            histogram, usage = self._collect(predict, shared, titles[0], logits_path)
+        else:
+            drawn = self._draw_images(pairs, round_index)
+            histogram, usage = self._collect(predict, workers.share(drawn), titles[0])
         histogram = ConfidenceHistogram.from_counts(workers.sum(histogram.counts))
         portion = self.compute_portion(round_index)
         thresholds = np.maximum(histogram.thresholds(portion), self._confidence_floor)
         # NumPy's logarithms differ in their last bit from one kind of processor to the next.
         thresholds = np.array(workers.ask_chief(thresholds.tolist))
         tally = LabelTally(model.num_classes)
-        self._select(model, domain, pairs, thresholds, partial, logits_path, tally, round_index)
-        os.remove(logits_path)
+        with contextlib.ExitStack() as stack:
+            if self._threshold_images is None:
+                file = stack.enter_context(open(logits_path, "rb"))
+                predicted = _read_logits(file, shared)
+            else:
+                predicted = predict.iterate_images(shared)
+            self._select(model, domain, shared, predicted, thresholds, partial, tally, titles[1])
+        if self._threshold_images is None:
+            os.remove(logits_path)
         tally = LabelTally.from_counts(workers.sum(tally.counts))
         class_names = domain.label_space.class_names
         if usage is not None:
@@ -181,54 +207,41 @@ class PseudoLabeler:
         workers.ask_chief(finish)
         return labelled, report
 
-    def _collect(self, model, strategy, domain, pairs, size, batch_size, logits_path, round_index):
+    def _draw_images(self, pairs, round_index):
+        """Draws the images that thresholds come from, the same in every process."""
+        count = min(self._threshold_images, len(pairs))
+        places = np.random.default_rng(round_index).choice(len(pairs), count, replace=False)
+        return [pairs[place] for place in sorted(places)]
+
+    def _collect(self, predict, pairs, title, logits_path=None):
+        """Counts confidences and modes, and writes the logits where a path is given."""
+        model = predict.model
         histogram = ConfidenceHistogram(model.num_classes, self._num_bins)
         head = model.multimodal_head
         num_modes = 0 if head is None else head.modes.shape[1]
         usage = None if head is None else np.zeros((model.num_classes, num_modes), np.int64)
-
-        def predict(images):
-            outputs = inference.predict_logits(model, images)
-            kept = outputs[common.LOGITS]
-            if self._flip:
-                kept = _average_with_mirrored(model, images, kept)
-            kept = tf.cast(kept, tf.float16)
-            logits = inference.upsample_logits(
-                tf.cast(kept, tf.float32), model.logits_stride, tf.shape(images)[1:3]
-            )
-            confidence, prediction = pseudo_labels.confidence_and_prediction(logits)
-            result = (kept, confidence, prediction)
-            if head is not None:
-                result += (find_modes(outputs, head.modes),)
-            return result
-
-        run = ReplicatedFunction(predict, strategy)
-        batches = image_batches.iterate_image_batches(
-            pairs, domain.read_image, size=size, batch_size=batch_size
-        )
-        with whole_files.explain_failures(logits_path):
-            file = open(logits_path, "wb")
-        with (
-            file,
-            progress.make_progress_bar(
-                len(pairs), f"round {round_index}: predicting", "image"
-            ) as bar,
-        ):
-            for batch in batches:
-                kept, confidence, prediction, *modes = run(batch.images)
+        with contextlib.ExitStack() as stack:
+            file = None
+            if logits_path is not None:
+                with whole_files.explain_failures(logits_path):
+                    file = stack.enter_context(open(logits_path, "wb"))
+            bar = stack.enter_context(progress.make_progress_bar(len(pairs), title, "image"))
+            for images, kept, confidence, prediction, *modes in predict.iterate_batches(pairs):
                 histogram.update(confidence, prediction)
                 if head is not None:
                     counts = np.bincount(modes[0].reshape(-1), minlength=usage.size)
                     usage += counts.reshape(usage.shape)
-                with whole_files.explain_failures(logits_path):
-                    for logits in kept:
-                        np.save(file, logits)
-                        np.save(file, np.array(batch.images.shape[1:3]))
-                    file.flush()
-                bar.update(len(batch.pairs))
+                if file is not None:
+                    with whole_files.explain_failures(logits_path):
+                        for logits in kept:
+                            np.save(file, logits)
+                            np.save(file, np.array(images.shape[1:3]))
+                        file.flush()
+                bar.update(len(images))
         return histogram, usage
 
-    def _select(self, model, domain, pairs, thresholds, directory, logits_path, tally, round_index):
+    def _select(self, model, domain, pairs, predicted, thresholds, directory, tally, title):
+        """Writes the labels of (logits, (height, width)) in the order of the pairs."""
         locate = PseudoLabelDirectory(directory).locate_label
 
         @tf.function(reduce_retracing=True)
@@ -238,8 +251,8 @@ class PseudoLabeler:
             )
             return pseudo_labels.select_labels(logits, thresholds, rule=self._rule)[0]
 
-        def finish(predicted):
-            pair, label = predicted
+        def finish(labelled):
+            pair, label = labelled
             path = locate(pair.name)
             with whole_files.explain_failures(path):
                 whole_files.make_folder(os.path.dirname(path))
@@ -251,23 +264,60 @@ class PseudoLabeler:
                 truth = image_batches.resize_label_map(truth, label.shape)
             return label, truth
 
-        def predict(file):
-            for pair in pairs:
-                logits, (height, width) = np.load(file), np.load(file)
-                yield pair, select(logits, tf.constant(height), tf.constant(width)).numpy()
-
-        with (
-            open(logits_path, "rb") as file,
-            progress.make_progress_bar(
-                len(pairs), f"round {round_index}: labelling", "image"
-            ) as bar,
-        ):
-            for label, truth in map_ahead(finish, predict(file), _WRITER_THREADS):
+        labels = (
+            (pair, select(logits, *map(tf.constant, size)).numpy())
+            for pair, (logits, size) in zip(pairs, predicted)
+        )
+        with progress.make_progress_bar(len(pairs), title, "image") as bar:
+            for label, truth in map_ahead(finish, labels, _WRITER_THREADS):
                 tally.add(label, truth)
                 bar.update(1)
         paths = [locate(pair.name) for pair in pairs]
         with whole_files.explain_failures(directory):
             whole_files.sync_all([*paths, *{os.path.dirname(path) for path in paths}])
+
+
+class _Prediction:
+    """Predicts images for their labels."""
+
+    def __init__(self, model, strategy, domain, *, flip, size, batch_size):
+        self.model = model
+        self._domain = domain
+        self._sizes = {"size": size, "batch_size": batch_size}
+        self._flip = flip
+        self._run = ReplicatedFunction(self._predict, strategy)
+
+    def iterate_batches(self, pairs):
+        """Yields images, logits as float16, confidence, class and, with a head, mode of pixels."""
+        batches = image_batches.iterate_image_batches(pairs, self._domain.read_image, **self._sizes)
+        for batch in batches:
+            yield batch.images, *self._run(batch.images)
+
+    def iterate_images(self, pairs):
+        """Yields the logits as float16 and the (height, width) of each image."""
+        for images, kept, *_ in self.iterate_batches(pairs):
+            for logits in kept:
+                yield logits, images.shape[1:3]
+
+    def _predict(self, images):
+        model = self.model
+        outputs = inference.predict_logits(model, images)
+        kept = outputs[common.LOGITS]
+        if self._flip:
+            kept = _average_with_mirrored(model, images, kept)
+        kept = tf.cast(kept, tf.float16)
+        logits = inference.upsample_logits(
+            tf.cast(kept, tf.float32), model.logits_stride, tf.shape(images)[1:3]
+        )
+        result = (kept, *pseudo_labels.confidence_and_prediction(logits))
+        head = model.multimodal_head
+        return result if head is None else (*result, find_modes(outputs, head.modes))
+
+
+def _read_logits(file, pairs):
+    """Yields what `_Prediction.iterate_images` yielded in the first pass, from its file."""
+    for _ in pairs:
+        yield np.load(file), np.load(file)
 
 
 def _average_with_mirrored(model, images, logits):

@@ -410,6 +410,47 @@ def test_the_floor_bounds_every_threshold(roots, tmp_path):
     assert reports[_FLOOR].fraction < reports[0.0].fraction
 
 
+def test_thresholds_of_a_sample_label_all_images_in_one_pass(roots, tmp_path):
+    target = Cityscapes(root=roots[1])
+    pairs = target.list_pairs("train")
+    strategy = create_strategy()
+    with strategy.scope():
+        model = _build_model(target.label_space)
+
+    def label(name, count, listed=pairs, **options):
+        return PseudoLabeler(threshold_images=count, **options).generate(
+            model,
+            strategy,
+            target,
+            listed,
+            round_index=1,
+            directory=str(tmp_path / name),
+            batch_size=2,
+        )
+
+    labelled, whole = label("none", None)
+    sampled, same = label("all", len(pairs) + 5)
+    assert same == whole and os.listdir(tmp_path / "all") == os.listdir(tmp_path / "none")
+    for one, other in zip(labelled, sampled):
+        with open(one.label_path, "rb") as left, open(other.label_path, "rb") as right:
+            assert left.read() == right.read()
+    # The thresholds of two images are those of a round over these two alone.
+    _, two = label("two", 2)
+    chosen = [
+        pairs[place] for place in sorted(np.random.default_rng(1).choice(len(pairs), 2, False))
+    ]
+    _, alone = label("alone", None, chosen)
+    assert two.thresholds == alone.thresholds != whole.thresholds
+    assert two.mode_usage == alone.mode_usage
+    assert sum(two.pixels.values()) > sum(alone.pixels.values())
+    # Where every pixel is labelled, all images count: the share is estimated from two.
+    _, every = label("every", 2, portion=1.0, portion_limit=1.0, rule="argmax")
+    fractions = [fraction for fraction in every.fractions.values() if fraction]
+    assert every.fraction > 0.9 and 0.5 < np.median(fractions) < 2
+    with pytest.raises(UserError, match="threshold_images is 0"):
+        PseudoLabeler(threshold_images=0)
+
+
 @pytest.mark.parametrize("flip", [False, True])
 def test_labels_with_flip_are_those_of_the_mirrored_image(tmp_path, flip):
     rng = np.random.default_rng(0)
