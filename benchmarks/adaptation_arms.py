@@ -1,4 +1,4 @@
-"""Setups of the adaptation benchmark, and the methods compared on them."""
+"""Setups of the benchmarks of adaptation and of modes, and the methods compared on them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_spaces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +22,18 @@ class Setup:
             target's batch statistics if all methods have them.
         block: consecutive validation images that are drawn together for intervals: frames of one
             video are alike.
+        arms: the only methods on this setup; none means all but the repeated ones.
+        hidden_params: bindings that read the labels in the classes that are hidden from training;
+            none hides no classes.
     """
 
     gin_file: str
-    oracle_params: tuple[str, ...]
-    source_scopes: tuple[str, ...]
-    repeated_arms: tuple[str, ...]
-    block: int
+    oracle_params: tuple[str, ...] = ()
+    source_scopes: tuple[str, ...] = ()
+    repeated_arms: tuple[str, ...] = ()
+    block: int = 1
+    arms: tuple[str, ...] = ()
+    hidden_params: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +63,14 @@ class Arm:
 _WITH_STATISTICS = ("cbst_target_bn", "drsl_target_bn", "drsl_target_bn_frozen")
 _FROZEN_ARMS = ("cbst_frozen", "drsl_frozen", "drsl_frozen_posterior", "drsl_target_bn_frozen")
 _WITHOUT_STATISTICS = ("cbst_source_bn", "drsl_source_bn")
+_LABEL_IDS = {k: v for k, v in label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19.items() if k >= 0}
+
+MODE_ARMS = {
+    "k1": "drsl_k1",
+    "k3_shipped": "drsl",
+    "k6": "drsl_k6",
+}
+"""The methods of the benchmark of modes, by their names in its results."""
 
 SETUPS: dict[str, Setup] = {
     "streets": Setup(
@@ -83,6 +97,20 @@ SETUPS: dict[str, Setup] = {
         (),
         _WITHOUT_STATISTICS,
         block=4,
+    ),
+    "streets7": Setup(
+        "benchmarks/streets7.gin",
+        arms=tuple(MODE_ARMS.values()),
+        hidden_params=("LABEL_SPACE = @label_spaces.cityscapes19()",),
+    ),
+    "simtown7_kitti7": Setup(
+        "benchmarks/simtown7_kitti7.gin",
+        block=4,
+        arms=tuple(MODE_ARMS.values()),
+        hidden_params=(
+            "folder.Folder.label_space = @label_spaces.cityscapes19()",
+            f"ID_TABLE = {_LABEL_IDS}",
+        ),
     ),
 }
 
@@ -161,6 +189,7 @@ ARMS: dict[str, Arm] = {
     "drsl_k1": Arm("DRSL, K = 1", gin_params=(_MODES.format(1),)),
     "drsl_k2": Arm("DRSL, K = 2", gin_params=(_MODES.format(2),)),
     "drsl_k5": Arm("DRSL, K = 5", gin_params=(_MODES.format(5),)),
+    "drsl_k6": Arm("DRSL, K = 6", gin_params=(_MODES.format(6),)),
     "triplet_semihard": Arm("CBST + semi-hard triplets", (_TRIPLET,), module=_ADDONS),
     "triplet_hard": Arm(
         "CBST + hard triplets",
@@ -210,7 +239,8 @@ def order_arms(setup_name: str, names: Sequence[str] = ()) -> tuple[str, ...]:
     Raises:
         UserError: a method is unknown on this setup.
     """
-    known = [name for name in ARMS if name not in find_setup(setup_name).repeated_arms]
+    setup = find_setup(setup_name)
+    known = [name for name in setup.arms or ARMS if name not in setup.repeated_arms]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UserError(

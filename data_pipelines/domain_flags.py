@@ -29,7 +29,9 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "bad_files", "error", ["error", "skip"], "Whether bad files are an error or skipped."
     )
-    flags.DEFINE_string("label_space", None, "cityscapes19, synthia16, cityscapes13 or camvid11.")
+    flags.DEFINE_string(
+        "label_space", None, "cityscapes19, synthia16, cityscapes13, cityscapes7 or camvid11."
+    )
     flags.DEFINE_integer("max_pixels", None, "Most pixels of an image or label.")
     flags.DEFINE_integer("max_value", None, "folder: value of images above 8 bits that is white.")
     flags.DEFINE_integer("val_count", None, "gta5, synthia: last images by name held out as val.")

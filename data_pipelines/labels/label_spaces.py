@@ -18,6 +18,9 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels.label_tables import CAMVID_ID_TO_CAMVID11 as CAMVID_ID_TO_CAMVID11
 from data_pipelines.labels.label_tables import CITYSCAPES19_TO_CAMVID11 as CITYSCAPES19_TO_CAMVID11
 from data_pipelines.labels.label_tables import (
+    CITYSCAPES19_TO_CITYSCAPES7 as CITYSCAPES19_TO_CITYSCAPES7,
+)
+from data_pipelines.labels.label_tables import (
     CITYSCAPES19_TO_CITYSCAPES13 as CITYSCAPES19_TO_CITYSCAPES13,
 )
 from data_pipelines.labels.label_tables import (
@@ -70,6 +73,17 @@ _CITYSCAPES19 = (
     ("bicycle", (119, 11, 32)),
 )
 
+# The categories have no official colours; each has that of its largest class.
+_CITYSCAPES7 = (
+    ("flat", (128, 64, 128)),
+    ("construction", (70, 70, 70)),
+    ("object", (153, 153, 153)),
+    ("nature", (107, 142, 35)),
+    ("sky", (70, 130, 180)),
+    ("human", (220, 20, 60)),
+    ("vehicle", (0, 0, 142)),
+)
+
 _CAMVID11 = (
     ("sky", (128, 128, 128)),
     ("building", (128, 0, 0)),
@@ -87,6 +101,7 @@ _CAMVID11 = (
 _DECLARED: dict[tuple[str, str], Mapping[int, int]] = {
     ("cityscapes19", "synthia16"): CITYSCAPES19_TO_SYNTHIA16,
     ("cityscapes19", "cityscapes13"): CITYSCAPES19_TO_CITYSCAPES13,
+    ("cityscapes19", "cityscapes7"): CITYSCAPES19_TO_CITYSCAPES7,
     ("cityscapes19", "camvid11"): CITYSCAPES19_TO_CAMVID11,
     ("synthia16", "cityscapes19"): SYNTHIA16_TO_CITYSCAPES19,
 }
@@ -154,6 +169,11 @@ def synthia16() -> LabelSpace:
 def cityscapes13() -> LabelSpace:
     """Returns the 13 classes: the 16 of `synthia16` without wall, fence and pole."""
     return _make_subset("cityscapes13", CITYSCAPES19_TO_CITYSCAPES13)
+
+
+def cityscapes7() -> LabelSpace:
+    """Returns the seven categories of Cityscapes' classes."""
+    return _make_space("cityscapes7", _CITYSCAPES7)
 
 
 def camvid11() -> LabelSpace:
@@ -321,6 +341,7 @@ DECLARED_SPACES = {
     "cityscapes19": cityscapes19,
     "synthia16": synthia16,
     "cityscapes13": cityscapes13,
+    "cityscapes7": cityscapes7,
     "camvid11": camvid11,
 }
 """The label spaces declared here, by name."""

@@ -159,6 +159,30 @@ CITYSCAPES19_TO_CITYSCAPES13: dict[int, int] = {
     255: 255,
 }
 
+# The seven categories of Cityscapes' own label table (flat, construction, object, ...).
+CITYSCAPES19_TO_CITYSCAPES7: dict[int, int] = {
+    0: 0,  # road -> flat
+    1: 0,  # sidewalk -> flat
+    2: 1,  # building -> construction
+    3: 1,  # wall -> construction
+    4: 1,  # fence -> construction
+    5: 2,  # pole -> object
+    6: 2,  # traffic light -> object
+    7: 2,  # traffic sign -> object
+    8: 3,  # vegetation -> nature
+    9: 3,  # terrain -> nature
+    10: 4,  # sky -> sky
+    11: 5,  # person -> human
+    12: 5,  # rider -> human
+    13: 6,  # car -> vehicle
+    14: 6,  # truck -> vehicle
+    15: 6,  # bus -> vehicle
+    16: 6,  # train -> vehicle
+    17: 6,  # motorcycle -> vehicle
+    18: 6,  # bicycle -> vehicle
+    255: 255,
+}
+
 CITYSCAPES19_TO_CAMVID11: dict[int, int] = {
     0: 3,  # road -> road
     1: 4,  # sidewalk -> pavement

@@ -71,7 +71,13 @@ def test_classes_of_the_declared_spaces():
     )
     assert label_spaces.camvid11().class_names == tuple(CAMVID_NAMES)
     counts = {name: make().num_classes for name, make in label_spaces.DECLARED_SPACES.items()}
-    assert counts == {"cityscapes19": 19, "synthia16": 16, "cityscapes13": 13, "camvid11": 11}
+    assert counts == {
+        "cityscapes19": 19,
+        "synthia16": 16,
+        "cityscapes13": 13,
+        "cityscapes7": 7,
+        "camvid11": 11,
+    }
     for name, make in label_spaces.DECLARED_SPACES.items():
         assert make().name == name
         assert make() == make()
@@ -88,6 +94,14 @@ def test_cityscapes_against_the_official_labels():
         if label.trainId not in (-1, 255):
             assert space.class_names[label.trainId] == label.name
             assert space.palette[label.trainId] == label.color
+
+
+def test_categories_against_the_official_labels():
+    space = label_spaces.cityscapes7()
+    evaluated = [label for label in labels if label.trainId not in (-1, 255)]
+    expected = {label.trainId: space.class_names.index(label.category) for label in evaluated}
+    assert label_spaces.CITYSCAPES19_TO_CITYSCAPES7 == {**expected, 255: 255}
+    assert set(expected.values()) == set(range(7))
 
 
 def test_cityscapes_and_gta5_label_ids():
