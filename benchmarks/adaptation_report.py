@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks import adaptation_arms
 from benchmarks import bootstrap
 from benchmarks import image_counts
+from benchmarks import mode_agreement
 from benchmarks import paired
 
 _USED_SHARE = 0.01
@@ -301,8 +302,7 @@ def describe_usage(usage: dict[str, Sequence[int]]):
             continue
         shares = np.asarray(counts, np.float64) / total
         used += int(np.count_nonzero(shares >= _USED_SHARE))
-        present = shares[shares > 0]
-        effective.append(float(np.exp(-np.sum(present * np.log(present)))))
+        effective.append(mode_agreement.count_effective(counts))
     return used, float(np.mean(effective)) if effective else float("nan")
 
 

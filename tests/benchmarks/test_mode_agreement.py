@@ -1,0 +1,157 @@
+"""Agreement of modes and hidden classes, against naive loops and scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from benchmarks import mode_agreement
+from benchmarks.feature_clusters import FeatureClusters
+from benchmarks.feature_clusters import PixelSample
+
+
+def _draw(rng, count, modes=3, classes=4, noise=0.5):
+    """Draws modes that tell their classes in part."""
+    hidden = rng.choice(classes, count, p=rng.dirichlet(np.ones(classes)))
+    drawn = np.where(rng.random(count) < noise, rng.integers(0, modes, count), hidden % modes)
+    return drawn, hidden
+
+
+def _tabulate(modes, hidden, shape):
+    return mode_agreement.count_pixels(np.zeros_like(modes), modes, hidden, (1, *shape))[0]
+
+
+def _naive_nmi(modes, hidden):
+    """The formula by loops over pairs of values."""
+    total = 0.0
+    for m in set(modes):
+        for c in set(hidden):
+            joint = np.mean((modes == m) & (hidden == c))
+            if joint:
+                total += joint * math.log(joint / np.mean(modes == m) / np.mean(hidden == c))
+    entropies = [
+        -sum(np.mean(values == v) * math.log(np.mean(values == v)) for v in set(values))
+        for values in (modes, hidden)
+    ]
+    return total / math.sqrt(entropies[0] * entropies[1])
+
+
+def test_counts_are_those_of_a_loop():
+    rng = np.random.default_rng(0)
+    shape = (2, 3, 4)
+    pixels = [rng.integers(0, size, 200) for size in shape]
+    expected = np.zeros(shape, int)
+    for place in zip(*pixels):
+        expected[place] += 1
+    np.testing.assert_array_equal(mode_agreement.count_pixels(*pixels, shape), expected)
+    nothing = [np.zeros(0, int)] * 3
+    assert mode_agreement.count_pixels(*nothing, shape).shape == shape
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.4, 1.0])
+def test_mutual_information(noise):
+    modes, hidden = _draw(np.random.default_rng(1), 400, noise=noise)
+    # A mode and a class without pixels change nothing.
+    table = _tabulate(modes, hidden, (5, 6))
+    nmi = mode_agreement.compute_nmi(table)
+    assert nmi == pytest.approx(_naive_nmi(modes, hidden))
+    assert nmi == pytest.approx(
+        metrics.normalized_mutual_info_score(hidden, modes, average_method="geometric")
+    )
+    assert mode_agreement.compute_ami(table) == pytest.approx(
+        metrics.adjusted_mutual_info_score(hidden, modes, average_method="geometric"), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("table", [[[5, 3]], [[5], [3]], [[0, 0], [5, 3]]])
+def test_one_mode_or_one_class_says_nothing(table):
+    table = np.array(table)
+    assert mode_agreement.compute_nmi(table) == mode_agreement.compute_ami(table) == 0
+
+
+def test_effective_modes():
+    assert mode_agreement.count_effective([4, 4, 4]) == pytest.approx(3)
+    assert mode_agreement.count_effective([9, 0, 0]) == 1
+    assert mode_agreement.count_effective([3, 1]) == pytest.approx(4 / 3**0.75)
+    assert math.isnan(mode_agreement.count_effective([0, 0]))
+
+
+def test_shuffled_modes_keep_usage_and_classes_but_tell_nothing():
+    modes, hidden = _draw(np.random.default_rng(2), 5000, noise=0.1)
+    table = _tabulate(modes, hidden, (3, 4))
+    drawn = mode_agreement.shuffle_modes(table, np.random.default_rng(0))
+    for axis in (0, 1):
+        np.testing.assert_array_equal(drawn.sum(axis=axis), table.sum(axis=axis))
+    assert mode_agreement.compute_nmi(drawn) < 0.01 < 0.3 < mode_agreement.compute_nmi(table)
+    again = mode_agreement.shuffle_modes(table, np.random.default_rng(0))
+    np.testing.assert_array_equal(drawn, again)
+    # The same distribution as permuted pixels: the mean of a cell is row x column / total.
+    rng = np.random.default_rng(3)
+    small = np.array([[4, 0], [1, 5]])
+    mean = np.mean([mode_agreement.shuffle_modes(small, rng) for _ in range(4000)], axis=0)
+    np.testing.assert_allclose(mean, [[2, 2], [3, 3]], atol=0.07)
+
+
+def test_votes_of_the_source_are_applied_to_the_target():
+    source = np.array([[8, 1, 0], [2, 5, 0], [0, 0, 0]])
+    votes = mode_agreement.vote(source)
+    assert votes.tolist() == [0, 1, -1]
+    target = np.array([[6, 3, 1], [2, 9, 0], [2, 0, 1]])
+    recalls = mode_agreement.compute_recalls(target, votes)
+    assert recalls == {0: pytest.approx(0.6), 1: pytest.approx(0.75), 2: 0.0}
+    assert 1 not in mode_agreement.compute_recalls(np.array([[1, 0], [2, 0]]), np.array([0, 1]))
+
+
+def test_the_description_averages_categories_of_several_classes():
+    rng = np.random.default_rng(4)
+    tables = np.zeros((4, 2, 5), int)
+    tables[0, :, :2] = [[40, 10], [5, 45]]
+    tables[1, :, 2:4] = rng.integers(1, 50, (2, 2))
+    tables[2, :, 4] = [30, 10]  # One class.
+    names, classes = ["a", "b", "c", "absent"], list("vwxyz")
+    found = mode_agreement.describe_tables(tables, tables, names, classes)
+    assert list(found["categories"]) == ["a", "b", "c"]
+    expected = np.mean(
+        [mode_agreement.compute_nmi(tables[0]), mode_agreement.compute_nmi(tables[1])]
+    )
+    assert found["nmi"] == pytest.approx(expected)
+    assert "nmi" not in found["categories"]["c"]
+    assert found["categories"]["c"]["usage"] == [30, 10]
+    effective = [mode_agreement.count_effective(t.sum(axis=1)) for t in tables[:3]]
+    assert found["effective_modes"] == pytest.approx(np.mean(effective))
+    assert set(found["recalls"]) == set("vwxy")
+    assert found["recalls"]["v"] == pytest.approx(40 / 45)
+    assert found["recall"] == pytest.approx(np.mean(list(found["recalls"].values())))
+    # Votes of a domain that shows the modes the other way round.
+    swapped = mode_agreement.describe_tables(tables, tables[:, ::-1], names, classes)
+    assert swapped["recalls"]["v"] == pytest.approx(5 / 45)
+    nothing = mode_agreement.describe_tables(tables[3:], tables[3:], names[3:], classes)
+    assert nothing["nmi"] is None and nothing["categories"] == {}
+
+
+def test_a_sample_is_uniform_and_bounded():
+    sample = PixelSample(2, size=50, seed=0)
+    assert sample.get(0) is None
+    for start in range(0, 2000, 100):
+        values = np.arange(start, start + 100)
+        features = values[:, np.newaxis].astype(np.float32)
+        sample.add(np.zeros(100, int), features, values)
+    features, classes = sample.get(0)
+    assert len(features) == len(classes) == 50 and sample.get(1) is None
+    np.testing.assert_array_equal(features[:, 0], classes)
+    assert len(set(classes)) == 50 and 800 < classes.mean() < 1200
+
+
+def test_clusters_find_separate_directions():
+    rng = np.random.default_rng(5)
+    hidden = rng.integers(0, 3, 600)
+    scale = rng.uniform(1, 9, (600, 1))
+    features = (scale * (np.eye(3, 8)[hidden] + rng.normal(0, 0.05, (600, 8)))).astype(np.float32)
+    sample = PixelSample(3, seed=0)
+    sample.add(np.zeros(300, int), features[:300], hidden[:300])
+    sample.add(np.array([1]), features[:1], hidden[:1])  # Fewer pixels than clusters.
+    clusters = FeatureClusters(sample, 3, 3, seed=0)
+    found = clusters.assign(np.zeros(300, int), features[300:])
+    assert metrics.normalized_mutual_info_score(hidden[300:], found) == pytest.approx(1)
+    assert clusters.assign(np.array([2, 1]), features[:2]).tolist() == [0, 0]
