@@ -22,7 +22,7 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 
 _SETUP = flags.DEFINE_string(
-    "setup", None, "Source and target: streets, streets2camvid or simtown2kitti."
+    "setup", None, "Source and target, such as streets, streets2camvid or simtown2kitti."
 )
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, starting at 0.")
 _ARMS = flags.DEFINE_list("arms", [], "Methods to run; default: all.")
@@ -41,9 +41,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(cli.EXIT_STOPPED_EARLY))
 
     from benchmarks import adaptation_arms
+    from benchmarks import adaptation_runs
     from benchmarks.adaptation_plan import Plan
-    from benchmarks.adaptation_runs import ArmRunner
-    from benchmarks.adaptation_runs import RecordFile
 
     is_full = _STEPS_SCALE.value == 1 and not _GIN_PARAM.value
     stem = os.path.join(_OUTPUT.value, f"adaptation_{_SETUP.value}" + ("" if is_full else "_trial"))
@@ -62,34 +61,21 @@ def main() -> int:
         # The report holds all methods ever run; a trial's bindings may not fit all of them.
         for name in (adaptation_arms.order_arms(_SETUP.value) if is_full else names)
     }
-    records = RecordFile(f"{stem}.jsonl")
-    runner = ArmRunner(_SETUP.value, _WORK.value)
+    records = adaptation_runs.RecordFile(f"{stem}.jsonl")
+    runner = adaptation_runs.ArmRunner(_SETUP.value, _WORK.value)
     wanted = [name for name in names if name not in left_out]
     core = [name for name in wanted if name in adaptation_arms.CORE_ARMS]
     others = [name for name in wanted if name not in core]
     seeds = range(_SEEDS.value)
     order = [(seed, name) for group in (core, others) for seed in seeds for name in group]
-    failures = []
-    for seed, name in [] if _REPORT_ONLY.value else order:
-        if records.find(name, seed, plans[name].fingerprint):
-            print(f"{name}, seed {seed}: already done.")
-            continue
-        print(f"{name}, seed {seed}: running.", flush=True)
-        try:
-            record = runner.run(name, plans[name], seed)
-        except UserError as error:
-            failures.append(f"{name}, seed {seed}: {error}")
-            print(f"{failures[-1]}", file=sys.stderr, flush=True)
-            continue
-        records.append(record)
-        print(
-            f"{name}, seed {seed}: mIoU {record['miou']:.2f} %, {record['wall_seconds']:.0f} s.",
-            flush=True,
-        )
-        _write_report(stem, records, plans, seeds)
+    failures = adaptation_runs.run_missing(
+        [] if _REPORT_ONLY.value else order,
+        plans,
+        records,
+        runner.run,
+        lambda: _write_report(stem, records, plans, seeds),
+    )
     print(_write_report(stem, records, plans, seeds))
-    if failures:
-        print("Failed, the same command tries again:\n" + "\n".join(failures), file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -122,20 +122,20 @@ class AdaptationReport:
             "oracle. Pseudo-labels are those of the last model on the target's training images, "
             f"each predicted class labelled at {self._portion:.0%} of its pixels, without a floor."
         )
-        parts.append(_format_rows(*self._make_summary()))
+        parts.append(format_rows(*self._make_summary()))
         if self._incomplete:
             missing = ", ".join(f"{arm} ({len(s)} done)" for arm, s in self._incomplete.items())
             parts.append(f"Not complete, and left out: {missing}.")
         if self._claims:
-            parts += ["## Claims", self._describe_claims(), _format_rows(*self._make_claim_table())]
-        parts += ["## IoU by class", _format_rows(*self._make_class_table())]
+            parts += ["## Claims", self._describe_claims(), format_rows(*self._make_claim_table())]
+        parts += ["## IoU by class", format_rows(*self._make_class_table())]
         rounds = self._make_round_table()
         if rounds[1]:
             parts += [
                 "## Rounds",
                 "Means over the seeds. Labelled and right: share of the target's training pixels "
                 "that the round trained on, and the share of these that were right, in percent.",
-                _format_rows(*rounds),
+                format_rows(*rounds),
             ]
         usage = self._make_usage_table()
         if usage[1]:
@@ -144,7 +144,7 @@ class AdaptationReport:
                 f"A mode is used if it takes at least {_USED_SHARE:.0%} of the pixels predicted as "
                 "its class. The effective number of modes of a class is exp(entropy of its mode "
                 "usage), averaged over the classes predicted. Means over the seeds.",
-                _format_rows(*usage),
+                format_rows(*usage),
             ]
         parts += ["## Commands", self._format_commands()]
         return "\n\n".join(parts) + "\n"
@@ -325,7 +325,16 @@ def write_json(path: str, content: dict[str, Any]) -> None:
     files.write_text(path, format_value(content, "") + "\n")
 
 
-def _format_rows(header, rows):
+def format_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Formats a Markdown table.
+
+    Args:
+        header: names of the columns.
+        rows: their texts.
+
+    Returns:
+        Several lines.
+    """
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)

@@ -9,6 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.adaptation_plan import Plan
@@ -81,6 +84,90 @@ class RecordFile:
             os.fsync(file.fileno())
 
 
+class TrainedRun:
+    """A run, and the commands that led to it.
+
+    Args:
+        run_dir: its directory.
+    """
+
+    def __init__(self, run_dir: str):
+        self.run_dir = run_dir
+        self.commands: list[list[str]] = []
+        self.began = time.time()
+
+    def call(self, module: str, *arguments: str) -> None:
+        """Calls a command, and keeps it.
+
+        Args:
+            module: the module.
+            *arguments: its flags.
+
+        Raises:
+            UserError: the command failed; names the run's log.
+        """
+        command = _make_command(module, *arguments)
+        _call(command, f"{self.run_dir}.log")
+        self.commands.append(command)
+
+
+def score(run: TrainedRun, portion: float = 0.5) -> dict[str, Any]:
+    """Scores a run's last model.
+
+    Args:
+        run: the finished run.
+        portion: share of pixels at which pseudo-labels are scored.
+
+    Returns:
+        The scores of the stages, the pseudo-labels and the validation images.
+
+    Raises:
+        UserError: the command failed; names its log.
+    """
+    labels_path = os.path.join(run.run_dir, "pseudo_label_quality.json")
+    images_path = os.path.join(run.run_dir, "image_counts.json")
+    run.call(
+        "benchmarks.score_run",
+        f"--run_dir={run.run_dir}",
+        f"--pseudo_labels={labels_path}",
+        f"--images={images_path}",
+        f"--portion={portion}",
+    )
+    return _summarise(run.run_dir, labels_path, images_path)
+
+
+def make_record(
+    run: TrainedRun, *, setup: str, arm: str, seed: int, plan: Plan, results: dict[str, Any]
+) -> dict[str, Any]:
+    """Creates the record of a run.
+
+    Args:
+        run: the finished run.
+        setup: name of the setup.
+        arm: name of the method.
+        seed: the run's seed.
+        plan: its plan.
+        results: what was measured.
+
+    Returns:
+        What `RecordFile` stores.
+    """
+    return {
+        "setup": setup,
+        "arm": arm,
+        "seed": seed,
+        "fingerprint": plan.fingerprint,
+        "steps": plan.steps,
+        **results,
+        "wall_seconds": round(time.time() - run.began, 1),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "code": _describe_code(),
+        "commands": [
+            shlex.join(["python", *c[1:]] if c[0] == sys.executable else c) for c in run.commands
+        ],
+    }
+
+
 class ArmRunner:
     """Trains methods one after the other, each in its own process.
 
@@ -93,11 +180,45 @@ class ArmRunner:
         self._setup_name = setup_name
         self._folder = os.path.join(work_dir, setup_name)
 
-    def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> dict[str, Any]:
-        """Trains and scores one method with one seed.
+    def train(self, arm_name: str, plan: Plan, seed: int) -> TrainedRun:
+        """Trains one method with one seed.
 
         Methods that differ only in their rounds share one source stage: its run directory,
         including the checkpoint, is copied, and each method's command resumes from it.
+
+        Args:
+            arm_name: name of the method.
+            plan: the training plan.
+            seed: the seed.
+
+        Returns:
+            The finished run.
+
+        Raises:
+            UserError: a command failed; names its log.
+        """
+        run = TrainedRun(
+            os.path.join(self._folder, f"{arm_name}_{plan.fingerprint}", f"seed_{seed}")
+        )
+        if plan.adapts:
+            source_dir = os.path.join(
+                self._folder, f"source_{plan.source_fingerprint}", f"seed_{seed}"
+            )
+            train = _make_command(
+                "drsl_tf.train", *plan.make_arguments(seed, source_dir, rounds=False)
+            )
+            self._train_source(train, source_dir)
+            _copy_source(source_dir, run.run_dir)
+            run.commands += [
+                train,
+                ["cp", "-r", source_dir, run.run_dir],
+                ["rm", RunDirectory(run.run_dir).config],
+            ]
+        run.call("drsl_tf.train", *plan.make_arguments(seed, run.run_dir))
+        return run
+
+    def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> dict[str, Any]:
+        """Trains and scores one method with one seed.
 
         Args:
             arm_name: name of the method.
@@ -111,51 +232,15 @@ class ArmRunner:
         Raises:
             UserError: a command failed; names its log.
         """
-        began = time.time()
-        commands = []
-        run_dir = os.path.join(self._folder, f"{arm_name}_{plan.fingerprint}", f"seed_{seed}")
-        if plan.adapts:
-            source_dir = os.path.join(
-                self._folder, f"source_{plan.source_fingerprint}", f"seed_{seed}"
-            )
-            train = _make_command(
-                "drsl_tf.train", *plan.make_arguments(seed, source_dir, rounds=False)
-            )
-            self._train_source(train, source_dir)
-            _copy_source(source_dir, run_dir)
-            commands += [
-                train,
-                ["cp", "-r", source_dir, run_dir],
-                ["rm", RunDirectory(run_dir).config],
-            ]
-        train = _make_command("drsl_tf.train", *plan.make_arguments(seed, run_dir))
-        _call(train, f"{run_dir}.log")
-        commands.append(train)
-        labels_path = os.path.join(run_dir, "pseudo_label_quality.json")
-        images_path = os.path.join(run_dir, "image_counts.json")
-        score = _make_command(
-            "benchmarks.score_run",
-            f"--run_dir={run_dir}",
-            f"--pseudo_labels={labels_path}",
-            f"--images={images_path}",
-            f"--portion={portion}",
+        run = self.train(arm_name, plan, seed)
+        return make_record(
+            run,
+            setup=self._setup_name,
+            arm=arm_name,
+            seed=seed,
+            plan=plan,
+            results=score(run, portion),
         )
-        _call(score, f"{run_dir}.log")
-        commands.append(score)
-        return {
-            "setup": self._setup_name,
-            "arm": arm_name,
-            "seed": seed,
-            "fingerprint": plan.fingerprint,
-            "steps": plan.steps,
-            **_summarise(run_dir, labels_path, images_path),
-            "wall_seconds": round(time.time() - began, 1),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "code": _describe_code(),
-            "commands": [
-                shlex.join(["python", *c[1:]] if c[0] == sys.executable else c) for c in commands
-            ],
-        }
 
     def _train_source(self, command, source_dir):
         done = f"{source_dir}.done"
@@ -168,6 +253,48 @@ class ArmRunner:
         _call(command, f"{source_dir}.log")
         with open(done, "w", encoding="utf-8"):
             pass
+
+
+def run_missing(
+    order: Iterable[tuple[int, str]],
+    plans: Mapping[str, Plan],
+    records: RecordFile,
+    run: Callable[[str, Plan, int], dict[str, Any]],
+    report: Callable[[], Any],
+) -> list[str]:
+    """Does the runs that have no record yet, and appends their records.
+
+    Args:
+        order: seeds and names of methods, in the order in which to run them.
+        plans: plans by method.
+        records: the file of finished runs.
+        run: (method, plan, seed) -> record.
+        report: called after every run.
+
+    Returns:
+        A message for each run that failed; the others were done.
+    """
+    failures = []
+    for seed, name in order:
+        if records.find(name, seed, plans[name].fingerprint):
+            print(f"{name}, seed {seed}: already done.")
+            continue
+        print(f"{name}, seed {seed}: running.", flush=True)
+        try:
+            record = run(name, plans[name], seed)
+        except UserError as error:
+            failures.append(f"{name}, seed {seed}: {error}")
+            print(f"{failures[-1]}", file=sys.stderr, flush=True)
+            continue
+        records.append(record)
+        print(
+            f"{name}, seed {seed}: mIoU {record['miou']:.2f} %, {record['wall_seconds']:.0f} s.",
+            flush=True,
+        )
+        report()
+    if failures:
+        print("Failed, the same command tries again:\n" + "\n".join(failures), file=sys.stderr)
+    return failures
 
 
 def _make_command(module, *arguments):

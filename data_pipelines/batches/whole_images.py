@@ -13,6 +13,7 @@ from PIL import Image
 
 from data_pipelines.domains.domain import Pair
 from data_pipelines.error_relay import ErrorRelay
+from data_pipelines.labels.label_spaces import IGNORE_ID
 
 
 class ImageBatch(NamedTuple):
@@ -115,6 +116,27 @@ def resize_label_map(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if label.shape == tuple(size):
         return label
     return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+def sample_cells(
+    label: np.ndarray, size: tuple[int, int], grid: tuple[int, int], stride: int
+) -> np.ndarray:
+    """Samples a label map at the centres of the cells of a feature map.
+
+    Args:
+        label: (H', W') uint8, of any size.
+        size: (H, W) of the image that the network was given, before padding.
+        grid: (h, w) of the feature map of the padded image.
+        stride: image pixels per cell.
+
+    Returns:
+        (h, w) uint8; 255 where the centre lies in the padding.
+    """
+    label = resize_label_map(label, size)
+    cells = np.full(grid, IGNORE_ID, np.uint8)
+    inside = label[stride // 2 :: stride, stride // 2 :: stride]
+    cells[: inside.shape[0], : inside.shape[1]] = inside
+    return cells
 
 
 def _make_batch(held, with_labels):

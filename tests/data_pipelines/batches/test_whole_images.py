@@ -1,8 +1,10 @@
 """Images come back in order, grouped by size, none lost."""
 
 import numpy as np
+import pytest
 
 from data_pipelines.batches.whole_images import iterate_image_batches
+from data_pipelines.batches.whole_images import sample_cells
 from data_pipelines.domains.domain import Pair
 
 _SIZES = [(8, 6), (8, 6), (8, 6), (4, 10), (8, 6)]
@@ -40,3 +42,20 @@ def test_a_target_without_labels_can_be_read():
     batches = list(iterate_image_batches(pairs, _read_image, batch_size=8))
     assert [p.name for b in batches for p in b.pairs] == [p.name for p in _PAIRS]
     assert all(b.labels is None for b in batches)
+
+
+@pytest.mark.parametrize("stride", [1, 4, 5])
+def test_cells_have_the_label_at_their_centres(stride):
+    label = np.random.default_rng(0).integers(0, 9, (13, 18)).astype(np.uint8)
+    grid = (-(-13 // stride) + 1, -(-18 // stride) + 2)
+    cells = sample_cells(label, label.shape, grid, stride)
+    for row, column in np.ndindex(grid):
+        place = row * stride + stride // 2, column * stride + stride // 2
+        inside = place[0] < 13 and place[1] < 18
+        assert cells[row, column] == (label[place] if inside else 255)
+
+
+def test_labels_of_another_size_are_resized_first():
+    label = np.array([[1, 2], [3, 4]], np.uint8)
+    cells = sample_cells(label, (8, 8), (2, 2), 4)
+    np.testing.assert_array_equal(cells, label)

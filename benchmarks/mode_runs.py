@@ -1,0 +1,172 @@
+"""Runs the methods of the benchmark of modes, and collects their numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import adaptation_arms
+from benchmarks import adaptation_report
+from benchmarks import adaptation_runs
+from benchmarks.adaptation_plan import Plan
+
+KMEANS = "kmeans_features"
+"""Name of the baseline: k-means on the features of the network before any training."""
+
+# Name in the results, domain and name in a measurement, of the numbers of a run.
+_NUMBERS = (
+    ("nmi_source", "source", "nmi"),
+    ("nmi_target", "target", "nmi"),
+    ("effective_modes", "target", "effective_modes"),
+    ("effective_modes_source", "source", "effective_modes"),
+    ("ami_target", "target", "ami"),
+    ("shuffled_target", "target", "shuffled"),
+    ("recall_target", "target", "recall"),
+    ("nmi_right", "right", "nmi"),
+    ("kmeans_target", "kmeans", "nmi"),
+    ("kmeans_recall", "kmeans", "recall"),
+)
+_SHOWN = ("miou", "effective_modes", "nmi_source", "nmi_target", "ami_target", "kmeans_target")
+
+
+class ModeRunner:
+    """Trains and measures the methods of one pair.
+
+    Args:
+        pair: name of its setup.
+        work_dir: folder of run directories, kept so that interrupted runs resume.
+        records: receives the baseline's record, which the first run measures.
+        baseline: the plan by which the baseline is recorded.
+    """
+
+    def __init__(
+        self, pair: str, work_dir: str, records: adaptation_runs.RecordFile, baseline: Plan
+    ):
+        self._pair = pair
+        self._records = records
+        self._baseline = baseline
+        self._runner = adaptation_runs.ArmRunner(pair, work_dir)
+
+    def run(self, name: str, plan: Plan, seed: int) -> dict[str, Any]:
+        """Trains one method with one seed, and measures its modes.
+
+        Args:
+            name: name of the method.
+            plan: its plan.
+            seed: the seed.
+
+        Returns:
+            The record of the run.
+
+        Raises:
+            UserError: a command failed; names its log.
+        """
+        run = self._runner.train(adaptation_arms.MODE_ARMS[name], plan, seed)
+        about = {"setup": self._pair, "seed": seed}
+        baseline = {"arm": KMEANS, "plan": self._baseline}
+        if not _select(self._records.read(), self._pair, KMEANS, self._baseline.fingerprint):
+            results = {"modes": self._measure(run, "features.json", "--initial")}
+            self._records.append(
+                adaptation_runs.make_record(run, **about, **baseline, results=results)
+            )
+            run.commands.pop()
+        modes = self._measure(run, "modes.json")
+        results = {**adaptation_runs.score(run), "modes": modes}
+        return adaptation_runs.make_record(run, **about, arm=name, plan=plan, results=results)
+
+    def _measure(self, run, name, *arguments):
+        output = os.path.join(run.run_dir, name)
+        run.call(
+            "benchmarks.mode_measurement",
+            f"--run_dir={run.run_dir}",
+            f"--setup={self._pair}",
+            f"--output={output}",
+            *arguments,
+        )
+        with open(output, encoding="utf-8") as file:
+            return json.load(file)
+
+
+def make_report(
+    plans: Mapping[str, Mapping[str, Plan]], records: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Collects the numbers of all finished runs.
+
+    Args:
+        plans: plans by pair and method; records of other configurations are left out.
+        records: of all runs.
+
+    Returns:
+        {"pairs": by pair {"kmeans_features": {"nmi_target": number, ...}, and by method "seeds" and
+        lists of one number a seed}}.
+    """
+    pairs = {}
+    for pair, arms in plans.items():
+        content: dict[str, Any] = {}
+        for name, plan in arms.items():
+            by_seed = {r["seed"]: r for r in _select(records, pair, name, plan.fingerprint)}
+            found = [by_seed[seed] for seed in sorted(by_seed)]
+            if name == KMEANS and found:
+                numbers = found[0]["modes"]["kmeans"]
+                keys = ("nmi", "ami", "shuffled", "recall")
+                content[name] = {f"{key}_target": numbers[key] for key in keys}
+            elif found:
+                content[name] = {
+                    "seeds": sorted(by_seed),
+                    "miou": [record["miou"] for record in found],
+                    **{
+                        key: [record["modes"][part][number] for record in found]
+                        for key, part, number in _NUMBERS
+                    },
+                }
+        if content:
+            pairs[pair] = content
+    return {"pairs": pairs}
+
+
+def write_report(path: str, content: dict[str, Any]) -> None:
+    """Writes the numbers.
+
+    Args:
+        path: the JSON file.
+        content: from `make_report`.
+    """
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    adaptation_report.write_json(path, content)
+
+
+def format_table(content: dict[str, Any]) -> str:
+    """Formats the means over the seeds as a Markdown table.
+
+    Args:
+        content: from `make_report`.
+
+    Returns:
+        Several lines.
+    """
+    rows = []
+    for pair, arms in content["pairs"].items():
+        for name, numbers in arms.items():
+            # The baseline has a single number, and not all of them.
+            values = [np.atleast_1d(numbers.get(key, [])).tolist() for key in _SHOWN]
+            rows.append([pair, name, str(max(map(len, values))), *map(_average, values)])
+    return adaptation_report.format_rows(["pair", "method", "seeds", *_SHOWN], rows)
+
+
+def _average(values):
+    if not values or None in values:
+        return "-"
+    return f"{np.mean(values):.3f}"
+
+
+def _select(records, pair, name, fingerprint):
+    return [
+        record
+        for record in records
+        if (record["setup"], record["arm"], record["fingerprint"]) == (pair, name, fingerprint)
+    ]

@@ -1,0 +1,102 @@
+"""The benchmark of modes: its results file, and its command at a tiny size."""
+
+import json
+
+import pytest
+
+from benchmarks import adaptation_arms
+from benchmarks import mode_runs
+from benchmarks.adaptation_plan import Plan
+from tests.support import calls
+from tests.support import streets
+
+_TINY = ["SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 1", "gta5.Gta5.val_count = 2"]
+
+
+def _describe(nmi):
+    return {"nmi": nmi, "ami": nmi, "shuffled": 0.0, "recall": 0.5, "effective_modes": 2.0}
+
+
+def _make_record(arm, seed, plan, nmi):
+    parts = dict.fromkeys(("source", "target", "right", "kmeans"), _describe(nmi))
+    return {
+        "setup": "streets7",
+        "arm": arm,
+        "seed": seed,
+        "fingerprint": plan.fingerprint,
+        "miou": 50.0 + seed,
+        "modes": parts,
+    }
+
+
+def test_every_method_is_known_on_every_pair():
+    for setup in adaptation_arms.SETUPS.values():
+        if setup.hidden_params:
+            assert setup.arms == tuple(adaptation_arms.MODE_ARMS.values())
+    assert set(adaptation_arms.MODE_ARMS.values()) <= adaptation_arms.ARMS.keys()
+
+
+def test_results_have_one_number_a_seed(tmp_path):
+    plan, other = Plan("streets7", "drsl"), Plan("streets7", "drsl_k1")
+    plans = {"streets7": {mode_runs.KMEANS: plan, "k3_shipped": plan, "k1": other}}
+    records = [
+        _make_record("k3_shipped", 1, plan, 0.3),
+        _make_record("k3_shipped", 0, plan, 0.1),
+        _make_record("k3_shipped", 0, plan, 0.2),  # Measured again.
+        _make_record("k1", 0, plan, 0.9),  # Of another configuration.
+        _make_record(mode_runs.KMEANS, 0, plan, 0.14),
+    ]
+    content = mode_runs.make_report(plans, records)
+    mode_runs.write_report(str(tmp_path / "new" / "r.json"), content)
+    assert json.loads((tmp_path / "new" / "r.json").read_text()) == content
+    arms = content["pairs"]["streets7"]
+    assert arms.keys() == {"kmeans_features", "k3_shipped"}
+    assert arms["kmeans_features"]["nmi_target"] == 0.14
+    found = arms["k3_shipped"]
+    assert found["seeds"] == [0, 1] and found["miou"] == [50.0, 51.0]
+    assert found["nmi_source"] == found["nmi_target"] == [0.2, 0.3]
+    assert found["effective_modes"] == [2.0, 2.0]
+    assert "| streets7 | k3_shipped | 2 | 50.500 |" in mode_runs.format_table(content)
+
+
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        (["--pair=streets"], "simtown7_kitti7"),
+        (["--pair=streets7", "--arms=k9"], "k3_shipped"),
+    ],
+)
+def test_bad_flags_are_one_paragraph(arguments, word):
+    calls.assert_refused(calls.call_python("-m", "benchmarks.mode_quality", *arguments), word)
+
+
+@pytest.mark.slow
+def test_runs_methods_and_does_nothing_twice(tmp_path):
+    bindings = [
+        *_TINY,
+        *streets.list_demo_bindings(tmp_path, source=4, val=2),
+        "game/rendered.rendered_root.val_count = 2",
+    ]
+    arguments = [
+        "-m",
+        "benchmarks.mode_quality",
+        "--pair=streets7",
+        "--seeds=1",
+        "--arms=k1,k3_shipped",
+        f"--output={tmp_path}/results",
+        f"--work={tmp_path}/work",
+        *(f"--gin_param={line}" for line in bindings),
+    ]
+    calls.read_output(*arguments)
+    stem = tmp_path / "results" / "mode_quality_trial"
+    arms = json.loads(stem.with_suffix(".json").read_text())["pairs"]["streets7"]
+    assert arms.keys() == {"kmeans_features", "k1", "k3_shipped"}
+    assert 0 <= arms["kmeans_features"]["nmi_target"] <= 1
+    assert arms["k1"]["nmi_target"] == [0.0] and arms["k1"]["effective_modes"] == [1.0]
+    assert 0 <= arms["k3_shipped"]["nmi_source"][0] <= 1
+    records = stem.with_suffix(".jsonl").read_text()
+    rows = [json.loads(line) for line in records.splitlines()]
+    assert [row["arm"] for row in rows] == ["kmeans_features", "k1", "k3_shipped"]
+    assert rows[1]["modes"]["splits"] == {"source": "val", "target": "val"}
+    assert calls.read_output(*arguments).count("already done") == 2
+    assert stem.with_suffix(".jsonl").read_text() == records
