@@ -12,6 +12,8 @@ import tensorflow as tf
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
 from drsl_tf import common
+from drsl_tf.monitoring.mode_cells import CellReader
+from drsl_tf.monitoring.mode_pictures import ModePictures
 from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.monitoring.projector import ProjectorWriter
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
@@ -29,20 +31,24 @@ class Monitoring:
     Args:
         figure_images: frames of the evaluation split in the figure, and of the split to adapt to
             in `panels/`; 0 writes neither.
+        mode_images: images of each domain from which the pixels in the pictures of modes are
+            chosen; 0 draws none.
         tensorboard: whether to write event files for TensorBoard under `run_dir/tensorboard`.
         callbacks: further Keras callbacks.
     """
 
     figure_images: int = 3
+    mode_images: int = 48
     tensorboard: bool = True
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
     def __post_init__(self):
-        if not isinstance(self.figure_images, int) or self.figure_images < 0:
-            raise UserError(
-                f"Monitoring.figure_images is {self.figure_images!r}; it must be an integer of at "
-                "least 0."
-            )
+        for name in ("figure_images", "mode_images"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise UserError(
+                    f"Monitoring.{name} is {value!r}; it must be an integer of at least 0."
+                )
         if not isinstance(self.callbacks, Sequence) or not all(
             isinstance(callback, keras.callbacks.Callback) for callback in self.callbacks
         ):
@@ -77,23 +83,23 @@ def make_callbacks(
         Keras callbacks, in the order in which they must run.
     """
     callbacks: list[keras.callbacks.Callback] = []
-    panels = None
+    picture_writers: list[PanelWriter | ModePictures] = []
+    splits = data.list_splits()
+    shown = [name for name in (common.SOURCE, common.TARGET) if name in splits]
+    reader = CellReader({name: splits[name][0] for name in shown}, strategy, inference_size)
+
+    def choose_images(count):
+        return {name: spread_evenly(splits[name][2], count) for name in shown}
+
     if monitoring.figure_images:
         frames = spread_evenly(data.target_pairs, monitoring.figure_images)
-        panels = PanelWriter(run_dir, data.target, frames, strategy, inference_size)
-        callbacks.append(panels)
+        picture_writers.append(PanelWriter(run_dir, data.target, frames, strategy, inference_size))
+    if monitoring.mode_images:
+        images = choose_images(monitoring.mode_images)
+        picture_writers.append(ModePictures(run_dir, reader, images, schedule.rounds))
+    callbacks += picture_writers
     if monitoring.tensorboard:
-        splits = data.list_splits()
-        shown = [name for name in (common.SOURCE, common.TARGET) if name in splits]
-        callbacks.append(
-            ProjectorWriter(
-                run_dir,
-                {name: splits[name][0] for name in shown},
-                {name: spread_evenly(splits[name][2], _PROJECTOR_IMAGES) for name in shown},
-                strategy,
-                inference_size,
-            )
-        )
+        callbacks.append(ProjectorWriter(run_dir, reader, choose_images(_PROJECTOR_IMAGES)))
         callbacks.append(
             TensorBoardWriter(
                 RunDirectory(run_dir).tensorboard,
@@ -106,7 +112,7 @@ def make_callbacks(
                     data.source_batch + (data.target_batch if round_index else 0)
                 ),
                 settings=settings,
-                panels=panels,
+                picture_writers=picture_writers,
             )
         )
     return callbacks

@@ -18,6 +18,8 @@ from tensorboard.plugins.hparams import api as hparams_api
 from data_pipelines.io import whole_files
 from drsl_tf import compat
 from drsl_tf.config.configuration import Configuration
+from drsl_tf.monitoring.mode_cells import measure_distances
+from drsl_tf.monitoring.mode_pictures import ModePictures
 from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.runs.run_directory import RunDirectory
 
@@ -70,7 +72,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         count_steps: round -> steps of that stage.
         count_images: round -> images of a batch, over all replicas.
         settings: further hyper-parameters, such as the seed.
-        panels: supplies a stage's pictures; runs before this callback. None shows no pictures.
+        picture_writers: have a stage's `pictures`; run before this callback.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         count_steps: Callable[[int], int],
         count_images: Callable[[int], int],
         settings: dict[str, Any],
-        panels: PanelWriter | None = None,
+        picture_writers: Sequence[PanelWriter | ModePictures] = (),
     ):
         super().__init__()
         self._log_dir = log_dir
@@ -90,7 +92,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._count_steps = count_steps
         self._count_images = count_images
         self._settings = dict(settings)
-        self._panels = panels
+        self._picture_writers = picture_writers
         self._writer: Any = None
         self._opened: int | None = None
         self._round = 0
@@ -168,8 +170,8 @@ class TensorBoardWriter(keras.callbacks.Callback):
                     tf.summary.text("warnings_text", "\n".join(f"- {text}" for text in warnings))
                 self._write_scores(numbers)
                 self._write_modes(numbers)
-                if self._panels is not None:
-                    for name, picture in self._panels.pictures.items():
+                for picture_writer in self._picture_writers:
+                    for name, picture in picture_writer.pictures.items():
                         tf.summary.image(name, picture[np.newaxis])
             self._writer.flush()
         # A step repeated after this belongs to a later stage.
@@ -250,13 +252,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
             if sum(usage):
                 for k, count in enumerate(usage):
                     tf.summary.scalar(f"mode_usage/{name}/{k}", count / sum(usage))
-            distances = _measure_distances(modes[index])
+            distances = measure_distances(modes[index])
             if distances.size:
                 tf.summary.scalar(f"mode_distance/{name}/smallest", distances.min())
                 tf.summary.scalar(f"mode_distance/{name}/mean", distances.mean())
-
-
-def _measure_distances(modes):
-    """Computes the Euclidean distances of all pairs of (K, d) modes."""
-    first, second = np.triu_indices(len(modes), 1)
-    return np.linalg.norm(modes[first] - modes[second], axis=-1)

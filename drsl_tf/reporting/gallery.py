@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.figures import label_maps
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import panel_files
+from drsl_tf.runs.run_directory import RunDirectory
 
 _OF_EVERY_STAGE = {"image": "image", "truth": "truth"}
 _BY_STAGE = {
@@ -62,6 +64,23 @@ def list_frames(run: RunRecord) -> list[Frame]:
         Its frames.
     """
     return [_read_frame(run, frame, name) for frame, name in enumerate(run.panels.frames)]
+
+
+def list_mode_pictures(run: RunRecord) -> list[tuple[str, str]]:
+    """Lists the pictures of the modes of one run.
+
+    Args:
+        run: any run.
+
+    Returns:
+        (class name, picture) of the classes that have one; none of a run that has not ended.
+    """
+    paths = map(RunDirectory(run.run_dir).locate_mode_picture, range(len(run.class_names)))
+    return [
+        (name, _read_picture(path))
+        for name, path in zip(run.class_names, paths)
+        if os.path.isfile(path)
+    ]
 
 
 def make_legend(run: RunRecord) -> Legend:

@@ -81,6 +81,7 @@ def format_report(runs: Sequence[RunRecord]) -> str:
     """
     groups = group_runs(runs)
     shown = [run for group in groups for run in group.runs if run.panels]
+    pictured = {group.runs[0]: gallery.list_mode_pictures(group.runs[0]) for group in groups}
     return _ENVIRONMENT.get_template("report.html.jinja").render(
         title="Runs: " + ", ".join(group.experiment for group in groups),
         text_columns=tables.TEXT_COLUMNS,
@@ -94,6 +95,7 @@ def format_report(runs: Sequence[RunRecord]) -> str:
         labels=tables.tabulate_labels(groups),
         confusions=_draw_confusions(groups),
         mode_shares=_draw_mode_shares(groups),
+        mode_pictures=[(run, pictures) for run, pictures in pictured.items() if pictures],
         legend=gallery.make_legend(max(shown, key=_count_modes)) if shown else None,
         galleries=[(run, gallery.list_frames(run)) for run in shown],
         opened=[group.runs[0] for group in groups],

@@ -94,6 +94,10 @@ class RunDirectory:
         """
         return os.path.join(self.path, "panels", folder, f"{frame}_{panel}.png")
 
+    def locate_mode_picture(self, class_id: int) -> str:
+        """Returns the path of the picture of a class's modes."""
+        return os.path.join(self.path, "modes", f"{class_id}.png")
+
     def locate_confusion(self, round_index: int) -> str:
         """Returns the path of a stage's confusion matrix; round 0 is the source stage."""
         return os.path.join(self.path, "confusion", f"round_{round_index}.csv")

@@ -17,6 +17,7 @@ def list_demo_bindings(folder, source=4, target=2, val=1):
         f"camera/rendered.rendered_root.count = {target}",
         f"camera/rendered.rendered_root.val_count = {val}",
         f"CROP = {SIZE}",
+        "drsl_tf.Monitoring.mode_images = 0",
         *(
             f"{style}/rendered.rendered_root.{name} = {value}"
             for style in ("game", "camera")

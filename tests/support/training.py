@@ -26,7 +26,11 @@ class StopAfter(keras.callbacks.Callback):
 
 
 def train(run_dir, *, data, schedule, experiment="test", inference=Inference(), **options):
-    """Calls `adapt`; `options` are fields of its groups of settings, by their own names."""
+    """Calls `adapt`; `options` are fields of its groups of settings, by their own names.
+
+    Pictures of modes, which take a second, are drawn only where `options` ask for them.
+    """
+    options.setdefault("mode_images", 0)
 
     def make(group, **given):
         names = {field.name for field in dataclasses.fields(group)} & options.keys()

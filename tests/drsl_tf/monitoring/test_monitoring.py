@@ -60,6 +60,7 @@ def _run(folder, run_dir, callbacks=(), **options):
         optimizer=lambda: keras.optimizers.Adam(_RATES),
         gradient_update=GradientUpdate(head_rate_factor=10.0),
         figure_images=2,
+        mode_images=3,
         callbacks=callbacks,
         **options,
     )
@@ -196,6 +197,22 @@ def test_projector_gets_modes_and_pixels_of_both_domains(finished):
                 assert cosines[int(row[2])] >= cosines.max() - 1e-3
 
 
+def test_modes_are_pictured_once_after_the_last_round(events, finished):
+    """A picture for each class with pixels, in TensorBoard and as a file."""
+    names = cityscapes19().class_names
+    folder = finished[0] / "modes"
+    shown = [name for index, name in enumerate(names) if (folder / f"{index}.png").exists()]
+    assert "road" in shown and "building" in shown
+    assert sorted(tag for tag in events["images"] if tag.startswith("modes/")) == sorted(
+        f"modes/{name}" for name in shown
+    )
+    for name in shown:
+        ((step, content),) = events["images"][f"modes/{name}"]
+        assert step == _SOURCE_STEPS + _ROUND_STEPS
+    road = Image.open(folder / "0.png")
+    assert road.width > 500 and road.height > 2 * _MODES * 64
+
+
 def test_event_files_can_be_switched_off(tmp_path):
     _run(tmp_path, tmp_path / "run", tensorboard=False)
     assert not (tmp_path / "run" / "tensorboard").exists()
@@ -268,6 +285,7 @@ def test_frames_are_spread_over_the_split():
     [
         ({"figure_images": "a"}, "figure_images is 'a'"),
         ({"figure_images": -1}, "figure_images is -1"),
+        ({"mode_images": -1}, "mode_images is -1"),
         ({"callbacks": 5}, "must be a list of Keras callbacks"),
         ({"callbacks": [keras.callbacks.Callback]}, "must be a list of Keras callbacks"),
     ],

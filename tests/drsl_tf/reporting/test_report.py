@@ -111,6 +111,21 @@ def test_every_part_is_there(report):
         assert set(NAMES) <= set(parsed.charts[title]), title
 
 
+def test_modes_are_shown_of_the_first_run_of_each_experiment(tmp_path):
+    runs = [make_run(tmp_path, f"run_{seed}", seed=seed, panels=False) for seed in range(2)]
+    for run_dir in runs:
+        for index in (0, 18):
+            path = RunDirectory(run_dir).locate_mode_picture(index)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            Image.new("RGB", (20 + index, 9)).save(path)
+    text = page.format_report([RunRecord(run_dir) for run_dir in runs])
+    parsed = _parse(text)
+    assert "What the modes show" in parsed.texts
+    assert re.findall('alt="the modes of (.*?)"', text) == ["road in run_0", "bicycle in run_0"]
+    shown = [Image.open(io.BytesIO(base64.b64decode(s.split(",")[1]))) for s in parsed.sources]
+    assert [picture.size for picture in shown] == [(20, 9), (38, 9)]
+
+
 def test_means_and_spreads_are_those_of_the_seeds(report, run_dirs):
     _, parsed = report
     scores = [json.load(open(os.path.join(r, "results.json")))["stages"] for r in run_dirs[:3]]
