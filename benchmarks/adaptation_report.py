@@ -75,7 +75,7 @@ class AdaptationReport:
 
     @functools.cached_property
     def _claims(self) -> list[dict[str, Any]]:
-        counts = {arm: _read_counts(records) for arm, records in self._arms.items()}
+        counts = {arm: read_counts(records) for arm, records in self._arms.items()}
         block = adaptation_arms.find_setup(self._setup_name).block
         claims: list[dict[str, Any]] = []
         for better, than in adaptation_arms.CLAIMS:
@@ -220,7 +220,7 @@ class AdaptationReport:
     def _make_class_table(self):
         """Tabulates IoU by class, with the number of images that hold the class where known."""
         names = list(next(iter(self._arms.values()))[0]["iou"])
-        known = [_read_counts(records) for records in self._arms.values()]
+        known = [read_counts(records) for records in self._arms.values()]
         counts = next((values for values in known if values is not None), None)
         images = None if counts is None else bootstrap.find_rarest(counts)[1]
         rows = []
@@ -277,8 +277,15 @@ class AdaptationReport:
         return "```\n" + "\n".join(lines) + "\n```"
 
 
-def _read_counts(records):
-    """Returns counts (seeds, images, C, 3), or None where a record has none of these images."""
+def read_counts(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
+    """Reads the pixel counts of the validation images.
+
+    Args:
+        records: of one method, a record for each seed.
+
+    Returns:
+        (seeds, images, C, 3) int64, see `image_counts`; None where records lack an image.
+    """
     names = {tuple(sorted(record.get("images", ()))) for record in records}
     if names == {()} or len(names) > 1:
         return None

@@ -13,10 +13,13 @@ import numpy as np
 from benchmarks import adaptation_arms
 from benchmarks import adaptation_report
 from benchmarks import adaptation_runs
+from benchmarks import bootstrap
 from benchmarks.adaptation_plan import Plan
 
 KMEANS = "kmeans_features"
 """Name of the baseline: k-means on the features of the network before any training."""
+
+_CONTROL = "k1"
 
 # Name in the results, domain and name in a measurement, of the numbers of a run.
 _NUMBERS = (
@@ -102,12 +105,13 @@ def make_report(
         records: of all runs.
 
     Returns:
-        {"pairs": by pair {"kmeans_features": {"nmi_target": number, ...}, and by method "seeds" and
-        lists of one number a seed}}.
+        {"pairs": by pair {"kmeans_features": {"nmi_target": number, ...}, and by method "seeds",
+        lists of one number a seed, and "miou_difference_to_k1" with its interval}}.
     """
     pairs = {}
     for pair, arms in plans.items():
         content: dict[str, Any] = {}
+        done: dict[str, dict[int, dict[str, Any]]] = {}
         for name, plan in arms.items():
             by_seed = {r["seed"]: r for r in _select(records, pair, name, plan.fingerprint)}
             found = [by_seed[seed] for seed in sorted(by_seed)]
@@ -116,6 +120,7 @@ def make_report(
                 keys = ("nmi", "ami", "shuffled", "recall")
                 content[name] = {f"{key}_target": numbers[key] for key in keys}
             elif found:
+                done[name] = by_seed
                 content[name] = {
                     "seeds": sorted(by_seed),
                     "miou": [record["miou"] for record in found],
@@ -124,6 +129,10 @@ def make_report(
                         for key, part, number in _NUMBERS
                     },
                 }
+        for name in done.keys() - {_CONTROL}:
+            difference = _compare(pair, done[name], done.get(_CONTROL, {}))
+            if difference is not None:
+                content[name][f"miou_difference_to_{_CONTROL}"] = difference
         if content:
             pairs[pair] = content
     return {"pairs": pairs}
@@ -156,6 +165,18 @@ def format_table(content: dict[str, Any]) -> str:
             values = [np.atleast_1d(numbers.get(key, [])).tolist() for key in _SHOWN]
             rows.append([pair, name, str(max(map(len, values))), *map(_average, values)])
     return adaptation_report.format_rows(["pair", "method", "seeds", *_SHOWN], rows)
+
+
+def _compare(pair, records, others):
+    """Compares the mean IoU of two methods over the seeds that both have; None without such."""
+    seeds = sorted(records.keys() & others.keys())
+    if not seeds:
+        return None
+    counts = [adaptation_report.read_counts([each[s] for s in seeds]) for each in (records, others)]
+    if any(values is None for values in counts):
+        return None
+    block = adaptation_arms.find_setup(pair).block
+    return {"seeds": seeds, **bootstrap.compare(*counts, block=block)._asdict()}
 
 
 def _average(values):

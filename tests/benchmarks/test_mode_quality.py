@@ -17,7 +17,7 @@ def _describe(nmi):
     return {"nmi": nmi, "ami": nmi, "shuffled": 0.0, "recall": 0.5, "effective_modes": 2.0}
 
 
-def _make_record(arm, seed, plan, nmi):
+def _make_record(arm, seed, plan, nmi, hits=5):
     parts = dict.fromkeys(("source", "target", "right", "kmeans"), _describe(nmi))
     return {
         "setup": "streets7",
@@ -25,6 +25,8 @@ def _make_record(arm, seed, plan, nmi):
         "seed": seed,
         "fingerprint": plan.fingerprint,
         "miou": 50.0 + seed,
+        "iou": {"flat": 1.0, "sky": 1.0},
+        "images": {name: {"0": [hits, 10, 10], "1": [4, 4, 4]} for name in "abc"},
         "modes": parts,
     }
 
@@ -57,6 +59,21 @@ def test_results_have_one_number_a_seed(tmp_path):
     assert found["nmi_source"] == found["nmi_target"] == [0.2, 0.3]
     assert found["effective_modes"] == [2.0, 2.0]
     assert "| streets7 | k3_shipped | 2 | 50.500 |" in mode_runs.format_table(content)
+
+
+def test_scores_are_compared_with_those_of_one_mode():
+    plans = {"streets7": {name: Plan("streets7", "drsl") for name in ("k1", "p1", "k6")}}
+    plan = plans["streets7"]["k1"]
+    records = [_make_record(name, 0, plan, 0.1, hits) for name, hits in (("k1", 5), ("p1", 10))]
+    records.append(_make_record("k6", 1, plan, 0.1))  # Of another seed.
+    arms = mode_runs.make_report(plans, records)["pairs"]["streets7"]
+    difference = arms["p1"]["miou_difference_to_k1"]
+    # The IoU of one class of two rises from 1/3 to 1, in every image.
+    assert difference["seeds"] == [0]
+    for key in ("mean", "low", "high"):
+        assert difference[key] == pytest.approx(100 / 3)
+    for name in ("k1", "k6"):
+        assert "miou_difference_to_k1" not in arms[name]
 
 
 @pytest.mark.parametrize(
