@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+_SMALLEST = 1e-12
+
 
 def count_pixels(
     categories: np.ndarray, modes: np.ndarray, classes: np.ndarray, shape: Sequence[int]
@@ -66,7 +68,7 @@ def compute_ami(table: np.ndarray) -> float:
 
     Returns:
         A number of at most 1, about 0 for modes that are drawn at random; 0 where all pixels have
-        one mode or one class.
+        one mode or one class, or each its own.
     """
     from sklearn.metrics.cluster import expected_mutual_information  # Slow to import.
 
@@ -75,6 +77,9 @@ def compute_ami(table: np.ndarray) -> float:
         return 0.0
     table = _drop_empty(table)
     expected = expected_mutual_information(table, int(table.sum()))
+    # So few pixels that every table has the largest mutual information.
+    if scale - expected < _SMALLEST:
+        return 0.0
     return float((_compute_mutual_information(table) - expected) / (scale - expected))
 
 

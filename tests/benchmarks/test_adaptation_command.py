@@ -49,6 +49,7 @@ def test_runs_arms_and_does_nothing_twice(tmp_path):
     assert rows.keys() == content["arms"].keys()
     assert content["arms"]["cbst"] == {
         "miou": [rows["cbst"]["miou"]],
+        "source_stage_miou": [rows["cbst"]["stages"][0]["miou"]],
         "pseudo_label_accuracy": [rows["cbst"]["pseudo_label"]["accuracy"]],
     }
     for row in rows.values():

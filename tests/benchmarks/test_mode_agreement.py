@@ -70,6 +70,10 @@ def test_one_mode_or_one_class_says_nothing(table):
     assert mode_agreement.compute_nmi(table) == mode_agreement.compute_ami(table) == 0
 
 
+def test_pixels_of_a_mode_and_a_class_each_are_no_evidence():
+    assert mode_agreement.compute_ami(np.eye(3, dtype=int)) == 0
+
+
 def test_effective_modes():
     assert mode_agreement.count_effective([4, 4, 4]) == pytest.approx(3)
     assert mode_agreement.count_effective([9, 0, 0]) == 1
