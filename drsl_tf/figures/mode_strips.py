@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from drsl_tf.figures.rendering import plain_text
 
-# Pixels of the picture.
+# Pixels of the picture, which has 100 an inch.
 _GAP = 5
 _BLOCK_GAP = 16
 _BAR = 10

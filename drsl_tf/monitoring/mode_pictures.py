@@ -22,7 +22,7 @@ from drsl_tf.runs.run_directory import RunDirectory
 
 _CROPS = 8
 _CROP_PIXELS = 64  # Side of a crop in the picture.
-_CROP_SHARE = 3  # A crop shows this part of the image's shorter side.
+_CROP_SHARE = 3  # The side of a crop is the shorter side of the image over this.
 _COLORS = 256
 
 
