@@ -48,6 +48,8 @@ class Arm:
         takes_statistics: without rounds, whether it computes the target's batch statistics at the
             end.
         on_target: whether it trains on the target's labels instead of the source.
+        starts_from: the method whose source stage is the initial run of this one, which then opens
+            no file of the source; "" is none.
         module: a required package, or "".
     """
 
@@ -57,6 +59,7 @@ class Arm:
     adapts: bool = True
     takes_statistics: bool = False
     on_target: bool = False
+    starts_from: str = ""
     module: str = ""
 
 
@@ -121,6 +124,9 @@ COMPARED_ARMS = ("cbst", "drsl")
 """The two methods whose paired difference is reported."""
 
 CLAIMS = (
+    ("source_only_drsl_head", "source_only"),
+    ("target_statistics", "source_only"),
+    ("source_free", "source_only"),
     ("cbst", "source_only"),
     ("drsl", "source_only"),
     ("drsl", "cbst"),
@@ -159,7 +165,7 @@ ARMS: dict[str, Arm] = {
     "dml": Arm("CBST + DML", gin_params=("SMA_WEIGHT = 0.0",)),
     "margin": Arm("CBST + margin over all pixels + SMA", gin_params=("CLASS_BALANCE = False",)),
     "drsl_posterior": Arm("DRSL + posterior loss", gin_params=(_POSTERIOR,)),
-    "adabn": Arm(
+    "target_statistics": Arm(
         "source only, the target's batch statistics",
         (_SOURCE_ONLY,),
         (_STATISTICS,),
@@ -204,6 +210,18 @@ ARMS: dict[str, Arm] = {
         (_NO_MODES, _DECAY, *_SAME_VIEW),
     ),
     "teacher_drsl": Arm("mean teacher + DRSL", (_TEACHER,), (_DECAY,)),
+    "source_only_drsl_head": Arm(
+        "source only with DRSL's head and losses",
+        (_SOURCE_ONLY,),
+        ("drsl_tf.build_model.multimodal_head = @drsl_tf.MultimodalHead",),
+        adapts=False,
+    ),
+    "source_free": Arm(
+        "source-free: mean teacher + masks from the source stage of CBST",
+        (_TEACHER, _MASKS, "recipes/source_free.gin"),
+        (_NO_MODES, _DECAY),
+        starts_from="cbst",
+    ),
     "teacher_mic": Arm("mean teacher + masks (MIC)", (_TEACHER, _MASKS), (_NO_MODES, _DECAY)),
     "teacher_mic_drsl": Arm("mean teacher + masks + DRSL", (_TEACHER, _MASKS), (_DECAY,)),
 }

@@ -49,6 +49,11 @@ class Plan:
         setup = adaptation_arms.find_setup(setup_name)
         arm = adaptation_arms.ARMS[arm_name]
         self.adapts = arm.adapts
+        self.initial = None
+        if arm.starts_from:
+            self.initial = Plan(
+                setup_name, arm.starts_from, steps_scale=steps_scale, gin_params=gin_params
+            )
         self.gin_files = [setup.gin_file, *arm.gin_files]
         self.gin_params = [*gin_params, *arm.gin_params]
         if arm.on_target:
@@ -62,11 +67,15 @@ class Plan:
             ]
         self.gin_params.append(f'EXPERIMENT = "{setup_name}_{arm_name}"')
         macros = _read_macros(Configuration(self.gin_files, self.gin_params))
-        scaled = {name: max(1, round(macros[name] * steps_scale)) for name in _STEP_MACROS}
+        scaled = {
+            name: max(min(1, macros[name]), round(macros[name] * steps_scale))
+            for name in _STEP_MACROS
+        }
         self.gin_params += [
             f"{name} = {value}" for name, value in scaled.items() if value != macros[name]
         ]
-        self.steps = count_all_steps(
+        self.source_steps = scaled["SOURCE_STEPS"]
+        self.steps = (self.initial.source_steps if self.initial else 0) + count_all_steps(
             source_steps=scaled["SOURCE_STEPS"],
             rounds=macros["ROUNDS"],
             steps_per_round=scaled["STEPS_PER_ROUND"],
@@ -76,7 +85,10 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Identifies the configuration without the seed."""
-        return _hash({k: v for k, v in self._bindings.items() if k != "EXPERIMENT"})
+        bindings = {k: v for k, v in self._bindings.items() if k != "EXPERIMENT"}
+        if self.initial:
+            bindings["INITIAL_RUN"] = self.initial.source_fingerprint
+        return _hash(bindings)
 
     @property
     def source_fingerprint(self) -> str:
@@ -89,18 +101,22 @@ class Plan:
                 kept[key] = value
         return _hash(kept)
 
-    def make_arguments(self, seed: int, run_dir: str, *, rounds: bool = True) -> list[str]:
+    def make_arguments(
+        self, seed: int, run_dir: str, *, rounds: bool = True, initial_run: str | None = None
+    ) -> list[str]:
         """Creates the arguments of `python -m drsl_tf.train`.
 
         Args:
             seed: the run's seed.
             run_dir: the run's directory.
             rounds: False ends after the source stage.
+            initial_run: directory of the source stage of `initial`, where there is one.
 
         Returns:
             Flags.
         """
         params = [*self.gin_params, f"{_SEED} = {seed}"] + ([] if rounds else ["ROUNDS = 0"])
+        params += [f"INITIAL_RUN = {initial_run!r}"] if initial_run else []
         return [
             *(f"--gin_file={path}" for path in self.gin_files),
             *(f"--gin_param={param}" for param in params),

@@ -184,7 +184,8 @@ class ArmRunner:
         """Trains one method with one seed.
 
         Methods that differ only in their rounds share one source stage: its run directory,
-        including the checkpoint, is copied, and each method's command resumes from it.
+        including the checkpoint, is copied, and each method's command resumes from it. A method
+        without access to the source has it as its initial run.
 
         Args:
             arm_name: name of the method.
@@ -200,21 +201,19 @@ class ArmRunner:
         run = TrainedRun(
             os.path.join(self._folder, f"{arm_name}_{plan.fingerprint}", f"seed_{seed}")
         )
-        if plan.adapts:
-            source_dir = os.path.join(
-                self._folder, f"source_{plan.source_fingerprint}", f"seed_{seed}"
-            )
-            train = _make_command(
-                "drsl_tf.train", *plan.make_arguments(seed, source_dir, rounds=False)
-            )
-            self._train_source(train, source_dir)
+        initial_run = None
+        if plan.initial:
+            initial_run, train = self._train_source(plan.initial, seed)
+            run.commands.append(train)
+        elif plan.adapts:
+            source_dir, train = self._train_source(plan, seed)
             _copy_source(source_dir, run.run_dir)
             run.commands += [
                 train,
                 ["cp", "-r", source_dir, run.run_dir],
                 ["rm", RunDirectory(run.run_dir).config],
             ]
-        run.call("drsl_tf.train", *plan.make_arguments(seed, run.run_dir))
+        run.call("drsl_tf.train", *plan.make_arguments(seed, run.run_dir, initial_run=initial_run))
         return run
 
     def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> dict[str, Any]:
@@ -242,17 +241,22 @@ class ArmRunner:
             results=score(run, portion),
         )
 
-    def _train_source(self, command, source_dir):
+    def _train_source(self, plan, seed):
+        """Trains the source stage of a plan; returns its run directory and the command."""
+        source_dir = os.path.join(self._folder, f"source_{plan.source_fingerprint}", f"seed_{seed}")
+        command = _make_command(
+            "drsl_tf.train", *plan.make_arguments(seed, source_dir, rounds=False)
+        )
         done = f"{source_dir}.done"
-        if os.path.exists(done):
-            return
-        config = RunDirectory(source_dir).config
-        if os.path.exists(config):
-            # Another method may have begun this stage, which does not read what differs.
-            os.remove(config)
-        _call(command, f"{source_dir}.log")
-        with open(done, "w", encoding="utf-8"):
-            pass
+        if not os.path.exists(done):
+            config = RunDirectory(source_dir).config
+            if os.path.exists(config):
+                # Another method may have begun this stage, which does not read what differs.
+                os.remove(config)
+            _call(command, f"{source_dir}.log")
+            with open(done, "w", encoding="utf-8"):
+                pass
+        return source_dir, command
 
 
 def run_missing(

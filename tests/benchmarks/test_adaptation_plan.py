@@ -11,8 +11,13 @@ from drsl_tf.experiments.experiment import Experiment
 from drsl_tf.training.adapt import adapt
 
 
+def _list_params(plan):
+    """Returns the bindings of a run, with an initial run where the plan needs one."""
+    return [*plan.gin_params, *(["INITIAL_RUN = 'runs/source'"] if plan.initial else [])]
+
+
 def _read(plan):
-    configuration = Configuration(plan.gin_files, plan.gin_params)
+    configuration = Configuration(plan.gin_files, _list_params(plan))
     configuration.check(adapt)
     return configuration.bindings
 
@@ -28,12 +33,13 @@ def _read(plan):
 )
 def test_every_arm_is_a_valid_configuration_of_equal_steps(setup, arm):
     plan = Plan(setup, arm)
-    experiment = Experiment(plan.gin_files, plan.gin_params)
+    experiment = Experiment(plan.gin_files, _list_params(plan))
     schedule = experiment.get("schedule")
     steps = [
         schedule.count_steps(r, num_images=1, batch_size=1) for r in range(schedule.rounds + 1)
     ]
-    assert sum(steps) == plan.steps == Plan(setup, "drsl").steps
+    before = plan.initial.source_steps if plan.initial else 0
+    assert before + sum(steps) == plan.steps == Plan(setup, "drsl").steps
     adapts = adaptation_arms.ARMS[arm].adapts
     assert (sum(steps[1:]) > 0) == adapts
     assert (schedule.rounds > 0) == (adapts or adaptation_arms.ARMS[arm].takes_statistics)
@@ -111,3 +117,17 @@ def test_unknown_names_are_refused():
 def test_core_arms_come_first():
     names = adaptation_arms.order_arms("streets", ("dml", "oracle", "cbst"))
     assert names == ("cbst", "oracle", "dml")
+
+
+def test_a_method_without_source_starts_from_the_source_stage_of_another():
+    plan, cbst = Plan("streets", "source_free"), Plan("streets", "cbst")
+    assert plan.initial is not None
+    assert plan.initial.source_fingerprint == cbst.source_fingerprint
+    assert plan.steps == cbst.steps
+    assert _read(plan)["SOURCE_STEPS"] == "0"
+    arguments = plan.make_arguments(2, "there", initial_run="runs/source")
+    assert "--gin_param=INITIAL_RUN = 'runs/source'" in arguments
+    # A scaled plan keeps its 0 steps.
+    scaled = Plan("streets", "source_free", steps_scale=0.01)
+    assert scaled.initial is not None and scaled.source_steps == 0
+    assert scaled.steps == Plan("streets", "cbst", steps_scale=0.01).steps
