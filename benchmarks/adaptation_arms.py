@@ -101,6 +101,18 @@ SETUPS: dict[str, Setup] = {
         _WITHOUT_STATISTICS,
         block=4,
     ),
+    "simtown2camvid": Setup(
+        "benchmarks/simtown2camvid.gin",
+        (
+            "SOURCE = %TARGET",
+            "SOURCE_SPLITS = %TARGET_SPLITS",
+            "source/folder.Folder.masks = %TARGET_MASKS",
+            "ID_TABLE = None",
+        ),
+        (),
+        _WITHOUT_STATISTICS,
+        block=10,
+    ),
     "streets7": Setup(
         "benchmarks/streets7.gin",
         arms=tuple(MODE_ARMS.values()),

@@ -51,7 +51,7 @@ def test_every_arm_is_a_valid_configuration_of_equal_steps(setup, arm):
 def test_the_oracle_differs_from_source_only_in_its_data_alone(setup):
     oracle, control = (_read(Plan(setup, arm)) for arm in ("oracle", "source_only"))
     differing = {key for key in {*oracle, *control} if oracle.get(key) != control.get(key)}
-    data = ("adaptation.", "rendered_root.", "gta5.", "folder.", "SOURCE")
+    data = ("adaptation.", "rendered_root.", "gta5.", "folder.", "SOURCE", "ID_TABLE")
     assert all(any(name in key for name in data) for key in differing - {"EXPERIMENT"})
     assert not any("target/" in key or "TARGET" in key for key in differing)
 
