@@ -11,10 +11,11 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from gin.config_parser import ImportStatement
+
 import drsl_tf
 import gin_configs
 from data_pipelines.domains import READERS
-from drsl_tf.config.gin_files import Binding
 from drsl_tf.config.gin_files import read_gin_file
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -199,6 +200,7 @@ def _format_macros() -> str:
 def _iterate_lines(file: str) -> Iterator[tuple[str, str]]:
     """Yields the bindings of a file itself, without those of included files."""
     root = os.path.abspath(gin_configs.__path__[0])
-    for statement in read_gin_file(file, root):
-        if isinstance(statement, Binding) and statement.origin == os.path.join(root, file):
-            yield statement.key, repr(statement.value)
+    path = os.path.join(root, file)
+    for line in read_gin_file(path):
+        if line.origin == path and not isinstance(line.value, ImportStatement):
+            yield line.key, repr(line.value)

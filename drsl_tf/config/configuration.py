@@ -6,29 +6,31 @@ name that only a file imports, and ignore unused bindings.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import importlib
 import inspect
 import os
+import re
 import sys
+import types
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
 import gin
 from absl import logging
-from gin import config_parser
+from gin.config_parser import ImportStatement
 
 from data_pipelines.errors import UserError
-from drsl_tf.config.gin_files import Binding
+from drsl_tf.config.gin_files import Line
 from drsl_tf.config.gin_files import parse_gin
 from drsl_tf.config.gin_files import read_gin_file
 
+_SHOWN = 20
 _HEADER = "from __gin__ import dynamic_registration"
 _NAME = "EXPERIMENT"
 _REQUIRED = "%gin.REQUIRED"
-_HINT = "docs/configuration.md lists the names; an earlier version had others."
+_ERRORS = (AttributeError, ImportError, NameError, SyntaxError, TypeError, ValueError)
 
 
 class Configuration:
@@ -46,91 +48,64 @@ class Configuration:
     """
 
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
-        self._imports: dict[str, config_parser.ImportStatement] = {}
-        self._bindings: dict[str, Binding] = {}
-        self._overridden: list[tuple[Binding, Binding]] = []
-        self._parts: dict[Any, str] = {}
-        for gin_file in gin_files:
-            self._add(read_gin_file(gin_file, os.getcwd()))
+        self._imports: dict[str, Line] = {}
+        self._bindings: dict[str, Line] = {}
+        self._overridden: list[tuple[Line, Line]] = []
+        self._unbound: dict[str, inspect.Parameter] = {}
+        read = [*parse_gin(_HEADER, "The configuration")]
+        for path in gin_files:
+            read += read_gin_file(path)
         for param in gin_params:
-            self._add(parse_gin(param, f"--gin_param={param}", os.getcwd()))
-        if any(binding.value == f"%{_NAME}" for binding in self._bindings.values()):
+            read += parse_gin(param, f"--gin_param={param}")
+        for line in read:
+            lines = self._imports if isinstance(line.value, ImportStatement) else self._bindings
+            old = lines.get(line.key)
+            if old and line.references == [_REQUIRED]:
+                continue
+            if old:
+                self._overridden.append((old, line))
+            lines[line.key] = line
+        if any(line.references == [f"%{_NAME}"] for line in self._bindings.values()):
             name = os.path.splitext(os.path.basename(gin_files[0]))[0]
-            self._bindings.setdefault(_NAME, Binding("", _NAME, "", name, gin_files[0]))
+            self._bindings.setdefault(_NAME, Line(_NAME, name, gin_files[0]))
 
     @property
     def bindings(self) -> dict[str, str]:
         """All bindings by key, values as text."""
-        return {key: repr(binding.value) for key, binding in self._bindings.items()}
+        return {key: repr(line.value) for key, line in self._bindings.items()}
 
-    @property
-    def parts(self) -> list[Callable]:
-        """The functions and classes that a checked configuration reaches, the root first."""
-        return list(self._parts)
-
-    def list_keys(self, argument: str) -> set[str]:
-        """Lists the keys of an argument's bindings, and of macros that serve these alone.
+    def serves_only(self, key: str, arguments: Sequence[str]) -> bool:
+        """Returns whether a binding, if there is one, has no effect on other arguments.
 
         Args:
-            argument: such as "root", of any part, or "drsl_tf.Schedule.rounds".
+            key: as in `bindings`.
+            arguments: such as "root", of any part, or "drsl_tf.Schedule.rounds".
 
         Returns:
-            The keys, as in `bindings`.
+            True for bindings of these arguments, and for macros that serve these alone.
         """
-        found = {
-            key
-            for key, binding in self._bindings.items()
-            if binding.argument and argument in (binding.argument, key)
-        }
-        uses: dict[str, set[str]] = {}
-        for key, binding in self._bindings.items():
-            for reference in binding.list_references():
-                if reference.is_macro:
-                    uses.setdefault(reference.name, set()).add(key)
-        while True:
-            more = {name for name, users in uses.items() if users <= found} - found
-            if not more:
-                return found
-            found |= more
+        if "." in key:
+            return key in arguments or key.rpartition(".")[2] in arguments
+        users = [line.key for line in self._bindings.values() if f"%{key}" in line.references]
+        return all(self.serves_only(user, arguments) for user in users)
 
     def format_text(self) -> str:
         """Formats the configuration as one gin file."""
-        imports = sorted(line for line in self._imports if line != _HEADER)
+        header, *imports = self._imports
         lines = [f"{key} = {value}" for key, value in self.bindings.items()]
-        return "\n".join([_HEADER, *imports, "", *lines]) + "\n"
+        return "\n".join([header, *sorted(imports), "", *lines]) + "\n"
 
     def format_record(self) -> str:
-        """Formats a checked configuration, with the defaults in force as comments."""
+        """Formats an applied configuration, with the defaults in force as comments."""
         lines = [
-            f"#   {name}.{parameter.name} = {parameter.default!r}"
-            for name, parameter in self._list_unbound()
+            f"#   {key} = {parameter.default!r}"
+            for key, parameter in self._unbound.items()
             if parameter.default is not parameter.empty
         ]
         return "\n".join([self.format_text(), "# Defaults in force:", *lines]) + "\n"
 
     def apply(self, root: Callable) -> Callable:
-        """Checks the configuration and passes it to gin.
-
-        Args:
-            root: see `check`.
-
-        Returns:
-            `root` with its bindings applied.
-
-        Raises:
-            UserError: see `check`.
-        """
-        self.check(root)
-        gin.clear_config()
-        try:
-            gin.parse_config(self.format_text())
-        except (ValueError, TypeError, AttributeError, ImportError, SyntaxError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"The configuration cannot be used: {reason}") from error
-        return gin.get_configurable(root)
-
-    def check(self, root: Callable) -> None:
-        """Checks that every binding has an effect and that nothing is missing.
+        """Passes the configuration to gin, and checks that every binding has an effect.
 
         Where a later line replaces a part, such as the network, lines of the file that had chosen
         the part are dropped if they now reach nothing. In any other file such a line is an error.
@@ -138,184 +113,122 @@ class Configuration:
         Args:
             root: the callable that the experiment starts from.
 
+        Returns:
+            `root` with its bindings applied.
+
         Raises:
             UserError: a binding or macro is unknown, unused or missing.
         """
-        self._parts, used = self._walk(root)
-        for binding in self._bindings.values():
-            self._check_argument(binding)
-        replaced = {old.origin: new for old, new in self._overridden if old.list_references()}
-        unused = [binding for key, binding in self._bindings.items() if key not in used]
-        for binding in unused:
-            if binding.origin not in replaced:
-                raise UserError(self._explain_unused(binding, used))
-            del self._bindings[binding.key]
-        for origin in dict.fromkeys(binding.origin for binding in unused):
-            keys = ", ".join(binding.key for binding in unused if binding.origin == origin)
-            new = replaced[origin].origin
-            logging.info("%s replaces a part of %s, which drops %s.", new, origin, keys)
-        for name, parameter in self._list_unbound():
-            # The program passes positional parameters.
-            is_given = parameter.kind is not parameter.KEYWORD_ONLY
-            if parameter.default is parameter.empty and not is_given:
-                raise UserError(
-                    f"The configuration does not bind {name}.{parameter.name}. Start from one of "
-                    "the files in gin_configs/."
-                )
-
-    def _add(self, statements):
-        for statement in statements:
-            if not isinstance(statement, Binding):
-                self._imports[statement.format()] = statement
-                continue
-            old = self._bindings.get(statement.key)
-            if old and statement.value == _REQUIRED:
-                continue
-            if old:
-                self._overridden.append((old, statement))
-            self._bindings[statement.key] = statement
-
-    def _resolve(self, selector: str, origin: str) -> Any:
-        """Returns the Python object that a selector names."""
-        first, *rest = selector.split(".")
-        imports = [s for s in self._imports.values() if not s.module.startswith("__gin__")]
-        modules = {s.bound_name(): s for s in imports}
-        if first not in modules:
-            raise UserError(
-                f"{origin} names {selector!r}, but nothing called {first!r} is imported"
-                f"{_suggest(first, modules)}. Add an import line, or correct the name. {_HINT}"
-            )
-        statement = modules[first]
-        found: Any = None
         try:
-            # A gin file is code, as docs/security.md says: what it names is imported.
-            found = importlib.import_module(  # noqa: TID251
-                statement.module if statement.is_from or statement.alias else first
-            )
-            for name in rest:
-                found = getattr(found, name)
-        except (ImportError, AttributeError) as error:
-            missing = getattr(error, "name", None) or rest[-1]
-            raise UserError(
-                f"{origin} names {selector!r}, which cannot be found"
-                f"{_suggest(missing, dir(found))} ({error}). {_HINT}"
-            ) from error
-        return found
-
-    def _walk(self, root) -> tuple[dict[Any, str], set[str]]:
-        """Follows references from the root; returns the parts reached and the bindings used."""
-        bound: dict[Any, list[Binding]] = {}
-        for binding in sorted(self._bindings.values(), key=lambda b: len(b.scope)):
-            if binding.argument:
-                target = self._resolve(binding.selector, binding.origin)
-                bound.setdefault(target, []).append(binding)
-        parts: dict[Any, str] = {}
-        used: set[str] = set()
-        done = set()
-        waiting = [(root, _name_public(root), "")]
-        while waiting:
-            target, name, scope = waiting.pop()
-            if (target, scope) in done:
-                continue
-            done.add((target, scope))
-            parts.setdefault(target, name)
-            # gin's rule: a binding holds in its scope and those below; the longest scope wins.
-            chosen = {b.argument: b for b in bound.get(target, ()) if _holds(b.scope, scope)}
-            followed = [(binding, scope) for binding in chosen.values()]
-            for binding, scope in followed:  # Grows by the macros found.
-                used.add(binding.key)
-                for reference in binding.list_references():
-                    if reference.is_macro:
-                        macro = self._find_macro(reference, binding)
-                        if macro.key not in used:
-                            followed.append((macro, reference.name))
-                    else:
-                        inner, _, name = reference.name.rpartition("/")
-                        found = self._resolve(name, binding.origin)
-                        waiting.append((found, name, inner or scope))
-        return parts, used
-
-    def _find_macro(self, reference, binding) -> Binding:
-        if reference == _REQUIRED:
-            raise UserError(
-                f"{binding.origin} requires {binding.key}, which nothing gives. Add a line "
-                f'"{binding.key} = ..." to your gin file, or --gin_param="{binding.key} = ...".'
-            )
-        if reference.name not in self._bindings:
-            raise UserError(
-                f"{binding.origin} binds {binding.key} to {reference}, which no file defines"
-                f"{_suggest(reference.name, self._bindings)}."
-            )
-        return self._bindings[reference.name]
-
-    def _check_argument(self, binding):
-        if binding.argument:
-            target = self._resolve(binding.selector, binding.origin)
-            kinds = {p.name: p.kind for p in _list_parameters(target)}
-            if (
-                binding.argument not in kinds
-                and inspect.Parameter.VAR_KEYWORD not in kinds.values()
-            ):
+            used = self._walk(root)
+        finally:
+            gin.clear_config()  # The walk binds keys, which are no values.
+        replaced = {old.origin: new.origin for old, new in self._overridden if old.references}
+        dropped: dict[str, list[str]] = {}
+        for line in [line for key, line in self._bindings.items() if key not in used]:
+            if line.origin not in replaced:
+                raise UserError(self._explain_unused(line, used))
+            dropped.setdefault(line.origin, []).append(self._bindings.pop(line.key).key)
+        for origin, keys in dropped.items():
+            by, listed = replaced[origin], ", ".join(keys)
+            logging.info("%s replaces a part of %s, which drops %s.", by, origin, listed)
+        for key, parameter in self._unbound.items():
+            # The program passes positional parameters.
+            if parameter.default is parameter.empty and parameter.kind is parameter.KEYWORD_ONLY:
                 raise UserError(
-                    f"{binding.origin} binds {binding.key}, but {binding.selector} has no "
-                    f"parameter {binding.argument!r}{_suggest(binding.argument, kinds)}. It has: "
-                    f"{', '.join(kinds)}."
+                    f"The configuration does not bind {key}. Start from one of the files in "
+                    "gin_configs/."
                 )
+        gin.parse_config(self.format_text())
+        return gin.get_configurable(root)
 
-    def _explain_unused(self, binding, used) -> str:
-        names = binding.key, f"{binding.scope}/{binding.selector}".strip("/"), binding.selector
-        why = next(
-            (
-                f" ({new.origin} binds {new.key} to {new.value!r})"
-                for old, new in self._overridden
-                if any(reference.name in names for reference in old.list_references())
-            ),
-            "",
-        )
-        if not binding.argument:
-            return (
-                f"{binding.origin} defines {binding.key}, which nothing uses{why}"
-                f"{_suggest(binding.key, used)}. Correct or remove it."
+    def _walk(self, root: Callable) -> set[str]:
+        """Follows references from the root; returns the keys used, and lists what is not bound."""
+        self._bind_keys()
+        names = (key.rpartition(".")[0] for key in self._bindings if f".{root.__name__}." in key)
+        places: list[tuple[Callable, str, list[str]]] = [(root, next(names, root.__name__), [])]
+        used: set[str] = set()
+        for part, name, scopes in places:  # Grows by what is referred to.
+            bound: dict[str, Any] = {}
+            # gin does not know a root that nothing binds.
+            with gin.config_scope(scopes), contextlib.suppress(ValueError):
+                bound = gin.get_bindings(part, resolve_references=False)
+            unbound = (p for p in _list_parameters(part).values() if p.name not in bound)
+            self._unbound |= {f"{name}.{parameter.name}": parameter for parameter in unbound}
+            for key, references in bound.values():
+                used.add(key)
+                for reference in references:
+                    self._check_macro(self._bindings[key], repr(reference))
+                    found = reference.configurable.wrapped
+                    place = (found, reference.selector, reference.scopes or scopes)
+                    if place not in places:
+                        places.append(place)
+        return used
+
+    def _bind_keys(self):
+        """Binds each argument in gin to its key and references, so that gin resolves all names."""
+        pairs = [f"{key} = ({key!r}, {line.references!r})" for key, line in self._bindings.items()]
+        gin.clear_config()
+        try:
+            gin.parse_config([*self._imports, *pairs])
+        except _ERRORS as error:
+            reason, _, place = " ".join(str(error).split()).partition(" In bindings string line ")
+            lines = [*self._imports.values(), *self._bindings.values()]
+            line = lines[int(place.split()[0]) - 1 if place else 0]
+            hint = "".join(map(self._suggest_part, (line.key, *line.references)))
+            raise UserError(
+                f"{line.origin}: a name in {line.key!r} cannot be found{hint}: "
+                f"{reason.rstrip('.')}. docs/configuration.md lists the names; an earlier version "
+                "had others."
+            ) from error
+
+    def _suggest_part(self, name: str) -> str:
+        """Suggests a name in place of the first part of a dotted name that does not exist."""
+        if not re.match(r"@?[\w/]+\.", name):
+            return ""  # A macro or an import.
+        statements = [line.value for line in self._imports.values()]
+        modules = {s.bound_name(): s.module if s.alias else s.partial_path() for s in statements}
+        found: Any = types.SimpleNamespace(**{k: sys.modules.get(v) for k, v in modules.items()})
+        for part in name.strip("@()").rpartition("/")[2].split("."):
+            if not hasattr(found, part):
+                known = [each for each in dir(found) if not each.startswith("_")]
+                listed = "" if len(known) > _SHOWN else f" (known are {', '.join(known)})"
+                return _suggest(part, known) or listed
+            found = getattr(found, part)
+            if callable(found):
+                found = types.SimpleNamespace(**_list_parameters(found))
+        return ""
+
+    def _check_macro(self, line: Line, text: str) -> None:
+        """Checks that a macro that a line refers to is bound."""
+        if text.startswith("%") and text[1:] not in self._bindings:
+            name = line.key if text == _REQUIRED else text[1:]
+            raise UserError(
+                f"{line.origin} requires {name}{_suggest(text[1:], self._bindings)}, which nothing "
+                f"defines, as it binds {line.key} to {text}. Add a line "
+                f'"{name} = ..." to your gin file, or --gin_param="{name} = ...".'
             )
+
+    def _explain_unused(self, line: Line, used: set[str]) -> str:
+        why = [
+            f" ({new.origin} binds {new.key} to {new.value!r})"
+            for old, new in self._overridden
+            if any(f"/{each.strip('@%()')}." in f"/{line.key}." for each in old.references)
+        ]
+        why.append(_suggest(line.key, [key for key in used if "." not in key]))
         return (
-            f"{binding.origin} binds {binding.key}, but nothing that the experiment uses refers to "
-            f"it{why}. Remove the line, or bind what refers to it."
+            f"{line.origin} binds {line.key}, but nothing uses it{why[0]}. Correct or remove the "
+            "line, or bind what refers to it."
         )
 
-    def _list_unbound(self) -> list[tuple[str, inspect.Parameter]]:
-        """Lists the parameters of the parts that nothing binds, with the parts' names."""
-        bound = {
-            (self._resolve(b.selector, b.origin), b.argument)
-            for b in self._bindings.values()
-            if b.argument
-        }
-        return [
-            (name, parameter)
-            for target, name in self._parts.items()
-            for parameter in _list_parameters(target)
-            if (target, parameter.name) not in bound
-        ]
 
-
-def _holds(outer: str, scope: str) -> bool:
-    """Returns whether a binding of the scope `outer` holds in `scope`."""
-    return not outer or f"{scope}/".startswith(f"{outer}/")
-
-
-def _name_public(target: Callable) -> str:
-    """Returns the name that a gin file uses for a callable."""
-    package, *_, module = target.__module__.split(".")
-    is_public = target.__name__ in getattr(sys.modules[package], "__all__", ())
-    return f"{package if is_public else module}.{target.__name__}"
-
-
-def _list_parameters(target) -> list[inspect.Parameter]:
+def _list_parameters(part):
     try:
-        return list(inspect.signature(target).parameters.values())
+        return inspect.signature(part).parameters
     except (TypeError, ValueError):  # Some built-in callables have none.
-        return []
+        return {}
 
 
-def _suggest(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
+def _suggest(name, names):
+    close = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

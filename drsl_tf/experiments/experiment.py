@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import gin
+from gin.config import ConfigurableReference
 
 from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
@@ -17,8 +18,6 @@ from drsl_tf.config.bad_values import explain_bad_values
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.models.model import DrslModel
 from drsl_tf.training.adapt import adapt
-
-_NO_ROOT = "."
 
 
 class Experiment:
@@ -35,10 +34,7 @@ class Experiment:
     """
 
     def __init__(self, gin_files: Sequence[str], gin_params: Sequence[str] = ()):
-        configuration = Configuration(gin_files, gin_params)
-        configuration.apply(adapt)
-        self.name = " ".join(gin_files)
-        self._parts = configuration.parts
+        Configuration(gin_files, gin_params).apply(adapt)
 
     def get(self, *names: str) -> Any:
         """Returns the value of a parameter of `drsl_tf.adapt`, with references resolved.
@@ -50,7 +46,10 @@ class Experiment:
         Returns:
             The value bound to it, or its default.
         """
-        return self._resolve(self._find(*names))
+        value, scopes = self._find(*names)
+        # gin resolves references when they are copied.
+        with explain_bad_values(adapt), gin.config_scope(scopes):
+            return copy.deepcopy(value)
 
     @property
     def label_space(self) -> LabelSpace:
@@ -69,58 +68,42 @@ class Experiment:
 
     def build_model(self) -> DrslModel:
         """Builds the experiment's model with its initial weights."""
-        with explain_bad_values(adapt, self._parts):
+        with explain_bad_values(adapt):
             return self.get("learner").build_model(self.label_space)
 
     def _create_target(self) -> Domain:
         """Creates the target without access to data files."""
-        target = self._find("data", "target")
+        target, scopes = self._find("data", "target")
         if not _is_reference(target) or "root" not in _list_parameters(target.configurable.wrapped):
-            return self._resolve(target)
+            return self.get("data", "target")
         # The classes do not depend on the root, which may be a reference that renders a data set.
-        key = _make_key(target)
-        root = gin.get_bindings(key, resolve_references=False).get("root", _NO_ROOT)
-        gin.bind_parameter(f"{key}.root", _NO_ROOT)
-        try:
-            return self._resolve(target)
-        finally:
-            gin.bind_parameter(f"{key}.root", root)
+        scopes = [*(target.scopes or scopes), "without_root"]
+        gin.bind_parameter(("/".join(scopes), target.configurable.selector, "root"), ".")
+        with explain_bad_values(adapt), gin.config_scope(scopes):
+            return target.configurable.wrapper()
 
-    def _find(self, *names: str) -> Any:
-        """Returns a bound value with references as they are."""
-        target: Callable = adapt
-        key: Callable | str = adapt
-        for name in names[:-1]:
-            value = _find_bound(target, key, name)
+    def _find(self, *names: str) -> tuple[Any, list[str]]:
+        """Returns a bound value with references as they are, and the scopes that it holds in."""
+        *way, name = names
+        part: Callable = adapt
+        scopes: list[str] = []
+        if way:
+            value, scopes = self._find(*way)
             if not _is_reference(value):
                 raise UserError(
-                    f"{self.name} binds {target.__name__}.{name} to {value!r}; bind it to a "
-                    "reference, such as @adaptation.AdaptationData()."
+                    f"The configuration binds {way[-1]} to {value!r}; bind it to a reference, such "
+                    "as @adaptation.AdaptationData()."
                 )
-            target, key = value.configurable.wrapped, _make_key(value)
-        return _find_bound(target, key, names[-1])
-
-    def _resolve(self, value: Any) -> Any:
-        """Resolves a bound value; gin calls references when they are copied."""
-        with explain_bad_values(adapt, self._parts):
-            return copy.deepcopy(value)
+            part, scopes = value.configurable.wrapped, value.scopes or scopes
+        with gin.config_scope(scopes):
+            bound = gin.get_bindings(part, resolve_references=False)
+        return bound.get(name, _list_parameters(part)[name].default), scopes
 
 
-def _is_reference(value) -> bool:
+def _is_reference(value: Any) -> bool:
     """Returns whether a value refers to a class or function, rather than to a macro."""
-    configurable = getattr(value, "configurable", None)
-    return configurable is not None and not configurable.selector.startswith("gin.")
+    return isinstance(value, ConfigurableReference) and value.configurable.module != "gin"
 
 
-def _make_key(reference) -> str:
-    """Returns the name of a reference's bindings in gin, including its scopes."""
-    return "/".join([*reference.scopes, reference.configurable.selector])
-
-
-def _list_parameters(target):
-    return inspect.signature(target).parameters
-
-
-def _find_bound(target, key, name):
-    bindings = gin.get_bindings(key, resolve_references=False)
-    return bindings.get(name, _list_parameters(target)[name].default)
+def _list_parameters(part):
+    return inspect.signature(part).parameters

@@ -91,7 +91,7 @@ def _recorded(configuration, run_dir):
 
 
 def _run(configuration, run, run_dir):
-    with bad_values.explain_bad_values(adapt, configuration.parts):
+    with bad_values.explain_bad_values(adapt):
         return run(run_dir=run_dir)
 
 
@@ -114,17 +114,20 @@ def _check_same_run(run_dir: str, configuration: Configuration) -> None:
         earlier = Configuration([os.path.abspath(path)])
     except (UserError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error} {hint}") from error
-    may_change = _list_keys("drsl_tf.Schedule.rounds", earlier, configuration)
-    # Earlier versions recorded no lists.
-    if os.path.isfile(RunDirectory(run_dir).data):
-        may_change |= _list_keys("root", earlier, configuration)
+    may_change = ["drsl_tf.Schedule.rounds"]
+    if os.path.isfile(RunDirectory(run_dir).data):  # Earlier versions recorded no lists.
+        may_change.append("root")
     old, new = earlier.bindings, configuration.bindings
     changed = {
         key: f"{key} was {old.get(key, 'not bound')} and is {new.get(key, 'not bound')}"
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
     }
-    differing = [change for key, change in changed.items() if key not in may_change]
+    differing = [
+        change
+        for key, change in changed.items()
+        if not all(each.serves_only(key, may_change) for each in (earlier, configuration))
+    ]
     if differing:
         raise UserError(
             f"{run_dir} holds a run of another configuration: {'; '.join(differing)}. {hint}"
@@ -136,10 +139,6 @@ def _check_same_run(run_dir: str, configuration: Configuration) -> None:
 
 def _list_checkpoints(run_dir):
     return checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints)
-
-
-def _list_keys(argument: str, *configurations: Configuration) -> set[str]:
-    return set().union(*(each.list_keys(argument) for each in configurations))
 
 
 def _check_rounds(run_dir: str, hint: str) -> None:

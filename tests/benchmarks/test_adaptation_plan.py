@@ -18,7 +18,7 @@ def _list_params(plan):
 
 def _read(plan):
     configuration = Configuration(plan.gin_files, _list_params(plan))
-    configuration.check(adapt)
+    configuration.apply(adapt)
     return configuration.bindings
 
 

@@ -35,6 +35,11 @@ def make_unused(*, size: int = 3):
     return size
 
 
+def fail(*, reason: str):
+    """Stands for a run with an error of its own."""
+    raise ValueError(reason)
+
+
 _TEXT = """
 from __gin__ import dynamic_registration
 from tests.drsl_tf.config import test_configuration
@@ -77,7 +82,7 @@ def test_includes_are_found_beside_the_file(tmp_path):
 
 def test_the_record_gives_the_same_run_and_shows_defaults(tmp_path):
     configuration = Configuration([_write(tmp_path, _TEXT)], ["FIRST = 9"])
-    configuration.check(experiment)
+    configuration.apply(experiment)
     record = configuration.format_record()
     assert "#   test_configuration.experiment.second = 'two'" in record
     assert "#   test_configuration.make_part.inner = None" in record
@@ -91,16 +96,21 @@ def test_the_record_gives_the_same_run_and_shows_defaults(tmp_path):
         ("FRIST = 3", ["FRIST", "nothing uses", "FIRST"]),
         ("test_configuration.experiment.frist = 3", ["'frist'", "'first'"]),
         ("test_configuration.experimental.first = 3", ["experimental"]),
-        ("other.thing.size = 3", ["'other'", "imported"]),
+        ("test_configuration.make_other.size = 3", ["'size'", "known are width"]),
+        ("FIRST = @test_configuration.make_prt()", ["'FIRST'", "'make_part'"]),
+        ("other.thing.size = 3", ["'other'", "import statement"]),
         ("test_configuration.make_unused.size = 3", ["make_unused.size", "refers"]),
         ("large/test_configuration.make_part.size = 3", ["large/", "refers"]),
         ("test_configuration.experiment.second = %SECOND", ["%SECOND", "defines"]),
         ("test_configuration.experiment.second = 'open", ["not valid gin"]),
         (
             "from data_pipelines import augment\naugment.Augmenter.size = 3",
-            ["augment.Augmenter", "an earlier version had others"],
+            ["from data_pipelines import augment", "an earlier version had others"],
         ),
-        ("from drsl_tf import modle\nmodle.Model.size = 3", ["modle.Model", "cannot be found"]),
+        (
+            "from drsl_tf import modle\nmodle.Model.size = 3",
+            ["from drsl_tf import modle", "cannot be found"],
+        ),
         ('include "nowhere.gin"', ["nowhere.gin", "does not exist"]),
     ],
 )
@@ -133,6 +143,28 @@ def test_a_path_with_backslashes_is_refused_with_a_hint(path):
 def test_paths_of_windows_that_gin_accepts(text):
     bound = Configuration([], [f"PATH = {text}"]).bindings["PATH"]
     assert ast.literal_eval(bound).replace("\\", "/") == "C:/Users/new"
+
+
+def test_lines_can_share_a_block(tmp_path):
+    block = "test_configuration.experiment:\n    first = 6\n    second = 'x'\n"
+    path = _write(
+        tmp_path, _TEXT.replace("FIRST = 5", block).replace("first = %FIRST", "first = 5")
+    )
+    assert Configuration([path]).apply(experiment)() == (6, "x", (1, None))
+
+
+def test_a_module_that_python_cannot_parse_is_named(tmp_path, monkeypatch):
+    (tmp_path / "torn.py").write_text("def f(:")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"invalid syntax \(torn.py, line 1\)"):
+        Configuration([_write(tmp_path, _TEXT + "import torn\n")]).apply(experiment)
+
+
+def test_a_refused_configuration_leaves_nothing_in_gin(tmp_path):
+    path = _write(tmp_path, _TEXT)
+    with pytest.raises(UserError, match="nothing uses"):
+        Configuration([path], ["FRIST = 3"]).apply(experiment)
+    assert not gin.get_bindings(experiment)
 
 
 def test_a_tab_alone_is_no_path():
@@ -225,7 +257,7 @@ def test_a_macro_whose_only_use_is_overridden_is_dropped_with_its_file_alone(tmp
     path = _write(tmp_path, _TEXT)
     assert Configuration([path], [param]).apply(experiment)()[0] == 8
     mine = _write(tmp_path, "FIRST = 6", "mine.gin")
-    with pytest.raises(UserError, match=r"mine.gin defines FIRST.*first to 8"):
+    with pytest.raises(UserError, match=r"mine.gin binds FIRST.*first to 8"):
         Configuration([path, mine], [param]).apply(experiment)
 
 
@@ -260,7 +292,7 @@ def test_a_missing_parameter_is_named(tmp_path):
     text = "from __gin__ import dynamic_registration\n"
     configuration = Configuration([_write(tmp_path, text)])
     with pytest.raises(UserError, match="experiment.first"):
-        configuration.check(experiment)
+        configuration.apply(experiment)
 
 
 def _list_experiments():
@@ -297,16 +329,33 @@ class _Base:
         self.size = size + 1
 
 
-class _First(_Base):
+class Wide(_Base):
     """Inherits its constructor, as the readers of data sets do."""
 
 
-class _Second(_Base):
+class Narrow(_Base):
     """Shares it."""
 
 
-@pytest.mark.parametrize("part", [_First, _Second])
-def test_a_bad_value_names_the_class_that_was_built(part):
-    with pytest.raises(UserError, match=f"gives {part.__name__} a value"):
-        with explain_bad_values(experiment, [_First, _Second]):
-            part("wide")
+_BAD = "test_configuration.experiment.part = @test_configuration.{0}()\n"
+_BAD += "test_configuration.{0}.size = 'wide'\n"
+
+
+@pytest.mark.parametrize("name", ["Wide", "Narrow"])
+def test_a_bad_value_names_the_class_that_was_built(tmp_path, name):
+    """Two classes share a constructor."""
+    files = [_write(tmp_path, _TEXT), _write(tmp_path, _BAD.format(name), "bad.gin")]
+    run = Configuration(files).apply(experiment)
+    with pytest.raises(UserError, match=f"gives {name} a value that it cannot take: can only"):
+        with explain_bad_values(experiment):
+            run()
+
+
+def test_an_error_of_the_run_itself_is_no_bad_value(tmp_path):
+    line = "test_configuration.fail.reason = 'a bug'"
+    path = _write(tmp_path, _TEXT.partition("\n\n")[0] + "\n" + line)
+    run = Configuration([path]).apply(fail)
+    with pytest.raises(ValueError, match="a bug") as caught:
+        with explain_bad_values(fail):
+            run()
+    assert not isinstance(caught.value, UserError)
