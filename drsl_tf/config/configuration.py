@@ -26,7 +26,6 @@ from drsl_tf.config.gin_files import Line
 from drsl_tf.config.gin_files import parse_gin
 from drsl_tf.config.gin_files import read_gin_file
 
-_SHOWN = 20
 _HEADER = "from __gin__ import dynamic_registration"
 _NAME = "EXPERIMENT"
 _REQUIRED = "%gin.REQUIRED"
@@ -139,12 +138,16 @@ class Configuration:
                     f"The configuration does not bind {key}. Start from one of the files in "
                     "gin_configs/."
                 )
-        gin.parse_config(self.format_text())
+        self._pass_to_gin(self.bindings)
         return gin.get_configurable(root)
 
     def _walk(self, root: Callable) -> set[str]:
-        """Follows references from the root; returns the keys used, and lists what is not bound."""
-        self._bind_keys()
+        """Follows references from the root; returns the keys used, and lists what is not bound.
+
+        In place of its value, gin binds each argument to its key and its references.
+        """
+        pairs = {key: f"({key!r}, {line.references!r})" for key, line in self._bindings.items()}
+        self._pass_to_gin(pairs)
         names = (key.rpartition(".")[0] for key in self._bindings if f".{root.__name__}." in key)
         places: list[tuple[Callable, str, list[str]]] = [(root, next(names, root.__name__), [])]
         used: set[str] = set()
@@ -165,21 +168,21 @@ class Configuration:
                         places.append(place)
         return used
 
-    def _bind_keys(self):
-        """Binds each argument in gin to its key and references, so that gin resolves all names."""
-        pairs = [f"{key} = ({key!r}, {line.references!r})" for key, line in self._bindings.items()]
+    def _pass_to_gin(self, values: dict[str, str]) -> None:
+        """Binds values, as text by key, in gin, which resolves and checks all names."""
         gin.clear_config()
         try:
-            gin.parse_config([*self._imports, *pairs])
+            gin.parse_config([*self._imports, *(f"{key} = {text}" for key, text in values.items())])
         except _ERRORS as error:
-            reason, _, place = " ".join(str(error).split()).partition(" In bindings string line ")
+            reason = " ".join(str(error).split())
+            number = re.search(r"(?:string |\()line (\d+)", reason)
             lines = [*self._imports.values(), *self._bindings.values()]
-            line = lines[int(place.split()[0]) - 1 if place else 0]
+            line = lines[int(number[1]) - 1 if number else 0]
             hint = "".join(map(self._suggest_part, (line.key, *line.references)))
             raise UserError(
-                f"{line.origin}: a name in {line.key!r} cannot be found{hint}: "
-                f"{reason.rstrip('.')}. docs/configuration.md lists the names; an earlier version "
-                "had others."
+                f"{line.origin}: {line.key!r} cannot be used{hint}: "
+                f"{reason.partition(' In bindings string')[0].rstrip('.')}. docs/configuration.md "
+                "lists the names; an earlier version had others."
             ) from error
 
     def _suggest_part(self, name: str) -> str:
@@ -191,9 +194,9 @@ class Configuration:
         found: Any = types.SimpleNamespace(**{k: sys.modules.get(v) for k, v in modules.items()})
         for part in name.strip("@()").rpartition("/")[2].split("."):
             if not hasattr(found, part):
-                known = [each for each in dir(found) if not each.startswith("_")]
-                listed = "" if len(known) > _SHOWN else f" (known are {', '.join(known)})"
-                return _suggest(part, known) or listed
+                near = _suggest(part, dir(found))
+                is_module = not isinstance(found, types.SimpleNamespace)
+                return near if near or is_module else f" (known are {', '.join(vars(found))})"
             found = getattr(found, part)
             if callable(found):
                 found = types.SimpleNamespace(**_list_parameters(found))
@@ -215,7 +218,7 @@ class Configuration:
             for old, new in self._overridden
             if any(f"/{each.strip('@%()')}." in f"/{line.key}." for each in old.references)
         ]
-        why.append(_suggest(line.key, [key for key in used if "." not in key]))
+        why.append("" if "." in line.key else _suggest(line.key, used))
         return (
             f"{line.origin} binds {line.key}, but nothing uses it{why[0]}. Correct or remove the "
             "line, or bind what refers to it."

@@ -117,6 +117,10 @@ def parse_gin(text: str, origin: str, including: Sequence[str] = ()) -> Iterator
             yield Line(statement.format(), statement, origin)
         elif isinstance(statement, config_parser.BindingStatement):
             key = "{}/{}.{}".format(*statement).strip("/.")
+            if statement.arg_name and "." not in statement.selector:
+                raise UserError(
+                    f"{origin} binds {key}, which is neither MODULE.NAME.ARGUMENT nor a MACRO."
+                )
             for written in filter(_ESCAPED.search, _list_texts(statement.value)):
                 if not written.isspace():  # A separator, such as a tab, is no path.
                     raise UserError(

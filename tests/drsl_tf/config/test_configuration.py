@@ -98,6 +98,8 @@ def test_the_record_gives_the_same_run_and_shows_defaults(tmp_path):
         ("test_configuration.experimental.first = 3", ["experimental"]),
         ("test_configuration.make_other.size = 3", ["'size'", "known are width"]),
         ("FIRST = @test_configuration.make_prt()", ["'FIRST'", "'make_part'"]),
+        ("test_configuration.frist = 3", ["test_configuration.frist", "MODULE.NAME.ARGUMENT"]),
+        ("FIRST = 1e999", ["'FIRST'", "'inf'"]),
         ("other.thing.size = 3", ["'other'", "import statement"]),
         ("test_configuration.make_unused.size = 3", ["make_unused.size", "refers"]),
         ("large/test_configuration.make_part.size = 3", ["large/", "refers"]),
@@ -109,7 +111,7 @@ def test_the_record_gives_the_same_run_and_shows_defaults(tmp_path):
         ),
         (
             "from drsl_tf import modle\nmodle.Model.size = 3",
-            ["from drsl_tf import modle", "cannot be found"],
+            ["from drsl_tf import modle", "cannot be used"],
         ),
         ('include "nowhere.gin"', ["nowhere.gin", "does not exist"]),
     ],
