@@ -175,9 +175,9 @@ class Configuration:
             gin.parse_config([*self._imports, *(f"{key} = {text}" for key, text in values.items())])
         except _ERRORS as error:
             reason = " ".join(str(error).split())
-            number = re.search(r"(?:string |\()line (\d+)", reason)
+            number = re.search(r"In bindings string line (\d+)|\(line (\d+)\)$", reason)
             lines = [*self._imports.values(), *self._bindings.values()]
-            line = lines[int(number[1]) - 1 if number else 0]
+            line = lines[int(number[1] or number[2]) - 1 if number else 0]
             hint = "".join(map(self._suggest_part, (line.key, *line.references)))
             raise UserError(
                 f"{line.origin}: {line.key!r} cannot be used{hint}: "

@@ -15,6 +15,7 @@ from gin import config_parser
 import gin_configs
 from data_pipelines.errors import UserError
 
+_MOST_CHARACTERS = 1_000_000
 _BACKSLASHES = (
     'A backslash starts an escape in a text: write a path with /, as in "C:/data/mine", or with '
     'an r before it, as in r"C:\\data\\mine".'
@@ -95,8 +96,10 @@ def read_gin_file(gin_file: str, including: Sequence[str] = ()) -> Iterator[Line
     try:
         # Windows' editors begin a file with a byte-order mark, which utf-8-sig skips.
         with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
+            text = file.read(_MOST_CHARACTERS + 1)
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(f"it has more than {_MOST_CHARACTERS} characters, as no gin file has")
+    except (OSError, ValueError) as error:
         raise UserError(f"The gin file {path} cannot be read: {error}.") from error
     yield from parse_gin(text, path, (*including, path))
 

@@ -285,6 +285,20 @@ def test_a_circle_of_includes_is_named(tmp_path):
         Configuration([path])
 
 
+def test_a_file_that_is_too_long_is_not_read(tmp_path):
+    path = _write(tmp_path, "#" * 1_000_001)
+    with pytest.raises(UserError, match="test.gin cannot be read: it has more than 1000000"):
+        Configuration([path])
+
+
+def test_an_error_of_a_module_may_speak_of_lines_too(tmp_path, monkeypatch):
+    (tmp_path / "refusing.py").write_text("raise ValueError('no (line 900)')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = _write(tmp_path, _TEXT + "import refusing\n")
+    with pytest.raises(UserError, match=r"test.gin: 'import refusing' .*no \(line 900\)"):
+        Configuration([path]).apply(experiment)
+
+
 def test_a_missing_file_lists_what_is_known():
     with pytest.raises(UserError, match="demo.gin"):
         Configuration(["dmeo.gin"])
