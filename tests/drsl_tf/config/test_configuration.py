@@ -236,7 +236,7 @@ def test_a_part_replaced_by_none_is_logged_with_what_it_drops(tmp_path, caplog):
     configuration = Configuration(
         [_write(tmp_path, _TEXT)], ["test_configuration.experiment.part = None"]
     )
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         assert configuration.apply(experiment)() == (5, "two", None)
     (message,) = caplog.messages
     assert "small/test_configuration.make_part.size" in message
