@@ -21,6 +21,7 @@ from data_pipelines.batches.augment import Augmenter
 from data_pipelines.batches.patch_mining import PatchMiner
 from data_pipelines.batches.whole_images import resize_label_map
 from data_pipelines.domains.domain import Pair
+from data_pipelines.error_relay import ErrorRelay
 
 SOURCE = "source"
 TARGET = "target"
@@ -61,6 +62,13 @@ class Stream:
     def image_weights(self) -> np.ndarray | None:
         """(len(pairs),) probability of each image; None without weights."""
         return None if self.weights is None else self.weights.sum(axis=1)
+
+    def watch(self, relay: ErrorRelay) -> Stream:
+        """Returns the stream with readers whose errors a relay records."""
+        read_label = None if self.read_label is None else relay.watch(self.read_label)
+        return dataclasses.replace(
+            self, read_image=relay.watch(self.read_image), read_label=read_label
+        )
 
 
 class Shard(NamedTuple):

@@ -73,6 +73,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "drsl_tf.SegFormerHead",
             "drsl_tf.DAFormerHead",
             "drsl_tf.MultimodalHead",
+            "drsl_tf.ModeStart",
         ),
     ),
     ("Pseudo-labels", ("drsl_tf.PseudoLabeler", "drsl_tf.TargetStatistics")),

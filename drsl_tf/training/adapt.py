@@ -94,6 +94,7 @@ def adapt(
         settings=settings,
         self_training=self_training,
         inference=inference,
+        mode_start=learner.mode_start,
     )
     return trainer.train(monitoring)
 

@@ -265,7 +265,7 @@ class TrainingLoop:
 
         def make_dataset(_):
             return training_batches.make_training_batches(
-                *(_watch(stream, relay) for stream in self._streams.values()),
+                *(stream and stream.watch(relay) for stream in self._streams.values()),
                 steps=steps,
                 start_step=start_step,
                 **self._stage,
@@ -273,13 +273,3 @@ class TrainingLoop:
             )
 
         return self._strategy.distribute_datasets_from_function(make_dataset)
-
-
-def _watch(stream, relay):
-    """Wraps a stream's readers so that a relay records their errors."""
-    if stream is None:
-        return None
-    read_label = None if stream.read_label is None else relay.watch(stream.read_label)
-    return dataclasses.replace(
-        stream, read_image=relay.watch(stream.read_image), read_label=read_label
-    )

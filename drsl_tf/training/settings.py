@@ -9,6 +9,7 @@ import keras
 
 from data_pipelines.errors import UserError
 from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.self_training.mode_start import ModeStart
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.target_statistics import TargetStatistics
 
@@ -56,11 +57,14 @@ class Learner:
         optimizer: callable without arguments that builds a Keras optimizer.
         gradient_update: processing of gradients before the optimizer; None is `GradientUpdate()`,
             which leaves them unchanged.
+        mode_start: sets the modes to clusters of embeddings during the source stage; None leaves
+            them to training.
     """
 
     build_model: Callable
     optimizer: Callable[[], keras.optimizers.Optimizer]
     gradient_update: GradientUpdate | None = None
+    mode_start: ModeStart | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,8 @@ from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.results_file import flatten_numbers
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
+from drsl_tf.self_training.mode_start import ModeStart
+from drsl_tf.self_training.mode_start import ModeStartCallback
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training.loop import Progress
@@ -55,6 +57,7 @@ class Trainer:
         settings: name, seed and precision of the run.
         self_training: how the rounds use the target.
         inference: image size and batch size of inference on the target.
+        mode_start: sets the modes during the source stage; None leaves them to training.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Trainer:
         settings: RunSettings,
         self_training: SelfTraining = SelfTraining(),
         inference: Inference = Inference(),
+        mode_start: ModeStart | None = None,
     ):
         self._run = RunDirectory(run_dir)
         self._model = model
@@ -77,6 +81,7 @@ class Trainer:
         self._settings = settings
         self._pseudo_labeler = self_training.pseudo_labeler or PseudoLabeler()
         self._target_statistics = self_training.target_statistics
+        self._mode_start = mode_start
         self._inference: dict[str, Any] = {
             "size": inference.size,
             "batch_size": inference.batch_size,
@@ -136,7 +141,11 @@ class Trainer:
         loop = TrainingLoop(
             self._model,
             self._strategy,
-            [*self._make_watchers(monitoring), *monitoring.callbacks],
+            [
+                *self._make_mode_callbacks(),
+                *self._make_watchers(monitoring),
+                *monitoring.callbacks,
+            ],
             preemption=self._preemption,
             seed=self._settings.seed,
         )
@@ -158,6 +167,25 @@ class Trainer:
                     "A callback stopped the run early. Run the same command again to continue."
                 )
         return self._results
+
+    def _make_mode_callbacks(self) -> list[keras.callbacks.Callback]:
+        if self._mode_start is None:
+            return []
+        steps = self._schedule.count_steps(0, 0, 1)
+        if self._model.multimodal_head is None or not steps:
+            logging.warning(
+                "Learner.mode_start has no effect: it needs a multi-modal head and a source stage."
+            )
+            return []
+        return [
+            ModeStartCallback(
+                self._mode_start,
+                self._strategy,
+                self._data.make_source_stream,
+                stage_steps=steps,
+                seed=self._settings.seed,
+            )
+        ]
 
     def _make_watchers(self, monitoring: Monitoring) -> list[keras.callbacks.Callback]:
         if not self._workers.is_chief:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,6 +102,17 @@ class MultimodalHead(keras.layers.Layer):
         """Modes (C, K, d), float32 unit vectors; gradients reach the weights."""
         weights = tf.cast(tf.convert_to_tensor(self.mode_weights), tf.float32)
         return tf.math.l2_normalize(weights, axis=-1)
+
+    def set_modes(self, clusters: Mapping[int, Mapping[str, np.ndarray]]) -> None:
+        """Sets the modes of some classes; called outside of replicas.
+
+        Args:
+            clusters: for each class a dict with "centres" (K, d) float32, its modes.
+        """
+        weights = tf.convert_to_tensor(self.mode_weights).numpy().copy()
+        for each, values in clusters.items():
+            weights[each] = values["centres"]
+        self.mode_weights.assign(weights)
 
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
