@@ -11,6 +11,10 @@ import tensorflow as tf
 
 from drsl_tf.common import IGNORE_ID
 
+# Stand-ins for 0, whose logarithm is infinite.
+_LEAST_USAGE = 1e-8
+_LEAST_RIVALRY = 1e-30
+
 
 def squared_distances(embedding: tf.Tensor, modes: tf.Tensor) -> tf.Tensor:
     """Computes the squared Euclidean distance of every pixel to every mode.
@@ -153,6 +157,90 @@ def nearest_modes(distances: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNO
     own = tf.gather(tf.stop_gradient(distances), labels, axis=1, batch_dims=1)
     modes = tf.argmin(own, axis=1, output_type=tf.int32)
     return tf.where(valid, modes, -1)
+
+
+def competing_modes(
+    distances: tf.Tensor,
+    labels: tf.Tensor,
+    usage: tf.Tensor,
+    temperature: float = 0.1,
+    ignore_id: int = IGNORE_ID,
+) -> tf.Tensor:
+    """Finds the mode of each pixel's (pseudo-)class that wins it, by cosine and usage.
+
+    m(p) = argmax_k [E_p . R_yk / temperature + log usage_yk], this project's choice: of two equally
+    near modes the more frequent one wins. No gradient flows through the choice.
+
+    Args:
+        distances: (N, C, K) float tensor, from `squared_distances`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        usage: (C, K) float32, the share of each mode in the pixels of its class.
+        temperature: scale of the cosines.
+        ignore_id: the label of pixels without a mode.
+
+    Returns:
+        (N,) int32 tensor of values 0..K-1, and -1 where the pixel is ignored.
+    """
+    valid, labels = _split_labels(labels, ignore_id)
+    cosines = _cosines(tf.gather(tf.stop_gradient(distances), labels, axis=1, batch_dims=1))
+    weights = tf.math.log(tf.maximum(usage, _LEAST_USAGE))
+    scores = cosines / temperature + tf.gather(weights, labels)
+    modes = tf.argmax(scores, axis=1, output_type=tf.int32)
+    return tf.where(valid, modes, -1)
+
+
+def mode_sibling_loss(
+    distances: tf.Tensor,
+    labels: tf.Tensor,
+    usage: tf.Tensor,
+    *,
+    temperature: float = 0.1,
+    rivalry: float | tf.Tensor = 1.0,
+    ignore_id: int = IGNORE_ID,
+    by_class: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sums the negative log-probability of the pixels' own modes among all modes (L_sib).
+
+    With s_ck = E_p . R_ck / temperature and the pixel's mode m of `competing_modes`,
+
+        L[p] = -log( e^s_ym / (e^s_ym + sum_{c != y, k} e^s_ck + rivalry sum_{k != m} e^s_yk) ).
+
+    The modes of a pixel's own class compete with each other as far as `rivalry` says: at 0 only
+    other classes are repelled. This project's choice, after prototype networks (T. Zhou et al.,
+    "Rethinking Semantic Segmentation: A Prototype View", CVPR 2022).
+
+    Args:
+        distances: (N, C, K) float tensor, from `squared_distances`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        usage: (C, K) float32, the share of each mode in the pixels of its class; no gradient flows
+            into it.
+        temperature: scale of the cosines.
+        rivalry: the factor of the other modes of the own class, in [0, 1].
+        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        by_class: whether to sum and count the pixels of each class separately.
+
+    Returns:
+        The sum over the valid pixels and their number: two float32 scalars, or two (C,) float32
+        tensors by class.
+    """
+    distances = tf.cast(distances, tf.float32)
+    num_modes = distances.shape[2]
+    chosen = competing_modes(distances, labels, usage, temperature, ignore_id)
+    valid, labels = _split_labels(labels, ignore_id)
+    is_own = _own_class_mask(distances[:, :, 0], labels)
+    is_chosen = tf.equal(chosen[:, tf.newaxis], tf.range(num_modes))
+    is_sibling = is_own[:, :, tf.newaxis] & ~is_chosen[:, tf.newaxis, :]
+    log_rivalry = tf.math.log(tf.maximum(rivalry, _LEAST_RIVALRY))
+    logits = _cosines(distances) / temperature + tf.where(is_sibling, log_rivalry, 0.0)
+    pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=labels * num_modes + tf.maximum(chosen, 0),
+        logits=tf.reshape(logits, (-1, distances.shape[1] * num_modes)),
+    )
+    return _sum_pixels(pixel_loss, valid, is_own if by_class else None)
+
+
+def _cosines(distances):
+    return 1.0 - distances / 2.0
 
 
 def _split_labels(labels, ignore_id):

@@ -15,11 +15,13 @@ from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.losses import segmentation
+from drsl_tf.losses.mode_terms import Competition
 from drsl_tf.losses.mode_terms import ModeTerms
 from drsl_tf.models import batch_forms
 from drsl_tf.models import inference
 from drsl_tf.models.mean_iou import MeanIou
 from drsl_tf.models.mean_iou import count_pairs
+from drsl_tf.models.mode_tracker import ModeTracker
 from drsl_tf.models.objective import Objective
 from drsl_tf.networks.layers import image_grid
 from drsl_tf.networks.layers.fusion import find_deepest_level
@@ -46,6 +48,7 @@ class DrslModel(keras.Model):
 
         L = source_weight L_ce(s) + target_weight L_ce(t) + dml_weight (L_dml(s) + L_dml(t))
             + posterior_weight (L_mce(s) + L_mce(t)) + sma_weight L_sma
+            + sibling_weight (L_sib(s) + L_sib(t))
             + kld_weight L_kld(t) + mask_weight L_ce(m) + feature_weight L_fd
 
     with L_kld the divergence from the uniform distribution to the prediction, m the masked target
@@ -65,6 +68,11 @@ class DrslModel(keras.Model):
         posterior_weight: weight of the cross-entropy on mode posteriors. It draws every mode of a
             class to its pixels, the margin loss only the nearest, and so keeps modes in use.
         sma_weight: weight of stochastic mode alignment.
+        sibling_weight: weight of the competition between modes, those of the same class included.
+            It needs a head whose modes follow their pixels (`MultimodalHead.mode_decay`).
+        sibling_temperature: scale of its cosines.
+        sibling_steps: number of the optimizer's first steps over which the competition with modes
+            of the same class rises linearly from 0 to its full strength.
         kld_weight: weight of the divergence from the uniform distribution to the prediction, on the
             pixels with a pseudo-label (CRST's MRKLD).
         mask_weight: weight of the cross-entropy on masked target images, which `OnlineDrslModel`
@@ -76,8 +84,8 @@ class DrslModel(keras.Model):
         class_weights: factors of the source's cross-entropy by class, a dict from id to factor, 1
             for the others, or a list of all C; they change the sum and not the count of pixels.
             None is 1 for all.
-        class_balance: whether L_dml and L_mce are averaged over the pixels of each class first,
-            then over the classes present; otherwise over all pixels, most of which are road,
+        class_balance: whether L_dml, L_mce and L_sib are averaged over the pixels of each class
+            first, then over the classes present; otherwise over all pixels, most of which are road,
             building and sky.
         pool_cross_entropy: whether L_ce(s) and L_ce(t) are divided by one count, source_weight
             times the labelled source pixels plus target_weight times those of the target, as in
@@ -105,6 +113,9 @@ class DrslModel(keras.Model):
         dml_weight: float = 1.0,
         posterior_weight: float = 0.0,
         sma_weight: float = 0.1,
+        sibling_weight: float = 0.0,
+        sibling_temperature: float = 0.1,
+        sibling_steps: int = 0,
         kld_weight: float = 0.0,
         mask_weight: float = 0.0,
         feature_weight: float = 0.0,
@@ -124,6 +135,17 @@ class DrslModel(keras.Model):
                 raise UserError(
                     f"DrslModel.{term} is {weight}, but only OnlineDrslModel has this term."
                 )
+        if sibling_weight and multimodal_head is not None and multimodal_head.mode_decay is None:
+            raise UserError(
+                f"DrslModel.sibling_weight is {sibling_weight}, but the modes of its multi-modal "
+                "head do not follow their pixels. Bind MultimodalHead.usage_decay and "
+                "MultimodalHead.mode_decay, such as 0.99."
+            )
+        if sibling_temperature <= 0 or sibling_steps < 0:
+            raise UserError(
+                f"DrslModel.sibling_temperature is {sibling_temperature} and sibling_steps "
+                f"{sibling_steps}; the temperature must be above 0, and the steps at least 0."
+            )
         super().__init__(name=name, dtype=dtype)
         self.base = base
         self.segmentation_head = segmentation_head
@@ -134,6 +156,9 @@ class DrslModel(keras.Model):
             "dml_weight": dml_weight,
             "posterior_weight": posterior_weight,
             "sma_weight": sma_weight,
+            "sibling_weight": sibling_weight,
+            "sibling_temperature": sibling_temperature,
+            "sibling_steps": sibling_steps,
             "kld_weight": kld_weight,
             "mask_weight": mask_weight,
             "feature_weight": feature_weight,
@@ -152,6 +177,8 @@ class DrslModel(keras.Model):
             "dml_target": dml_weight,
             "posterior_source": posterior_weight,
             "posterior_target": posterior_weight,
+            "siblings_source": sibling_weight,
+            "siblings_target": sibling_weight,
             "sma": sma_weight,
             "kld_target": kld_weight,
             "ce_masked": mask_weight,
@@ -177,8 +204,21 @@ class DrslModel(keras.Model):
         self.embedding_stride = strides.get(common.EMBEDDING, self.logits_stride)
         self.num_classes = int(outputs[common.LOGITS].shape[-1])
         mode_terms = ModeTerms(
-            frozenset(weights), margin, sigma, samples_per_mode, by_class=class_balance
+            frozenset(weights),
+            margin,
+            sigma,
+            samples_per_mode,
+            by_class=class_balance,
+            compete=self._make_competition,
         )
+        self._mode_tracker = None
+        if multimodal_head is not None and multimodal_head.usage_decay is not None:
+            self._mode_tracker = ModeTracker(
+                multimodal_head,
+                multimodal_head.usage_decay,
+                sibling_temperature if sibling_weight else None,
+                seed,
+            )
         self._fit_metrics = _FitMetrics(self.num_classes)
         # What a step returns is equal on every replica; Keras 2 would add it up.
         self.distribute_reduction_method = "first"
@@ -324,10 +364,12 @@ class DrslModel(keras.Model):
             "loss", each of its terms, and "gradient_norm", the L2 norm of the unmodified gradient.
         """
         batch = self.prepare_batch(batch_forms.read_batch(data))
-        gradients, means, counts = self._accumulate_gradients(batch)
+        gradients, means, counts, tallies = self._accumulate_gradients(batch)
         gradients = _sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(compat.unscale_gradients(self.optimizer, gradients))
         self.gradient_update.apply(gradients, self.trainable_variables)
+        if self._mode_tracker is not None:
+            self._mode_tracker.update(_sum_over_replicas(tallies), self._get_step())
         self.finish_step()
         self._fit_metrics.add_norm(norm, compat.has_loss_scale(self.optimizer))
         return {common.GRADIENT_NORM: norm, **self._update_metrics(means, counts)}
@@ -480,8 +522,9 @@ class DrslModel(keras.Model):
         """Accumulates gradients over the parts that the gradient update splits a batch into.
 
         Returns:
-            This replica's share of the scaled loss's gradients and of the terms' means, and the
-            terms' counts over all replicas.
+            This replica's share of the scaled loss's gradients and of the terms' means, the
+            terms' counts over all replicas, and this replica's tallies of modes, empty without a
+            tracker.
         """
         parts = self.gradient_update.split_batch(batch)
         pixels = None
@@ -509,7 +552,7 @@ class DrslModel(keras.Model):
             As `_accumulate_gradients`.
         """
         with tf.GradientTape() as tape:
-            sums, counts = self._compute_sums(part)
+            sums, counts, tallies = self._compute_sums(part)
             counts = _sum_over_replicas(counts)
             divisors = counts
             if pixels is not None:
@@ -518,21 +561,37 @@ class DrslModel(keras.Model):
             loss = compat.scale_loss(self.optimizer, self._objective.weigh(means, divisors))
         variables = [compat.as_tf_variable(variable) for variable in self.trainable_variables]
         zero = tf.UnconnectedGradients.ZERO
-        return tape.gradient(loss, variables, unconnected_gradients=zero), means, counts
+        gradients = tape.gradient(loss, variables, unconnected_gradients=zero)
+        return gradients, means, counts, tallies
 
     def _compute_sums(self, part):
-        """Computes the sums and counts of the terms, see `Objective`."""
+        """Computes the sums and counts of the terms, see `Objective`, and the tallies of modes."""
         images = [half[common.IMAGE] for half in part.values()]
         freezes = self._settings["freeze_statistics"] and images[1].shape[0] != 0
-        step = tf.cast(self.optimizer.iterations, tf.int32)
         outputs = self(tf.concat(images, axis=0), training=not freezes)
-        return self._objective.compute_sums(
+        sums, counts = self._objective.compute_sums(
             outputs,
             part,
             None if self.multimodal_head is None else self.multimodal_head.modes,
-            seed=tf.stack([self._settings["seed"], step]),
+            seed=tf.stack([self._settings["seed"], self._get_step()]),
             further_terms=self.compute_further_terms(outputs, part),
         )
+        tallies = {}
+        if self._mode_tracker is not None:
+            tallies = self._mode_tracker.tally(self._objective.select_pixels(outputs, part))
+        return sums, counts, tallies
+
+    def _make_competition(self):
+        """Returns how the modes of a class compete in this step."""
+        rivalry = tf.constant(1.0)
+        if steps := self._settings["sibling_steps"]:
+            rivalry = tf.minimum(tf.cast(self._get_step(), tf.float32) / steps, 1.0)
+        usage = tf.convert_to_tensor(self.multimodal_head.usage)
+        return Competition(usage, self._settings["sibling_temperature"], rivalry)
+
+    def _get_step(self):
+        """Returns the number of the optimizer's finished steps, an int32 scalar."""
+        return tf.cast(self.optimizer.iterations, tf.int32)
 
     def _update_metrics(self, means, counts):
         """Adds a step to the running means and returns the loss and its terms by name."""

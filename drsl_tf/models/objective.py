@@ -12,7 +12,7 @@ from drsl_tf.losses.mode_terms import ModeTerms
 from drsl_tf.losses.term_means import TermMeans
 from drsl_tf.models import inference
 
-_BY_CLASS = ("dml_", "posterior_")
+_BY_CLASS = ("dml_", "posterior_", "siblings_")
 """Prefixes of the terms that may be averaged over classes."""
 
 
@@ -26,12 +26,12 @@ class Objective:
         mode_terms: computes the terms on the embedding; None without a multi-modal head.
 
     Args:
-        weights: factor of each term by its name: "ce_", "dml_" or "posterior_" with "source" or
-            "target", "ce_masked", "kld_target", "feature_distance" or "sma".
+        weights: factor of each term by its name: "ce_", "dml_", "posterior_" or "siblings_" with
+            "source" or "target", "ce_masked", "kld_target", "feature_distance" or "sma".
         mode_terms: see above.
         num_classes: C.
         class_weights: C factors of "ce_source" by class; None is 1 for all.
-        class_balance: whether margin and posterior losses are means over classes.
+        class_balance: whether margin, posterior and sibling losses are means over classes.
         pool_cross_entropy: whether "ce_source" and "ce_target" are divided by one count, that of
             the labelled pixels of both domains, each times its weight.
         logits_stride: image pixels per logit.
@@ -98,11 +98,7 @@ class Objective:
         Returns:
             Two tensors, (G,) float32.
         """
-        parts, end = {}, 0
-        for domain, half in batch.items():
-            if half[common.IMAGE].shape[0] != 0:
-                begin, end = end, end + tf.shape(half[common.IMAGE])[0]
-                parts[domain] = slice(begin, end)
+        parts = _find_parts(batch)
         size = tf.shape(batch[common.SOURCE][common.LABEL])[1:3]
         logits = inference.upsample_logits(outputs[common.LOGITS], self._logits_stride, size)
         terms = {
@@ -114,20 +110,7 @@ class Objective:
             for domain, part in parts.items()
         }
         if self.mode_terms is not None:
-            embedding = outputs[common.EMBEDDING]
-            pixels = {
-                domain: (
-                    tf.reshape(embedding[part], (-1, embedding.shape[-1])),
-                    tf.reshape(
-                        segmentation.sample_labels(
-                            _get_mode_labels(batch[domain]), tf.shape(embedding)[1:3]
-                        ),
-                        (-1,),
-                    ),
-                )
-                for domain, part in parts.items()
-                if domain != common.MASKED
-            }
+            pixels = self.select_pixels(outputs, batch)
             terms.update(self.mode_terms.compute(pixels, modes, seed))
         if "kld_target" in self._weights and common.TARGET in parts:
             terms["kld_target"] = segmentation.uniform_divergence_loss(
@@ -137,6 +120,34 @@ class Objective:
         nothing = (tf.constant(0.0), tf.constant(0.0))
         sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
         return self._means.join(sums), self._means.join(counts)
+
+    def select_pixels(
+        self, outputs: dict[str, tf.Tensor], batch: dict[str, dict[str, tf.Tensor]]
+    ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Selects the pixels for the losses on the embedding.
+
+        Args:
+            outputs: as in `compute_sums`, of a model with a multi-modal head.
+            batch: as in `compute_sums`.
+
+        Returns:
+            For "source" and "target", where there are images, the embedding (N, d) float32 and its
+            labels (N,) int32.
+        """
+        embedding = outputs[common.EMBEDDING]
+        return {
+            domain: (
+                tf.reshape(embedding[part], (-1, embedding.shape[-1])),
+                tf.reshape(
+                    segmentation.sample_labels(
+                        _get_mode_labels(batch[domain]), tf.shape(embedding)[1:3]
+                    ),
+                    (-1,),
+                ),
+            )
+            for domain, part in _find_parts(batch).items()
+            if domain != common.MASKED
+        }
 
     def _weigh_pixels(self, domain, half):
         """Returns factors of the cross-entropy of each pixel, (B, H, W) float32, or None."""
@@ -169,7 +180,8 @@ class Objective:
                 counted = _count_valid(labels)
             counts[f"ce_{domain}"] = _count_valid(half[common.LABEL])
             counts[f"kld_{domain}"] = counts[f"ce_{domain}"]
-            counts[f"dml_{domain}"] = counts[f"posterior_{domain}"] = counted
+            for name in _BY_CLASS:
+                counts[name + domain] = counted
         return self._means.join([counts.get(name, 0.0) for name in self._weights])
 
     def compute_means(self, sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
@@ -210,6 +222,16 @@ class Objective:
             (terms,) float32: 1 or 0.
         """
         return self._means.find_present(counts)
+
+
+def _find_parts(batch):
+    """Returns the slice of each domain's images in the outputs, for domains that have any."""
+    parts, end = {}, 0
+    for domain, half in batch.items():
+        if half[common.IMAGE].shape[0] != 0:
+            begin, end = end, end + tf.shape(half[common.IMAGE])[0]
+            parts[domain] = slice(begin, end)
+    return parts
 
 
 def _get_mode_labels(half):

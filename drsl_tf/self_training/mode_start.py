@@ -125,8 +125,11 @@ class ModeStart:
             step: steps of the stage that are finished; seeds the draws with `seed`.
 
         Raises:
-            UserError: a file cannot be read.
+            UserError: a file cannot be read, or the model has no multi-modal head.
         """
+        head = model.multimodal_head
+        if head is None:
+            raise UserError("ModeStart sets the modes of a multi-modal head; the model has none.")
         own = [compat.as_tf_variable(variable) for variable in model.non_trainable_variables]
         # Every replica predicts with the same statistics of batch normalisation.
         Evener(own, strategy).even_out()
@@ -138,7 +141,7 @@ class ModeStart:
             int(each): {name: np.array(values[name], np.float32) for name in names}
             for each, values in found.items()
         }
-        model.multimodal_head.set_modes(clusters)
+        head.set_modes(clusters)
         _reset_slots(model, list(clusters))
         logging.info(
             "Modes of %d of %d classes are set from the source's embeddings after %d steps.",
@@ -177,7 +180,7 @@ class ModeStartCallback(keras.callbacks.Callback):
     Args:
         mode_start: sets the modes.
         strategy: distribution strategy of the model.
-        make_source: returns the stream of the source stage.
+        source: the stream of the source stage.
         stage_steps: steps of the source stage.
         seed: the experiment's seed.
     """
@@ -186,7 +189,7 @@ class ModeStartCallback(keras.callbacks.Callback):
         self,
         mode_start: ModeStart,
         strategy: tf.distribute.Strategy,
-        make_source: Callable[[], training_batches.Stream],
+        source: training_batches.Stream,
         *,
         stage_steps: int,
         seed: int,
@@ -194,7 +197,7 @@ class ModeStartCallback(keras.callbacks.Callback):
         super().__init__()
         self._mode_start = mode_start
         self._strategy = strategy
-        self._make_source = make_source
+        self._source = source
         self._steps = mode_start.list_steps(stage_steps)
         self._seed = seed
         self._round = 0
@@ -210,7 +213,7 @@ class ModeStartCallback(keras.callbacks.Callback):
             self._mode_start.update(
                 self.model,
                 self._strategy,
-                lambda: self._mode_start.draw_batches(self._make_source(), **place),
+                lambda: self._mode_start.draw_batches(self._source, **place),
                 **place,
             )
 

@@ -172,7 +172,8 @@ class Trainer:
         if self._mode_start is None:
             return []
         steps = self._schedule.count_steps(0, 0, 1)
-        if self._model.multimodal_head is None or not steps:
+        source = self._data.make_source_stream() if steps else None
+        if self._model.multimodal_head is None or source is None:
             logging.warning(
                 "Learner.mode_start has no effect: it needs a multi-modal head and a source stage."
             )
@@ -181,7 +182,7 @@ class Trainer:
             ModeStartCallback(
                 self._mode_start,
                 self._strategy,
-                self._data.make_source_stream,
+                source,
                 stage_steps=steps,
                 seed=self._settings.seed,
             )

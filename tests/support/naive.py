@@ -119,3 +119,33 @@ def cross_entropy_loss(logits, labels, weights=None):
         gradient[place + (label,)] -= weight
         count += 1
     return total, count, gradient
+
+
+def competing_modes(cosines, labels, usage, temperature):
+    """The mode of each pixel; -1 where it is ignored."""
+    scores = [
+        cosines[pixel, label] / temperature + np.log(usage[label]) if label != IGNORE else None
+        for pixel, label in enumerate(labels)
+    ]
+    return [-1 if each is None else int(each.argmax()) for each in scores]
+
+
+def mode_sibling_loss(cosines, labels, usage, temperature, rivalry):
+    """Sums and counts by class, and the gradient of the sums with respect to the cosines."""
+    num_classes, num_modes = usage.shape
+    totals, counts = np.zeros(num_classes), np.zeros(num_classes)
+    gradient = np.zeros(cosines.shape)
+    chosen = competing_modes(cosines, labels, usage, temperature)
+    for pixel, label in enumerate(labels):
+        if label == IGNORE:
+            continue
+        powers = np.exp(cosines[pixel] / temperature)
+        for k in range(num_modes):
+            if k != chosen[pixel]:
+                powers[label, k] *= rivalry
+        p = powers / powers.sum()
+        totals[label] -= np.log(p[label, chosen[pixel]])
+        counts[label] += 1
+        gradient[pixel] = p / temperature
+        gradient[pixel, label, chosen[pixel]] -= 1 / temperature
+    return totals, counts, gradient

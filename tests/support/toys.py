@@ -18,12 +18,20 @@ def make_model(
     batch_norm_training=True,
     model_class=DrslModel,
     num_classes=NUM_CLASSES,
+    head_settings=None,
     **settings,
 ):
-    """Builds a narrow model; the same weights at every call."""
+    """Builds a narrow model; the same weights at every call.
+
+    `head_settings` are further arguments of its multi-modal head.
+    """
     keras.utils.set_random_seed(0)
     head = multimodal_head.MultimodalHead(
-        num_classes, modes_per_class=2, embedding_dim=8, hidden_units=(16,)
+        num_classes,
+        modes_per_class=2,
+        embedding_dim=8,
+        hidden_units=(16,),
+        **(head_settings or {}),
     )
     model = model_class(
         backbones.small_cnn(width=8),

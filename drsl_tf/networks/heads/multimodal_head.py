@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
@@ -35,7 +36,18 @@ class MultimodalHead(keras.layers.Layer):
         embedding_dim: dimension d of the embedding.
         hidden_units: channels of each hidden convolution; may be empty.
         seed: seed of the modes' initial values.
+        usage_decay: decay of the moving averages of `usage` and `variance`, which `DrslModel`
+            updates in each step; None keeps no track of them.
+        restart_share: a mode of usage below restart_share / K restarts next to the mode of its
+            class with the largest product of usage and variance; 0 restarts none. It needs
+            `usage_decay`.
+        mode_decay: decay of the moving average by which a mode follows its pixels, in each step,
+            instead of training; no loss moves it then. It needs `usage_decay`. None trains the
+            modes.
         **kwargs: arguments of `keras.layers.Layer`.
+
+    Raises:
+        UserError: a decay or share is out of range, or `mode_decay` is given alone.
     """
 
     def __init__(
@@ -45,14 +57,34 @@ class MultimodalHead(keras.layers.Layer):
         embedding_dim: int = 64,
         hidden_units: Sequence[int] = (256,),
         seed: int = 0,
+        usage_decay: float | None = None,
+        restart_share: float = 0.02,
+        mode_decay: float | None = None,
         **kwargs: Any,
     ):
+        for name, value in (
+            ("usage_decay", usage_decay),
+            ("restart_share", restart_share),
+            ("mode_decay", mode_decay),
+        ):
+            if value is not None and not 0 <= value < 1:
+                raise UserError(
+                    f"MultimodalHead.{name} is {value}; it must be at least 0 and below 1."
+                )
+        if mode_decay is not None and usage_decay is None:
+            raise UserError(
+                f"MultimodalHead.mode_decay is {mode_decay} and usage_decay None: bind both, such "
+                "as 0.99."
+            )
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.modes_per_class = modes_per_class
         self.embedding_dim = embedding_dim
         self.hidden_units = tuple(hidden_units)
         self.seed = seed
+        self.usage_decay = usage_decay
+        self.restart_share = restart_share
+        self.mode_decay = mode_decay
         self._hidden = [
             keras.layers.Conv2D(units, 1, activation="relu", name=f"hidden{index}")
             for index, units in enumerate(self.hidden_units)
@@ -79,9 +111,21 @@ class MultimodalHead(keras.layers.Layer):
             shape=(self.num_classes, self.modes_per_class, self.embedding_dim),
             dtype="float32",
             initializer=self._initialise_modes,
-            trainable=True,
+            trainable=self.mode_decay is None,
         )
+        if self.usage_decay is not None:
+            shape = (self.num_classes, self.modes_per_class)
+            equal = keras.initializers.Constant(1.0 / self.modes_per_class)
+            # (C, K): the share of each mode in the pixels of its class, and the mean squared
+            # distance of a mode's pixels to it.
+            self.usage = self._add_average("usage", shape, equal)
+            self.variance = self._add_average("variance", shape, "zeros")
         super().build(input_shape)
+
+    def _add_average(self, name, shape, initializer):
+        return self.add_weight(
+            name=name, shape=shape, dtype="float32", initializer=initializer, trainable=False
+        )
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the embedding.
@@ -107,12 +151,17 @@ class MultimodalHead(keras.layers.Layer):
         """Sets the modes of some classes; called outside of replicas.
 
         Args:
-            clusters: for each class a dict with "centres" (K, d) float32, its modes.
+            clusters: for each class a dict with "centres" (K, d) float32, its modes, and their
+                "shares" and "variances", each (K,) float32, for `usage` and `variance`.
         """
-        weights = tf.convert_to_tensor(self.mode_weights).numpy().copy()
-        for each, values in clusters.items():
-            weights[each] = values["centres"]
-        self.mode_weights.assign(weights)
+        variables = {"centres": self.mode_weights}
+        if self.usage_decay is not None:
+            variables |= {"shares": self.usage, "variances": self.variance}
+        for name, variable in variables.items():
+            rows = tf.convert_to_tensor(variable).numpy().copy()
+            for each, values in clusters.items():
+                rows[each] = values[name]
+            variable.assign(rows)
 
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
@@ -129,6 +178,9 @@ class MultimodalHead(keras.layers.Layer):
             "embedding_dim": self.embedding_dim,
             "hidden_units": list(self.hidden_units),
             "seed": self.seed,
+            "usage_decay": self.usage_decay,
+            "restart_share": self.restart_share,
+            "mode_decay": self.mode_decay,
         }
 
     def _initialise_modes(self, shape, dtype=None, **_):

@@ -130,6 +130,21 @@ def test_invalid_embeddings_change_no_mode():
     np.testing.assert_array_equal(model.multimodal_head.modes, modes)
 
 
+def test_usage_and_variance_are_those_of_the_clusters():
+    model = _train(toys.make_model(head_settings={"usage_decay": 0.9}))
+    usage = model.multimodal_head.usage.numpy()
+    _start(model)
+    head = model.multimodal_head
+    for each, vectors in _list_pixels(model, _make_batches()).items():
+        if each not in (_ABSENT, _RARE, common.IGNORE_ID):
+            cosines = vectors @ head.modes.numpy()[each].T
+            members = cosines.argmax(axis=1)[:, np.newaxis] == np.arange(2)
+            np.testing.assert_allclose(head.usage[each], members.mean(axis=0), atol=1e-6)
+            squares = np.where(members, 2 - 2 * cosines, 0).sum(axis=0) / members.sum(axis=0)
+            np.testing.assert_allclose(head.variance[each], squares, atol=1e-4)
+    np.testing.assert_array_equal(head.usage[_ABSENT:], usage[_ABSENT:])
+
+
 def test_starts_are_at_shares_of_the_steps():
     assert ModeStart().list_steps(900) == [300, 600]
     assert ModeStart(at=(0.5, 1)).list_steps(3) == [2, 3]

@@ -157,10 +157,10 @@ def test_a_gradient_that_no_loss_scale_mends_is_noticed(roots, tmp_path):
         """Adds a root of 0, whose value is 0 and whose gradient is infinite."""
 
         def _compute_sums(self, part):
-            sums, counts = super()._compute_sums(part)
+            sums, counts, tallies = super()._compute_sums(part)
             kernel = tf.convert_to_tensor(self.segmentation_head.weights[0])
             root = tf.sqrt(tf.reduce_sum(kernel - tf.stop_gradient(kernel)))
-            return sums + root, counts
+            return sums + root, counts, tallies
 
     try:
         # The scale starts at 2 ** 15 and is halved with every step that is passed over.

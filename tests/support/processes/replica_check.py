@@ -6,6 +6,7 @@ from tests.support import replicas
 from tests.support import toys
 from tests.support.processes import fit_check
 from tests.support.processes import gradient_update_check
+from tests.support.processes import modes_check
 from tests.support.processes import online_model_check
 from tests.support.processes import run_check
 from tests.support.processes import statistics_check
@@ -38,7 +39,14 @@ def check(one, many):
 def main(count):
     """Runs every check on so many devices; prints differences, fails where one is too large."""
     one, many = replicas.make_strategies(count)
-    modules = (fit_check, gradient_update_check, online_model_check, statistics_check, run_check)
+    modules = (
+        fit_check,
+        gradient_update_check,
+        modes_check,
+        online_model_check,
+        statistics_check,
+        run_check,
+    )
     for compare in (check, *(module.check for module in modules)):
         compare(one, many)
     print(f"done on {count} devices")
