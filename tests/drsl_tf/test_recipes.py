@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shlex
 
 import gin
@@ -113,6 +114,23 @@ def test_a_foundation_model_is_built_and_trains_by_layer():
     assert set(learner.gradient_update.copies) == {
         *(f"depth{depth}_optimizer" for depth in (1, 2, 3)),
         "head_optimizer",
+    }
+
+
+@pytest.mark.parametrize("model", ["DrslModel", "OnlineDrslModel"])
+def test_modes_from_data_are_complete_with_the_lines_that_they_offer(model):
+    recipe = "recipes/modes_from_data.gin"
+    files = ["gta2cs.gin", *(_TEACHER if model == "OnlineDrslModel" else []), recipe]
+    bindings = _read(files)
+    assert bindings["drsl_tf.Learner.mode_start"] == "@drsl_tf.ModeStart()"
+    with open(f"gin_configs/{recipe}", encoding="utf-8") as file:
+        lines = re.findall(r"^# (drsl_tf\.\S+ = .*)", file.read(), flags=re.MULTILINE)
+    assert len(lines) == 3
+    more = _read(files, [line.replace("DrslModel", model) for line in lines])
+    assert set(more) - set(bindings) == {
+        "drsl_tf.MultimodalHead.mode_decay",
+        f"drsl_tf.{model}.sibling_weight",
+        f"drsl_tf.{model}.sibling_steps",
     }
 
 
