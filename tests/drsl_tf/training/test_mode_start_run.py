@@ -53,6 +53,7 @@ def _run(roots, run_dir, callbacks=(), source_steps=5, build_model=_build_model,
         mode_start=at and ModeStart(at=at, images=6),
         callbacks=[modes, *callbacks],
         figure_images=0,
+        mode_images=0,
         tensorboard=False,
     )
     variables = [compat.as_tf_variable(variable).numpy() for variable in modes.model.variables]
@@ -71,6 +72,7 @@ def test_the_modes_jump_at_the_start_alone(whole):
     assert np.argmax(jumps) == 0 and jumps[0] > 2 * max(jumps[1:])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_a_whole_one(whole, roots, tmp_path):
     # After the start but before its checkpoint, so that it is repeated; then after its checkpoint.
     for after in (2, 3):
