@@ -41,6 +41,8 @@ types: .venv/installed
 reduced-benchmarks: .venv/installed
 	.venv/bin/python -m benchmarks.adaptation --setup=streets --seeds=1 --steps_scale=0.01 \
 		--arms=source_only,cbst,drsl,oracle --gin_param='WEIGHTS = None' \
+		--gin_param='camera/rendered.rendered_root.root = "data/streets/camera"' \
+		--gin_param='camera/rendered.rendered_root.val_count = 60' \
 		--output=$(REDUCED) --work=$(REDUCED)
 	.venv/bin/python -m benchmarks.speed --quick --output=$(REDUCED) --work=$(REDUCED)
 

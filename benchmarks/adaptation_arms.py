@@ -72,6 +72,9 @@ MODE_ARMS = {
     "k1": "drsl_k1",
     "k3_shipped": "drsl",
     "k6": "drsl_k6",
+    "p1": "drsl_p1",
+    "p1_p2": "drsl_p1_p2",
+    "k6_p1": "drsl_k6_p1",
 }
 """The methods of the benchmark of modes, by their names in its results."""
 
@@ -165,6 +168,13 @@ _SAME_VIEW = (
 _TRIPLET = "benchmarks/triplet.gin"
 _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
+_FROM_DATA = "recipes/modes_from_data.gin"
+# The competition rises over the first 30 % of the source stage of these setups.
+_SIBLINGS = (
+    "drsl_tf.MultimodalHead.mode_decay = 0.99",
+    "drsl_tf.DrslModel.sibling_weight = 1.0",
+    "drsl_tf.DrslModel.sibling_steps = 360",
+)
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
 _TRAINING_STATISTICS = "drsl_tf.SelfTraining.target_statistics = None"
@@ -208,6 +218,9 @@ ARMS: dict[str, Arm] = {
     "drsl_k2": Arm("DRSL, K = 2", gin_params=(_MODES.format(2),)),
     "drsl_k5": Arm("DRSL, K = 5", gin_params=(_MODES.format(5),)),
     "drsl_k6": Arm("DRSL, K = 6", gin_params=(_MODES.format(6),)),
+    "drsl_p1": Arm("DRSL, modes from data", (_FROM_DATA,)),
+    "drsl_p1_p2": Arm("DRSL, modes from data that compete", (_FROM_DATA,), _SIBLINGS),
+    "drsl_k6_p1": Arm("DRSL, K = 6, modes from data", (_FROM_DATA,), (_MODES.format(6),)),
     "triplet_semihard": Arm("CBST + semi-hard triplets", (_TRIPLET,), module=_ADDONS),
     "triplet_hard": Arm(
         "CBST + hard triplets",
