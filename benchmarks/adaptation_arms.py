@@ -21,7 +21,7 @@ class Setup:
         repeated_arms: methods that equal another one on this setup, such as those with the
             target's batch statistics if all methods have them.
         block: consecutive validation images that are drawn together for intervals: frames of one
-            video are alike.
+            video are similar.
         arms: the only methods on this setup; none means all but the repeated ones.
         hidden_params: bindings that read the labels in the classes that are hidden from training;
             none hides no classes.
@@ -169,11 +169,9 @@ _TRIPLET = "benchmarks/triplet.gin"
 _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _FROM_DATA = "recipes/modes_from_data.gin"
-# The competition rises over the first 30 % of the source stage of these setups.
 _SIBLINGS = (
     "drsl_tf.MultimodalHead.mode_decay = 0.99",
     "drsl_tf.DrslModel.sibling_weight = 1.0",
-    "drsl_tf.DrslModel.sibling_steps = 360",
 )
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"

@@ -15,6 +15,9 @@ from drsl_tf.self_training.schedule import count_all_steps
 
 _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
 _SEED = "drsl_tf.RunSettings.seed"
+_SIBLING_WEIGHT = "drsl_tf.DrslModel.sibling_weight"
+# Modes compete more and more over the first 30 % of the source stage.
+_SIBLING_STEPS = "drsl_tf.DrslModel.sibling_steps"
 # Not read by a source stage, which has no target, rounds or pseudo-labels.
 _AFTER_SOURCE = re.compile(
     r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|FREEZE_STATISTICS"
@@ -75,6 +78,8 @@ class Plan:
             f"{name} = {value}" for name, value in scaled.items() if value != macros[name]
         ]
         self.source_steps = scaled["SOURCE_STEPS"]
+        if any(param.startswith(_SIBLING_WEIGHT) for param in arm.gin_params):
+            self.gin_params.append(f"{_SIBLING_STEPS} = {round(0.3 * self.source_steps)}")
         self.steps = (self.initial.source_steps if self.initial else 0) + count_all_steps(
             source_steps=scaled["SOURCE_STEPS"],
             rounds=macros["ROUNDS"],

@@ -16,6 +16,7 @@ from benchmarks import mode_agreement
 from benchmarks import paired
 
 _USED_SHARE = 0.01
+_FEWEST_SEEDS = 5
 
 
 class AdaptationReport:
@@ -75,12 +76,11 @@ class AdaptationReport:
 
     @functools.cached_property
     def _claims(self) -> list[dict[str, Any]]:
-        counts = {arm: read_counts(records) for arm, records in self._arms.items()}
         block = adaptation_arms.find_setup(self._setup_name).block
         claims: list[dict[str, Any]] = []
         for better, than in adaptation_arms.CLAIMS:
-            pair = [counts.get(better), counts.get(than)]
-            if any(values is None for values in pair):
+            pair = read_pair(self._arms.get(better, ()), self._arms.get(than, ()))
+            if pair is None:
                 continue
             rarest, _ = bootstrap.find_rarest(pair[0])
             found = bootstrap.compare(*pair, block=block)
@@ -200,10 +200,13 @@ class AdaptationReport:
     def _describe_claims(self):
         block = adaptation_arms.find_setup(self._setup_name).block
         drawn = "images" if block == 1 else f"blocks of {block} consecutive images"
+        few = ""
+        if len(self.seeds) < _FEWEST_SEEDS:
+            few = f" {len(self.seeds)} seeds are too few for a claim: the intervals are too narrow."
         return (
             f"Differences in points. Intervals of 95 % by a bootstrap over {drawn} and over the "
             "seeds, both methods on the same draws; p adjusted by Holm for the claims of this "
-            "table. The last column leaves out the class that the fewest images hold."
+            f"table. The last column leaves out the class that the fewest images hold.{few}"
         )
 
     def _make_claim_table(self):
@@ -287,9 +290,27 @@ def read_counts(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
         (seeds, images, C, 3) int64, see `image_counts`; None where records lack an image.
     """
     names = {tuple(sorted(record.get("images", ()))) for record in records}
-    if names == {()} or len(names) > 1:
+    if len(names) != 1 or names == {()}:
         return None
     return np.stack([image_counts.to_array(r["images"], len(r["iou"])) for r in records])
+
+
+def read_pair(
+    records: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reads the pixel counts of two methods.
+
+    Args:
+        records: of one method, a record for each seed.
+        others: of the other method.
+
+    Returns:
+        As `read_counts`, of both; None where one has none, or where their images differ.
+    """
+    counts = read_counts(records), read_counts(others)
+    if any(values is None for values in counts):
+        return None
+    return counts if records[0]["images"].keys() == others[0]["images"].keys() else None
 
 
 def describe_usage(usage: dict[str, Sequence[int]]):

@@ -34,7 +34,7 @@ def compare(
     """Compares two methods by a bootstrap over blocks of images and over seeds.
 
     Both methods are scored on the same images and trained with the same seeds, so every draw takes
-    the same blocks and seeds of both. Neighbouring frames of a video are alike; a block of
+    the same blocks and seeds of both. Neighbouring frames of a video are similar; a block of
     consecutive images is therefore drawn as a whole. Few seeds make the interval too narrow: three
     of them have ten distinct draws.
 
@@ -57,11 +57,13 @@ def compare(
     starts = np.arange(0, num_images, block)
     generator = np.random.default_rng(seed)
     chosen = generator.multinomial(len(starts), np.full(len(starts), 1 / len(starts)), draws)
+    chosen = chosen.astype(np.float64)
     seeds = generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), draws)
 
     def score(values):
         """Returns mIoU in percent of all images (seeds,), and of each draw (draws, seeds)."""
-        blocks = np.add.reduceat(values, starts, axis=1)
+        # Exact below 2**53; products of integers use no BLAS.
+        blocks = np.add.reduceat(values, starts, axis=1).astype(np.float64)
         drawn = np.einsum("db,sbck->dsck", chosen, blocks, optimize=True)
         return 100 * image_counts.compute_miou(values.sum(axis=1)), (
             100 * image_counts.compute_miou(drawn)

@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from benchmarks import mode_agreement
 from benchmarks.feature_clusters import FeatureClusters
-from benchmarks.feature_clusters import PixelSample
 from data_pipelines import progress
 from data_pipelines.batches import whole_images
 from data_pipelines.domains.domain import Domain
@@ -28,8 +27,10 @@ from drsl_tf.losses import metric_learning
 from drsl_tf.losses import segmentation
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
+from drsl_tf.modes.pixel_sample import PixelSample
 
-_CLUSTERS = 3
+_CLUSTERS = 3  # Beside a single mode.
+_SAMPLE = 20_000
 
 
 class Pixels(NamedTuple):
@@ -129,8 +130,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measures modes, and k-means on features, on both domains.
 
-    k-means is fitted on a sample of the source's pixels. Modes and clusters vote for hidden classes
-    on the source.
+    k-means, with as many clusters as modes, is fitted on a sample of the source's pixels. Modes and
+    clusters vote for hidden classes on the source.
 
     Args:
         reader: reads the pixels.
@@ -146,22 +147,22 @@ def measure(
     categories, classes = spaces
     shape = (categories.num_classes, num_modes, classes.num_classes)
     tables = {name: np.zeros(shape, np.int64) for name in ("source", "target", "right")}
-    sample = PixelSample(categories.num_classes, seed=seed)
+    sample = PixelSample(_SAMPLE, np.random.default_rng(seed))
     for pixels in reader.read(*splits["source"], "source"):
         tables["source"] += mode_agreement.count_pixels(
             pixels.categories, pixels.modes, pixels.classes, shape
         )
         sample.add(pixels.categories, pixels.features, pixels.classes)
-    clusters = FeatureClusters(sample, categories.num_classes, _CLUSTERS, seed)
-    cluster_shape = (shape[0], _CLUSTERS, shape[2])
+    drawn = sample.get()
+    num_clusters = num_modes if num_modes > 1 else _CLUSTERS
+    clusters = FeatureClusters({key: kept[0] for key, kept in drawn.items()}, num_clusters, seed)
+    cluster_shape = (shape[0], num_clusters, shape[2])
     voting, found = (np.zeros(cluster_shape, np.int64) for _ in range(2))
-    for category in range(categories.num_classes):
-        drawn = sample.get(category)
-        if drawn is not None:
-            ids = np.full(len(drawn[0]), category)
-            voting += mode_agreement.count_pixels(
-                ids, clusters.assign(ids, drawn[0]), drawn[1], cluster_shape
-            )
+    for category, (features, hidden) in drawn.items():
+        ids = np.full(len(features), category)
+        voting += mode_agreement.count_pixels(
+            ids, clusters.assign(ids, features), hidden, cluster_shape
+        )
     for pixels in reader.read(*splits["target"], "target"):
         arrays = pixels.categories, pixels.modes, pixels.classes
         tables["target"] += mode_agreement.count_pixels(*arrays, shape)

@@ -1,4 +1,4 @@
-"""Measures whether the modes of a finished run's last model tell hidden classes.
+"""Measures whether the modes of a finished run's last model distinguish hidden classes.
 
   python -m benchmarks.mode_measurement --run_dir=runs/mine --setup=streets7 --output=modes.json
 

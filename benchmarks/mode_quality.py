@@ -1,4 +1,4 @@
-"""Measures whether modes carry meaning: trains in categories, and compares modes to hidden classes.
+"""Measures the agreement of modes and hidden classes, after training in categories.
 
   python -m benchmarks.mode_quality --pair=simtown7_kitti7 --seeds=5
   python -m benchmarks.mode_quality --pair=streets7 --arms=k1,k3_shipped --seeds=3

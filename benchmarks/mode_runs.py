@@ -172,11 +172,12 @@ def _compare(pair, records, others):
     seeds = sorted(records.keys() & others.keys())
     if not seeds:
         return None
-    counts = [adaptation_report.read_counts([each[s] for s in seeds]) for each in (records, others)]
-    if any(values is None for values in counts):
+    counts = adaptation_report.read_pair(*([each[s] for s in seeds] for each in (records, others)))
+    if counts is None:
         return None
-    block = adaptation_arms.find_setup(pair).block
-    return {"seeds": seeds, **bootstrap.compare(*counts, block=block)._asdict()}
+    found = bootstrap.compare(*counts, block=adaptation_arms.find_setup(pair).block)
+    # Without p, which would have to be adjusted for the number of methods.
+    return {"seeds": seeds, "mean": found.mean, "low": found.low, "high": found.high}
 
 
 def _average(values):

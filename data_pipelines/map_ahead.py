@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
-from collections.abc import Iterator
 from concurrent import futures
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ ResultT = TypeVar("ResultT")
 
 def map_ahead(
     function: Callable[[ItemT], ResultT], items: Iterable[ItemT], threads: int
-) -> Iterator[ResultT]:
+) -> Generator[ResultT, None, None]:
     """Calls a function on every item in threads, and yields the results in order.
 
     The items are taken in the consumer's thread, and few are waiting at a time, where
@@ -30,10 +30,14 @@ def map_ahead(
         The results. An exception of a call is raised in its place.
     """
     waiting: collections.deque[futures.Future] = collections.deque()
-    with futures.ThreadPoolExecutor(threads) as pool:
+    pool = futures.ThreadPoolExecutor(threads)
+    try:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        # After an error, or where the consumer is done, calls that wait are not made.
+        pool.shutdown(cancel_futures=True)

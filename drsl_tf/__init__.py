@@ -32,7 +32,7 @@ _HOMES = {
     "KernelAdamW": "drsl_tf.optimization.kernel_adamw",
     "Learner": "drsl_tf.training.settings",
     "LinearHead": "drsl_tf.networks.heads.segmentation_heads",
-    "ModeStart": "drsl_tf.self_training.mode_start",
+    "ModeStart": "drsl_tf.modes.start",
     "Monitoring": "drsl_tf.monitoring.callbacks",
     "MultimodalHead": "drsl_tf.networks.heads.multimodal_head",
     "OnlineDrslModel": "drsl_tf.self_training.online_model",

@@ -54,7 +54,7 @@ def count_pixels(
 
     def count(pair):
         label = read_label(pair.label_path)
-        return np.bincount(label.reshape(-1), minlength=256)[: len(class_names)]
+        return np.bincount(label.reshape(-1), minlength=256)[: len(class_names)].copy()
 
     from data_pipelines.progress import make_progress_bar
 

@@ -157,7 +157,7 @@ class Configuration:
             with gin.config_scope(scopes), contextlib.suppress(ValueError):
                 bound = gin.get_bindings(part, resolve_references=False)
             unbound = (p for p in _list_parameters(part).values() if p.name not in bound)
-            self._unbound |= {f"{name}.{parameter.name}": parameter for parameter in unbound}
+            self._unbound |= {"/".join([*scopes, f"{name}.{p.name}"]): p for p in unbound}
             for key, references in bound.values():
                 used.add(key)
                 for reference in references:
@@ -174,6 +174,7 @@ class Configuration:
         try:
             gin.parse_config([*self._imports, *(f"{key} = {text}" for key, text in values.items())])
         except _ERRORS as error:
+            gin.clear_config()
             reason = " ".join(str(error).split())
             number = re.search(r"In bindings string line (\d+)|\(line (\d+)\)$", reason)
             lines = [*self._imports.values(), *self._bindings.values()]
@@ -189,7 +190,7 @@ class Configuration:
         """Suggests a name in place of the first part of a dotted name that does not exist."""
         if not re.match(r"@?[\w/]+\.", name):
             return ""  # A macro or an import.
-        statements = [line.value for line in self._imports.values()]
+        _, *statements = (line.value for line in self._imports.values())
         modules = {s.bound_name(): s.module if s.alias else s.partial_path() for s in statements}
         found: Any = types.SimpleNamespace(**{k: sys.modules.get(v) for k, v in modules.items()})
         for part in name.strip("@()").rpartition("/")[2].split("."):

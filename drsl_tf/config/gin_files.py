@@ -111,7 +111,10 @@ def parse_gin(text: str, origin: str, including: Sequence[str] = ()) -> Iterator
     except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
         # Python's parser raises MemoryError for an expression nested too deeply.
         reason = " ".join(str(error).split())
-        hint = f" {_BACKSLASHES}" if "\\" in (getattr(error, "text", None) or text) else ""
+        # A TokenError has its place as (line, column).
+        number = error.args[1][0] if isinstance(error, TokenError) else 1
+        line = getattr(error, "text", None) or "".join(text.splitlines()[number - 1 : number])
+        hint = f" {_BACKSLASHES}" if "\\" in line else ""
         raise UserError(f"{origin} is not valid gin: {reason}{hint}") from error
     for statement in statements:
         if isinstance(statement, config_parser.IncludeStatement):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -91,3 +92,17 @@ def predict_full_size_logits(model: DrslModel, images: tf.Tensor) -> tf.Tensor:
     """
     logits = predict_logits(model, images)[common.LOGITS]
     return upsample_logits(logits, model.logits_stride, tf.shape(images)[1:3])
+
+
+def predict_cells(outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Predicts the class of every cell of the embedding.
+
+    Args:
+        outputs: a `DrslModel`'s outputs: logits (B, h, w, C) and embedding (B, h', w', d).
+
+    Returns:
+        (B, h', w') int32 class ids, of the nearest logit.
+    """
+    prediction = tf.argmax(outputs[common.LOGITS], axis=-1, output_type=tf.int32)
+    size = tf.shape(outputs[common.EMBEDDING])[1:3]
+    return tf.image.resize(prediction[..., tf.newaxis], size, method="nearest")[..., 0]

@@ -141,6 +141,11 @@ class DrslModel(keras.Model):
                 "head do not follow their pixels. Bind MultimodalHead.usage_decay and "
                 "MultimodalHead.mode_decay, such as 0.99."
             )
+        if sibling_steps and not sibling_weight:
+            raise UserError(
+                f"DrslModel.sibling_steps is {sibling_steps}, which has no effect with "
+                "sibling_weight 0: bind both, or none."
+            )
         if sibling_temperature <= 0 or sibling_steps < 0:
             raise UserError(
                 f"DrslModel.sibling_temperature is {sibling_temperature} and sibling_steps "

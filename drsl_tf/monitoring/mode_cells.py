@@ -122,9 +122,4 @@ def measure_distances(modes: np.ndarray) -> np.ndarray:
 
 def _embed(model, images):
     outputs = inference.predict_logits(model, images)
-    embedding = outputs[common.EMBEDDING]
-    prediction = tf.argmax(outputs[common.LOGITS], axis=-1, output_type=tf.int32)
-    prediction = tf.image.resize(
-        prediction[..., tf.newaxis], tf.shape(embedding)[1:3], method="nearest"
-    )
-    return embedding, prediction[..., 0]
+    return outputs[common.EMBEDDING], inference.predict_cells(outputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -66,6 +68,9 @@ class ModePictures(keras.callbacks.Callback):
         head = self.model.multimodal_head
         if epoch != self._last_round or head is None:
             return
+        # Those of fewer rounds.
+        folder = os.path.dirname(self._run_dir.locate_mode_picture(0))
+        shutil.rmtree(folder, ignore_errors=True)
         # matplotlib is slow to import, which would delay the start of training.
         from drsl_tf.figures import mode_strips
         from drsl_tf.figures import rendering

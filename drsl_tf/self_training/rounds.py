@@ -65,8 +65,9 @@ class PseudoLabeler:
         size: (height, width) of the network's input and of the labels; None is `Inference.size`.
         num_bins: bins of each class's confidence histogram.
         threshold_images: number of images from which thresholds and mode usage are computed, drawn
-            anew for each round; None is all. This project's choice, for targets whose logits do not
-            fit the disk.
+            by the round, the same with every seed; None is all. A class that none of them is
+            predicted as gets the threshold 1. This project's choice, for targets whose logits do
+            not fit the disk.
     """
 
     def __init__(
@@ -286,32 +287,40 @@ class _Prediction:
         self._sizes = {"size": size, "batch_size": batch_size}
         self._flip = flip
         self._run = ReplicatedFunction(self._predict, strategy)
+        self._run_network = ReplicatedFunction(lambda images: (self._keep(images),), strategy)
 
     def iterate_batches(self, pairs):
         """Yields images, logits as float16, confidence, class and, with a head, mode of pixels."""
-        batches = image_batches.iterate_image_batches(pairs, self._domain.read_image, **self._sizes)
-        for batch in batches:
+        for batch in self._read(pairs):
             yield batch.images, *self._run(batch.images)
 
     def iterate_images(self, pairs):
         """Yields the logits as float16 and the (height, width) of each image."""
-        for images, kept, *_ in self.iterate_batches(pairs):
-            for logits in kept:
-                yield logits, images.shape[1:3]
+        for batch in self._read(pairs):
+            for logits in self._run_network(batch.images)[0]:
+                yield logits, batch.images.shape[1:3]
+
+    def _read(self, pairs):
+        return image_batches.iterate_image_batches(pairs, self._domain.read_image, **self._sizes)
 
     def _predict(self, images):
         model = self.model
         outputs = inference.predict_logits(model, images)
-        kept = outputs[common.LOGITS]
-        if self._flip:
-            kept = _average_with_mirrored(model, images, kept)
-        kept = tf.cast(kept, tf.float16)
+        kept = self._keep(images, outputs)
         logits = inference.upsample_logits(
             tf.cast(kept, tf.float32), model.logits_stride, tf.shape(images)[1:3]
         )
         result = (kept, *pseudo_labels.confidence_and_prediction(logits))
         head = model.multimodal_head
         return result if head is None else (*result, find_modes(outputs, head.modes))
+
+    def _keep(self, images, outputs=None):
+        """Returns the logits of images as float16, or those of their outputs."""
+        outputs = inference.predict_logits(self.model, images) if outputs is None else outputs
+        logits = outputs[common.LOGITS]
+        if self._flip:
+            logits = _average_with_mirrored(self.model, images, logits)
+        return tf.cast(logits, tf.float16)
 
 
 def _read_logits(file, pairs):
@@ -342,11 +351,7 @@ def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
         (B, h', w') int32: c * K + k for mode k of class c.
     """
     embedding = outputs[common.EMBEDDING]
-    prediction = tf.argmax(outputs[common.LOGITS], axis=-1, output_type=tf.int32)
-    prediction = tf.image.resize(
-        prediction[..., tf.newaxis], tf.shape(embedding)[1:3], method="nearest"
-    )
-    flat = tf.reshape(prediction, (-1,))
+    flat = tf.reshape(inference.predict_cells(outputs), (-1,))
     distances = metric_learning.squared_distances(
         tf.reshape(embedding, (-1, embedding.shape[-1])), modes
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -119,7 +120,13 @@ def predict_files(
 
     # A video's overlay takes its frames in order.
     writers = 1 if any(source.is_video for source in inputs) else _WRITERS
-    with writer, progress.make_progress_bar(len(inputs), "predicting", "image") as bar:
-        for _ in map_ahead(lambda result: writer.write(*result), predict_all(), writers):
+    written = map_ahead(lambda result: writer.write(*result), predict_all(), writers)
+    with (
+        writer,
+        # Ends the threads before the writer.
+        contextlib.closing(written),
+        progress.make_progress_bar(len(inputs), "predicting", "image") as bar,
+    ):
+        for _ in written:
             bar.update(1)
     return skipped

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import keras
 
 from data_pipelines.errors import UserError
+from drsl_tf.modes.start import ModeStart
 from drsl_tf.optimization.gradient_update import GradientUpdate
-from drsl_tf.self_training.mode_start import ModeStart
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.target_statistics import TargetStatistics
 

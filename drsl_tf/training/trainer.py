@@ -18,6 +18,8 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
+from drsl_tf.modes.start import ModeStart
+from drsl_tf.modes.start import ModeStartCallback
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.monitoring.callbacks import make_callbacks
 from drsl_tf.monitoring.monitored_values import check_monitors
@@ -29,8 +31,6 @@ from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.results_file import flatten_numbers
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_warnings import list_warnings
-from drsl_tf.self_training.mode_start import ModeStart
-from drsl_tf.self_training.mode_start import ModeStartCallback
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training.loop import Progress

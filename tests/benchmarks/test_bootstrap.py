@@ -50,7 +50,7 @@ def test_equal_methods_do_not_differ():
         bootstrap.compare(counts, counts[:, 1:], block=1)
 
 
-def test_blocks_of_alike_images_widen_the_interval():
+def test_blocks_of_similar_images_widen_the_interval():
     """Ten copies of each image carry no more information than one."""
     pairs = _draw_methods(2, 1, 12, 3, 0.75, 0.73)
     copies = [counts.repeat(10, axis=1) for counts in pairs]

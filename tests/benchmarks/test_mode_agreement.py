@@ -8,7 +8,6 @@ from sklearn import metrics
 
 from benchmarks import mode_agreement
 from benchmarks.feature_clusters import FeatureClusters
-from benchmarks.feature_clusters import PixelSample
 
 
 def _draw(rng, count, modes=3, classes=4, noise=0.5):
@@ -134,28 +133,13 @@ def test_the_description_averages_categories_of_several_classes():
     assert nothing["nmi"] is None and nothing["categories"] == {}
 
 
-def test_a_sample_is_uniform_and_bounded():
-    sample = PixelSample(2, size=50, seed=0)
-    assert sample.get(0) is None
-    for start in range(0, 2000, 100):
-        values = np.arange(start, start + 100)
-        features = values[:, np.newaxis].astype(np.float32)
-        sample.add(np.zeros(100, int), features, values)
-    features, classes = sample.get(0)
-    assert len(features) == len(classes) == 50 and sample.get(1) is None
-    np.testing.assert_array_equal(features[:, 0], classes)
-    assert len(set(classes)) == 50 and 800 < classes.mean() < 1200
-
-
 def test_clusters_find_separate_directions():
     rng = np.random.default_rng(5)
     hidden = rng.integers(0, 3, 600)
     scale = rng.uniform(1, 9, (600, 1))
     features = (scale * (np.eye(3, 8)[hidden] + rng.normal(0, 0.05, (600, 8)))).astype(np.float32)
-    sample = PixelSample(3, seed=0)
-    sample.add(np.zeros(300, int), features[:300], hidden[:300])
-    sample.add(np.array([1]), features[:1], hidden[:1])  # Fewer pixels than clusters.
-    clusters = FeatureClusters(sample, 3, 3, seed=0)
+    # The second category has fewer pixels than clusters.
+    clusters = FeatureClusters({0: features[:300], 1: features[:1]}, 3, seed=0)
     found = clusters.assign(np.zeros(300, int), features[300:])
     assert metrics.normalized_mutual_info_score(hidden[300:], found) == pytest.approx(1)
     assert clusters.assign(np.array([2, 1]), features[:2]).tolist() == [0, 0]

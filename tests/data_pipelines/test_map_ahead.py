@@ -36,3 +36,19 @@ def test_an_error_is_raised_in_its_place():
     assert next(results) == -1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_calls_that_wait_are_not_made_when_the_consumer_is_done():
+    begun, may_go_on = [], threading.Event()
+
+    def wait(number):
+        begun.append(number)
+        may_go_on.wait(5)
+
+    results = map_ahead(wait, range(100), 1)
+    threading.Timer(0.05, may_go_on.set).start()
+    next(results)
+    may_go_on.clear()
+    threading.Timer(0.05, may_go_on.set).start()
+    results.close()
+    assert len(begun) <= 3

@@ -19,6 +19,7 @@ _CLASS_STDDEV = 0.1
 _MODE_STDDEV = 0.05
 
 _BIAS_STDDEV = 0.01
+_RESTART_SHARE = 0.02
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -40,14 +41,14 @@ class MultimodalHead(keras.layers.Layer):
             updates in each step; None keeps no track of them.
         restart_share: a mode of usage below restart_share / K restarts next to the mode of its
             class with the largest product of usage and variance; 0 restarts none. It needs
-            `usage_decay`.
+            `usage_decay`, with which None is 0.02.
         mode_decay: decay of the moving average by which a mode follows its pixels, in each step,
             instead of training; no loss moves it then. It needs `usage_decay`. None trains the
             modes.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
-        UserError: a decay or share is out of range, or `mode_decay` is given alone.
+        UserError: a decay or share is out of range, or is given without `usage_decay`.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class MultimodalHead(keras.layers.Layer):
         hidden_units: Sequence[int] = (256,),
         seed: int = 0,
         usage_decay: float | None = None,
-        restart_share: float = 0.02,
+        restart_share: float | None = None,
         mode_decay: float | None = None,
         **kwargs: Any,
     ):
@@ -71,11 +72,12 @@ class MultimodalHead(keras.layers.Layer):
                 raise UserError(
                     f"MultimodalHead.{name} is {value}; it must be at least 0 and below 1."
                 )
-        if mode_decay is not None and usage_decay is None:
-            raise UserError(
-                f"MultimodalHead.mode_decay is {mode_decay} and usage_decay None: bind both, such "
-                "as 0.99."
-            )
+        for name, value in (("restart_share", restart_share), ("mode_decay", mode_decay)):
+            if value is not None and usage_decay is None:
+                raise UserError(
+                    f"MultimodalHead.{name} is {value} and usage_decay None: bind both, "
+                    "usage_decay to 0.99, for example."
+                )
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.modes_per_class = modes_per_class
@@ -83,7 +85,8 @@ class MultimodalHead(keras.layers.Layer):
         self.hidden_units = tuple(hidden_units)
         self.seed = seed
         self.usage_decay = usage_decay
-        self.restart_share = restart_share
+        tracks = usage_decay is not None
+        self.restart_share = _RESTART_SHARE if tracks and restart_share is None else restart_share
         self.mode_decay = mode_decay
         self._hidden = [
             keras.layers.Conv2D(units, 1, activation="relu", name=f"hidden{index}")

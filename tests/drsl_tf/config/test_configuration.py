@@ -85,7 +85,7 @@ def test_the_record_gives_the_same_run_and_shows_defaults(tmp_path):
     configuration.apply(experiment)
     record = configuration.format_record()
     assert "#   test_configuration.experiment.second = 'two'" in record
-    assert "#   test_configuration.make_part.inner = None" in record
+    assert "#   small/test_configuration.make_part.inner = None" in record
     again = Configuration([_write(tmp_path, record, "config.gin")])
     assert again.apply(experiment)() == (9, "two", (1, None))
 
@@ -375,3 +375,14 @@ def test_an_error_of_the_run_itself_is_no_bad_value(tmp_path):
         with explain_bad_values(fail):
             run()
     assert not isinstance(caught.value, UserError)
+
+
+def test_a_missing_parameter_is_named_with_its_scope(tmp_path):
+    parts = ", ".join(f"@{scope}/test_configuration.fail" for scope in "ab")
+    params = [
+        f"test_configuration.experiment.part = [{parts}]",
+        "a/test_configuration.fail.reason = 'known'",
+    ]
+    path = _write(tmp_path, _TEXT)
+    with pytest.raises(UserError, match="does not bind b/test_configuration.fail.reason"):
+        Configuration([path], params).apply(experiment)

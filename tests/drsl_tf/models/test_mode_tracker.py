@@ -163,12 +163,13 @@ def test_siblings_need_modes_that_follow_their_pixels():
     # Without modes there is no such term, as for the other losses on the embedding.
     model = toys.make_model(with_modes=False, sibling_weight=0.5)
     assert "siblings_source" not in model.objective.names
-    with pytest.raises(UserError, match="sibling_steps -1"):
-        toys.make_model(sibling_steps=-1)
+    with pytest.raises(UserError, match="sibling_steps is 9, which has no effect"):
+        toys.make_model(sibling_steps=9)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"usage_decay": 1.0}, {"restart_share": -0.1}, {"mode_decay": 0.9}]
+    "settings",
+    [{"usage_decay": 1.0}, {"restart_share": -0.1}, {"restart_share": 0.1}, {"mode_decay": 0.9}],
 )
 def test_head_settings_of_no_use_are_refused(settings):
     with pytest.raises(UserError, match=f"MultimodalHead.{next(iter(settings))} is"):

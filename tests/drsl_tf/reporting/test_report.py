@@ -120,7 +120,7 @@ def test_modes_are_shown_of_the_first_run_of_each_experiment(tmp_path):
             Image.new("RGB", (20 + index, 9)).save(path)
     text = page.format_report([RunRecord(run_dir) for run_dir in runs])
     parsed = _parse(text)
-    assert "What the modes show" in parsed.texts
+    assert "Pixels nearest to each mode" in parsed.texts
     assert re.findall('alt="the modes of (.*?)"', text) == ["road in run_0", "bicycle in run_0"]
     shown = [Image.open(io.BytesIO(base64.b64decode(s.split(",")[1]))) for s in parsed.sources]
     assert [picture.size for picture in shown] == [(20, 9), (38, 9)]

@@ -6,10 +6,10 @@ import pytest
 
 from drsl_tf import compat
 from drsl_tf.models.model import DrslModel
+from drsl_tf.modes.start import ModeStart
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.networks.heads import segmentation_heads
-from drsl_tf.self_training.mode_start import ModeStart
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import streets
 from tests.support import training

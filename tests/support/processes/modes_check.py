@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from drsl_tf import compat
-from drsl_tf.self_training.mode_start import ModeStart
+from drsl_tf.modes.start import ModeStart
 from tests.support import replicas
 from tests.support import toys
 

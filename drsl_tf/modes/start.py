@@ -23,7 +23,8 @@ from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.losses import segmentation
 from drsl_tf.models.model import DrslModel
-from drsl_tf.self_training.mode_clusters import cluster_directions
+from drsl_tf.modes.clusters import cluster_directions
+from drsl_tf.modes.pixel_sample import PixelSample
 
 _PIXELS_PER_MODE = 10
 
@@ -33,7 +34,7 @@ class ModeStart:
 
     Drawn before the first step, the modes of a class have nothing to do with its pixels, and one of
     them is soon nearest to all. When the network has learned for a while, spherical k-means++
-    (`mode_clusters`) of the class's embeddings finds modes that each have pixels. This is this
+    (`clusters`) of the class's embeddings finds modes that each have pixels. This is this
     project's choice.
 
     A class of fewer than 10 pixels a mode keeps its modes. The optimizers' state of modes that are
@@ -100,7 +101,7 @@ class ModeStart:
             source.watch(relay),
             None,
             steps=-(-self._images // source.batch_size),
-            seed=_draw_seed(seed, step, "images")[0],
+            seed=int(_derive_seed(seed, step, "images")[0]),
             round_index=0,
         )
         for batch in relay.pass_errors(batches.as_numpy_iterator()):
@@ -152,7 +153,7 @@ class ModeStart:
 
     def _cluster(self, model, strategy, batches, seed, step):
         """Returns the clusters of each class with enough pixels, as JSON content."""
-        sample = _PixelSample(self._pixels_per_class, _make_generator(seed, step, "pixels"))
+        sample = PixelSample(self._pixels_per_class, _make_generator(seed, step, "pixels"))
         embed = ReplicatedFunction(
             lambda images: (model(images, training=False)[common.EMBEDDING],), strategy
         )
@@ -161,10 +162,12 @@ class ModeStart:
             labels = segmentation.sample_labels(
                 tf.constant(batch[common.LABEL]), embedding.shape[1:3]
             )
-            sample.add(embedding.reshape(-1, embedding.shape[-1]), labels.numpy().reshape(-1))
+            vectors, ids = embedding.reshape(-1, embedding.shape[-1]), labels.numpy().reshape(-1)
+            counted = (ids != common.IGNORE_ID) & np.isfinite(vectors).all(axis=1)
+            sample.add(ids[counted], vectors[counted])
         count = model.multimodal_head.modes_per_class
         found = {}
-        for each, vectors in sample.vectors.items():
+        for each, (vectors,) in sample.get().items():
             if len(vectors) >= _PIXELS_PER_MODE * count:
                 clusters = cluster_directions(vectors, count, _make_generator(seed, step, each))
                 found[str(each)] = {k: v.tolist() for k, v in clusters._asdict().items()}
@@ -218,32 +221,6 @@ class ModeStartCallback(keras.callbacks.Callback):
             )
 
 
-class _PixelSample:
-    """Uniform samples of the pixels of each class, of bounded size.
-
-    Args:
-        size: most pixels of a class.
-        generator: draws a key for every pixel; the lowest keys are kept.
-    """
-
-    def __init__(self, size: int, generator: np.random.Generator):
-        self._size = size
-        self._generator = generator
-        self._keys: dict[int, np.ndarray] = {}
-        self.vectors: dict[int, np.ndarray] = {}
-
-    def add(self, vectors: np.ndarray, labels: np.ndarray) -> None:
-        """Adds pixels: (N, d) float32, and (N,) int32 class ids or 255."""
-        keys = self._generator.random(len(labels))
-        counted = (labels != common.IGNORE_ID) & np.isfinite(vectors).all(axis=1)
-        for each in np.unique(labels[counted]).tolist():
-            rows = np.flatnonzero(counted & (labels == each))
-            own_keys = np.concatenate([self._keys.get(each, np.zeros(0)), keys[rows]])
-            own = np.concatenate([self.vectors.get(each, vectors[:0]), vectors[rows]])
-            kept = np.argsort(own_keys)[: self._size]
-            self._keys[each], self.vectors[each] = own_keys[kept], own[kept]
-
-
 def _reset_slots(model, classes):
     """Sets the optimizers' slots of some classes' modes to 0."""
     modes = compat.as_tf_variable(model.multimodal_head.mode_weights)
@@ -256,10 +233,9 @@ def _reset_slots(model, classes):
                 variable.assign(variable.numpy() * is_kept)
 
 
-def _draw_seed(seed, step, purpose):
-    return training_batches.derive_seed(seed, "modes", step, purpose).tolist()
+def _derive_seed(seed, step, purpose):
+    return training_batches.derive_seed(seed, "modes", step, purpose)
 
 
 def _make_generator(seed, step, purpose):
-    entropy = [part % 2**32 for part in _draw_seed(seed, step, purpose)]
-    return np.random.Generator(np.random.PCG64(entropy))
+    return np.random.default_rng(_derive_seed(seed, step, purpose).view(np.uint32).tolist())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drsl_tf.self_training import mode_clusters
+from drsl_tf.modes import clusters as mode_clusters
 from tests.support import naive
 
 

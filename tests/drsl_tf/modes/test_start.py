@@ -9,8 +9,8 @@ from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.losses import segmentation
+from drsl_tf.modes.start import ModeStart
 from drsl_tf.optimization.gradient_update import GradientUpdate
-from drsl_tf.self_training.mode_start import ModeStart
 from tests.support import toys
 
 _ABSENT, _RARE = 3, 4
