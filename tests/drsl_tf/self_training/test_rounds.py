@@ -3,13 +3,16 @@
 import os
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
 from drsl_tf.self_training import rounds
+from drsl_tf.self_training.label_tally import LabelTally
 from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.thresholds import ConfidenceHistogram
 from tests.support import data_sets
 
 
@@ -51,3 +54,14 @@ def test_a_file_that_cannot_be_opened_is_named(generate, monkeypatch, tmp_path):
     monkeypatch.setattr(rounds.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(UserError, match=r"\.logits-0 cannot be written: Is a directory"):
         generate(None, monkeypatch)
+
+
+def test_shares_are_estimated_where_the_histogram_is_of_a_sample():
+    tally = LabelTally(2)
+    tally.add(np.uint8([[0, 0, 1, 255], [0, 0, 1, 255]]), None)
+    histogram = ConfidenceHistogram(2)
+    # Of four pixels of the sample three are predicted as "a": about six of all eight.
+    histogram.update(np.full(4, 0.5), np.array([0, 0, 0, 1]))
+    found = tally.as_dict(["a", "b"], histogram)
+    assert found["fractions"] == {"a": pytest.approx(4 / 6), "b": pytest.approx(1.0)}
+    assert found["fraction"] == 6 / 8 and found["accuracy"] is None
