@@ -13,40 +13,29 @@ are named adaptation_SETUP_trial.*.
 from __future__ import annotations
 
 import os
-import signal
-import sys
 
 from absl import flags
 
+from benchmarks import run_flags
 from data_pipelines import cli
-from data_pipelines.errors import UserError
 
+flags.adopt_module_key_flags(run_flags)
 _SETUP = flags.DEFINE_string(
     "setup", None, "Source and target, such as streets, streets2camvid or simtown2kitti."
 )
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, starting at 0.")
-_ARMS = flags.DEFINE_list("arms", [], "Methods to run; default: all.")
-_STEPS_SCALE = flags.DEFINE_float("steps_scale", 1.0, "Factor on the steps of every stage.")
-_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Additional binding for every method.")
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder of the results.")
-_WORK = flags.DEFINE_string("work", "runs/benchmark", "Folder of the run directories.")
-_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Only write the tables of existing runs.")
 
 
 def main() -> int:
     """Does the missing runs and writes the report after each."""
-    cli.require_flags("setup", "seeds")
-    if _STEPS_SCALE.value <= 0:
-        raise UserError(f"--steps_scale={_STEPS_SCALE.value} must be above 0.")
-    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(cli.EXIT_STOPPED_EARLY))
+    run_flags.begin("setup")
 
     from benchmarks import adaptation_arms
     from benchmarks import adaptation_runs
     from benchmarks.adaptation_plan import Plan
 
-    is_full = _STEPS_SCALE.value == 1 and not _GIN_PARAM.value
-    stem = os.path.join(_OUTPUT.value, f"adaptation_{_SETUP.value}" + ("" if is_full else "_trial"))
-    names = adaptation_arms.order_arms(_SETUP.value, tuple(_ARMS.value))
+    is_full = run_flags.is_full()
+    stem = run_flags.locate(f"adaptation_{_SETUP.value}")
+    names = adaptation_arms.order_arms(_SETUP.value, tuple(run_flags.ARMS.value))
     left_out = [name for name in names if not adaptation_arms.is_available(name)]
     for name in left_out:
         needed = adaptation_arms.ARMS[name].module
@@ -55,21 +44,21 @@ def main() -> int:
         name: Plan(
             _SETUP.value,
             name,
-            steps_scale=_STEPS_SCALE.value,
-            gin_params=_GIN_PARAM.value,
+            steps_scale=run_flags.STEPS_SCALE.value,
+            gin_params=run_flags.GIN_PARAM.value,
         )
         # The report holds all methods ever run; a trial's bindings may not fit all of them.
         for name in (adaptation_arms.order_arms(_SETUP.value) if is_full else names)
     }
     records = adaptation_runs.RecordFile(f"{stem}.jsonl")
-    runner = adaptation_runs.ArmRunner(_SETUP.value, _WORK.value)
+    runner = adaptation_runs.ArmRunner(_SETUP.value, run_flags.WORK.value)
     wanted = [name for name in names if name not in left_out]
     core = [name for name in wanted if name in adaptation_arms.CORE_ARMS]
     others = [name for name in wanted if name not in core]
-    seeds = range(_SEEDS.value)
+    seeds = range(run_flags.SEEDS.value)
     order = [(seed, name) for group in (core, others) for seed in seeds for name in group]
     failures = adaptation_runs.run_missing(
-        [] if _REPORT_ONLY.value else order,
+        [] if run_flags.REPORT_ONLY.value else order,
         plans,
         records,
         runner.run,

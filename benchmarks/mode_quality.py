@@ -12,31 +12,19 @@ are named mode_quality_trial.*.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-
 from absl import flags
 
+from benchmarks import run_flags
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
+flags.adopt_module_key_flags(run_flags)
 _PAIR = flags.DEFINE_string("pair", None, "Source and target: streets7 or simtown7_kitti7.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, starting at 0.")
-_ARMS = flags.DEFINE_list("arms", [], "Methods to run; default: all.")
-_STEPS_SCALE = flags.DEFINE_float("steps_scale", 1.0, "Factor on the steps of every stage.")
-_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Additional binding for every method.")
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder of the results.")
-_WORK = flags.DEFINE_string("work", "runs/benchmark", "Folder of the run directories.")
-_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Only write the results of existing runs.")
 
 
 def main() -> int:
     """Does the missing runs and writes the results after each."""
-    cli.require_flags("pair", "seeds")
-    if _STEPS_SCALE.value <= 0:
-        raise UserError(f"--steps_scale={_STEPS_SCALE.value} must be above 0.")
-    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(cli.EXIT_STOPPED_EARLY))
+    run_flags.begin("pair")
 
     from benchmarks import adaptation_arms
     from benchmarks import adaptation_runs
@@ -47,15 +35,17 @@ def main() -> int:
     if _PAIR.value not in pairs:
         raise UserError(f"--pair={_PAIR.value} is not known; choose one of {', '.join(pairs)}.")
     arms = adaptation_arms.MODE_ARMS
-    unknown = [name for name in _ARMS.value if name not in arms]
+    unknown = [name for name in run_flags.ARMS.value if name not in arms]
     if unknown:
         raise UserError(f"--arms names {unknown[0]!r}; there are {', '.join(arms)}.")
-    is_full = _STEPS_SCALE.value == 1 and not _GIN_PARAM.value
+    is_full = run_flags.is_full()
     # A trial's bindings may not fit all pairs and methods.
-    names = _ARMS.value or list(arms)
+    names = run_flags.ARMS.value or list(arms)
 
     def plan(pair, arm):
-        return Plan(pair, arm, steps_scale=_STEPS_SCALE.value, gin_params=_GIN_PARAM.value)
+        return Plan(
+            pair, arm, steps_scale=run_flags.STEPS_SCALE.value, gin_params=run_flags.GIN_PARAM.value
+        )
 
     plans = {
         pair: {
@@ -64,7 +54,7 @@ def main() -> int:
         }
         for pair in (pairs if is_full else [_PAIR.value])
     }
-    stem = os.path.join(_OUTPUT.value, "mode_quality" + ("" if is_full else "_trial"))
+    stem = run_flags.locate("mode_quality")
     records = adaptation_runs.RecordFile(f"{stem}.jsonl")
 
     def report():
@@ -73,11 +63,15 @@ def main() -> int:
         return content
 
     runner = mode_runs.ModeRunner(
-        _PAIR.value, _WORK.value, records, plans[_PAIR.value][mode_runs.KMEANS]
+        _PAIR.value, run_flags.WORK.value, records, plans[_PAIR.value][mode_runs.KMEANS]
     )
-    order = [(seed, name) for seed in range(_SEEDS.value) for name in names]
+    order = [(seed, name) for seed in range(run_flags.SEEDS.value) for name in names]
     failures = adaptation_runs.run_missing(
-        [] if _REPORT_ONLY.value else order, plans[_PAIR.value], records, runner.run, report
+        [] if run_flags.REPORT_ONLY.value else order,
+        plans[_PAIR.value],
+        records,
+        runner.run,
+        report,
     )
     print(mode_runs.format_table(report()))
     print(f"Written: {stem}.json, .jsonl")

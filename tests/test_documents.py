@@ -78,12 +78,16 @@ def _list_flags(module):
         and isinstance(node.func, ast.Attribute)
         and node.func.attr.startswith("DEFINE_")
     }
-    shared = "data_pipelines.domain_flags"
-    defines_shared = any(
-        isinstance(node, ast.Attribute) and ast.unparse(node) == "domain_flags.define_flags"
+    homes = {
+        alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
-    )
-    return names | (_list_flags(shared) if defines_shared and module != shared else set())
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "flags.adopt_module_key_flags":
+            names |= _list_flags(homes[ast.unparse(node.args[0])])
+    return names
 
 
 def _check_call(words, written):

@@ -38,8 +38,8 @@ class ModeStart:
     project's choice.
 
     A class of fewer than 10 pixels a mode keeps its modes. The optimizers' state of modes that are
-    set is reset to 0. The result is a function of weights, seed and step, the same on any number of
-    replicas and machines up to rounding; the chief's modes are used by all.
+    set is reset to 0. Images and draws are functions of the seed and the step; all replicas and
+    machines use the modes of the chief.
 
     Args:
         at: shares of the source stage's steps after which the modes are set, above 0 and at most 1.
