@@ -47,18 +47,6 @@ class TargetStatistics:
             raise UserError(f"TargetStatistics.images is {images}; it must be at least 0.")
         self._images = images
 
-    def choose(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """Chooses the images.
-
-        Args:
-            pairs: the target's training images.
-
-        Returns:
-            Some of them, in their order.
-        """
-        count = min(self._images or len(pairs), len(pairs))
-        return [pairs[place * len(pairs) // count] for place in range(count)]
-
     def update(
         self,
         model: keras.Model,
@@ -93,7 +81,7 @@ class TargetStatistics:
         if not layers:
             logging.info("No batch normalisation trains: its statistics stay as they are.")
             return
-        chosen = self.choose(pairs)
+        chosen = choose_evenly(pairs, self._images)
         measure = tf.function(
             lambda images: strategy.run(lambda x: _measure(model, layers, x), args=(images,)),
             reduce_retracing=True,
@@ -121,6 +109,20 @@ class TargetStatistics:
             lambda values: strategy.run(lambda x: _store(layers, x), args=(values,))
         )
         store([tf.constant(value, tf.float32) for value in (*means, *variances)])
+
+
+def choose_evenly(pairs: Sequence[Pair], images: int) -> list[Pair]:
+    """Chooses images that are evenly spaced over a list.
+
+    Args:
+        pairs: the images.
+        images: how many; 0 is all.
+
+    Returns:
+        Some of them, in their order.
+    """
+    count = min(images or len(pairs), len(pairs))
+    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def find_batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
