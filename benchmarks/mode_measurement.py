@@ -34,10 +34,10 @@ def main() -> None:
     if _IMAGES.value < 1:
         raise UserError(f"--images={_IMAGES.value} must be at least 1.")
     from benchmarks import hidden_classes  # Imported late to keep --help fast.
+    from data_pipelines.batches.whole_images import spread_evenly
     from drsl_tf import files
     from drsl_tf.experiments import loaded_run
     from drsl_tf.experiments.experiment import Experiment
-    from drsl_tf.monitoring.callbacks import spread_evenly
     from drsl_tf.runs.run_directory import RunDirectory
 
     run = loaded_run.load_run(_RUN_DIR.value)

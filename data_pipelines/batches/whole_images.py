@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,20 @@ class ImageBatch(NamedTuple):
     pairs: list[Pair]
     images: np.ndarray
     labels: np.ndarray | None
+
+
+def spread_evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """Chooses evenly spaced items, starting with the first.
+
+    Args:
+        items: a sequence.
+        count: most items to choose.
+
+    Returns:
+        The chosen ones, in order.
+    """
+    count = min(count, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def iterate_image_batches(

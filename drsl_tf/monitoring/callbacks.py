@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from data_pipelines.batches import whole_images
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
 from drsl_tf import common
@@ -89,10 +90,10 @@ def make_callbacks(
     reader = CellReader({name: splits[name][0] for name in shown}, strategy, inference_size)
 
     def choose_images(count):
-        return {name: spread_evenly(splits[name][2], count) for name in shown}
+        return {name: whole_images.spread_evenly(splits[name][2], count) for name in shown}
 
     if monitoring.figure_images:
-        frames = spread_evenly(data.target_pairs, monitoring.figure_images)
+        frames = whole_images.spread_evenly(data.target_pairs, monitoring.figure_images)
         picture_writers.append(PanelWriter(run_dir, data.target, frames, strategy, inference_size))
     if monitoring.mode_images:
         images = choose_images(monitoring.mode_images)
@@ -116,17 +117,3 @@ def make_callbacks(
             )
         )
     return callbacks
-
-
-def spread_evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """Chooses evenly spaced items, starting with the first.
-
-    Args:
-        items: a sequence.
-        count: most items to choose.
-
-    Returns:
-        The chosen ones, in order.
-    """
-    count = min(count, len(items))
-    return [items[index * len(items) // count] for index in range(count)]

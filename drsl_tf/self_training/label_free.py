@@ -20,7 +20,6 @@ from drsl_tf.models.model import DrslModel
 from drsl_tf.runs.label_free_scores import LabelFreeScores
 from drsl_tf.self_training import image_draws
 from drsl_tf.self_training import student_view
-from drsl_tf.self_training.target_statistics import choose_evenly
 
 VIEWS = ("mirrored", "smaller", "recoloured")
 """The views of an image on which the prediction should be the same."""
@@ -104,7 +103,7 @@ class LabelFreeScorer:
         Raises:
             UserError: an image cannot be read.
         """
-        chosen = choose_evenly(pairs, self._images)
+        chosen = image_batches.spread_evenly(pairs, self._images or len(pairs))
         places = self._workers.share(range(len(chosen)))
         shared = [chosen[place] for place in places]
         draws = image_draws.draw(len(chosen), 7, seed=tf.constant(_SEED)).numpy()[places]

@@ -81,7 +81,7 @@ class TargetStatistics:
         if not layers:
             logging.info("No batch normalisation trains: its statistics stay as they are.")
             return
-        chosen = choose_evenly(pairs, self._images)
+        chosen = image_batches.spread_evenly(pairs, self._images or len(pairs))
         measure = tf.function(
             lambda images: strategy.run(lambda x: _measure(model, layers, x), args=(images,)),
             reduce_retracing=True,
@@ -109,20 +109,6 @@ class TargetStatistics:
             lambda values: strategy.run(lambda x: _store(layers, x), args=(values,))
         )
         store([tf.constant(value, tf.float32) for value in (*means, *variances)])
-
-
-def choose_evenly(pairs: Sequence[Pair], images: int) -> list[Pair]:
-    """Chooses images that are evenly spaced over a list.
-
-    Args:
-        pairs: the images.
-        images: how many; 0 is all.
-
-    Returns:
-        Some of them, in their order.
-    """
-    count = min(images or len(pairs), len(pairs))
-    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def find_batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:

@@ -5,6 +5,7 @@ import pytest
 
 from data_pipelines.batches.whole_images import iterate_image_batches
 from data_pipelines.batches.whole_images import sample_cells
+from data_pipelines.batches.whole_images import spread_evenly
 from data_pipelines.domains.domain import Pair
 
 _SIZES = [(8, 6), (8, 6), (8, 6), (4, 10), (8, 6)]
@@ -59,3 +60,8 @@ def test_labels_of_another_size_are_resized_first():
     label = np.array([[1, 2], [3, 4]], np.uint8)
     cells = sample_cells(label, (8, 8), (2, 2), 4)
     np.testing.assert_array_equal(cells, label)
+
+
+def test_images_are_spread_over_the_list():
+    assert spread_evenly("abcdefgh", 3) == ["a", "c", "f"]
+    assert spread_evenly("ab", 3) == ["a", "b"]

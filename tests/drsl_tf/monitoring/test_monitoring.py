@@ -17,7 +17,6 @@ from drsl_tf import compat
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.figures import label_maps
 from drsl_tf.models.model import DrslModel
-from drsl_tf.monitoring import callbacks
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.monitoring.tensorboard import read_hparams
@@ -273,11 +272,6 @@ def test_the_rate_is_that_of_the_last_step(kind):
     for step in range(3):
         optimizer.apply_gradients([(tf.constant([1.0]), variable)])
         assert compat.read_learning_rate(optimizer) == pytest.approx(float(_RATES(step)))
-
-
-def test_frames_are_spread_over_the_split():
-    assert callbacks.spread_evenly("abcdefgh", 3) == ["a", "c", "f"]
-    assert callbacks.spread_evenly("ab", 3) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

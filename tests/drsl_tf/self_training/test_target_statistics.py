@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from data_pipelines.batches import whole_images
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
@@ -43,7 +44,7 @@ def test_the_first_layer_gets_the_moments_of_all_images_as_one(domain):
     statistics = TargetStatistics(images=5)
     _update(model, domain, statistics, batch_size=2)
     stem = keras.Model(model.base.input, model.base.get_layer("stem_conv").output)
-    pairs = target_statistics.choose_evenly(domain.list_pairs("train"), 5)
+    pairs = whole_images.spread_evenly(domain.list_pairs("train"), 5)
     images = np.stack([domain.read_image(pair.image_path) for pair in pairs])
     inputs = np.array(stem(images.astype(np.float32)), np.float64)
     mean, variance = _read(model)["stem_bn"]
@@ -75,12 +76,6 @@ def test_layers_that_do_not_train_keep_their_statistics(domain):
     _update(model, domain, TargetStatistics())
     for old, new in zip(before, model.get_weights()):
         np.testing.assert_array_equal(old, new)
-
-
-def test_images_are_spread_over_the_list():
-    assert target_statistics.choose_evenly(list(range(9)), 3) == [0, 3, 6]
-    assert target_statistics.choose_evenly(list(range(9)), 20) == list(range(9))
-    assert target_statistics.choose_evenly(list(range(300)), 0) == list(range(300))
 
 
 def _make_dropping_model(rate):
