@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.runs.label_free_scores import LabelFreeScores
-from drsl_tf.runs.label_free_scores import compute_agreement
+from drsl_tf.runs.selection import LabelFreeScores
+from drsl_tf.runs.selection import compute_agreement
+from drsl_tf.runs.selection import compute_score
 
 
 class Candidates:
@@ -27,7 +28,7 @@ class Candidates:
         self.mious = np.array([record["miou"] for record in records])
 
     def compute_agreement(self, *views: str) -> np.ndarray:
-        """Computes `label_free_scores.compute_agreement` of the views, by default of all."""
+        """Computes `selection.compute_agreement` of the views, by default of all."""
         return np.array([compute_agreement(entry, views or None) for entry in self._entries])
 
     def compute_agreement_of_predicted(self) -> np.ndarray:
@@ -35,9 +36,9 @@ class Candidates:
         ious = [[list(each.values()) for each in e.agreement.values()] for e in self._entries]
         return np.nanmean(np.array(ious, np.float64), axis=(1, 2))
 
-    def compute_certainty(self) -> np.ndarray:
-        """Computes 1 - entropy / log C."""
-        return 1.0 - self.get("entropy") / math.log(len(self._entries[0].entropies))
+    def compute_score(self) -> np.ndarray:
+        """Computes `selection.compute_score`."""
+        return np.array([compute_score(entry) for entry in self._entries])
 
     def compute_class_certainty(self) -> np.ndarray:
         """Computes 1 - entropy / log C averaged over the classes, 0 for a missing one."""
@@ -69,7 +70,7 @@ SCORES: dict[str, Callable[[Candidates], np.ndarray]] = {
     "stability_source": lambda c: c.compute_stability("source"),
     "stability_others": lambda c: c.compute_stability("others"),
     "stability_vote": lambda c: c.compute_stability("vote"),
-    "agreement_and_certainty": lambda c: c.compute_agreement() * c.compute_certainty(),
+    "agreement_and_certainty": lambda c: c.compute_score(),
     "agreement_and_information": lambda c: (
         c.compute_agreement() * (c.get("marginal_entropy") - c.get("entropy"))
     ),

@@ -40,8 +40,8 @@ _OUTPUT = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "last",
-    "'last'; 'source', before adaptation; 'best', which was chosen with target labels; or a name "
-    "such as ckpt-12.",
+    "'last'; 'source', before adaptation; 'best', which was chosen with target labels; 'selected', "
+    "without them; or a name such as ckpt-12.",
 )
 _SCALES = flags.DEFINE_list("scales", ["1.0"], "Scale factors of multi-scale testing.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image.")

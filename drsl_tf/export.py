@@ -25,8 +25,8 @@ _FORMAT = flags.DEFINE_enum(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "last",
-    "'last'; 'source', before adaptation; 'best', which was chosen with target labels; or a name "
-    "such as ckpt-12.",
+    "'last'; 'source', before adaptation; 'best', which was chosen with target labels; 'selected', "
+    "without them; or a name such as ckpt-12.",
 )
 _SIZE = flags.DEFINE_string(
     "size",

@@ -20,6 +20,7 @@ from drsl_tf.distribution import strategy as strategies
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import results_schema
 from drsl_tf.runs import run_lock
+from drsl_tf.runs import selection
 from drsl_tf.runs import verdict
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
@@ -173,3 +174,5 @@ def _print_summary(results, run_dir):
         print(f"Results: {results.path}")
     if results.verdict is not None:
         print(f"\n{verdict.format_verdict(results.verdict, run_dir)}")
+    if results.selected is not None:
+        print(f"\n{selection.format_selection(results.selected, run_dir)}")

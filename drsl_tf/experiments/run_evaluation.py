@@ -33,6 +33,7 @@ from drsl_tf.serving.predictor import Predictor
 
 _CHOICES = {
     "best": "best, chosen with target labels",
+    "selected": "selected without target labels",
     "source": "source stage, before adaptation",
 }
 _CITYSCAPES_ENDINGS = ("_leftImg8bit", "_pred_labelIds")

@@ -86,6 +86,7 @@ def format_report(runs: Sequence[RunRecord]) -> str:
         title="Runs: " + ", ".join(group.experiment for group in groups),
         text_columns=tables.TEXT_COLUMNS,
         verdicts=tables.list_verdicts(runs),
+        selections=tables.list_selections(runs),
         scores=tables.tabulate_scores(groups),
         runs=tables.tabulate_runs(runs),
         warnings=tables.list_warnings(runs),

@@ -10,6 +10,7 @@ from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import Spread
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.reporting.side_by_side import Column
+from drsl_tf.runs import selection
 from drsl_tf.runs import verdict
 
 TEXT_COLUMNS = {"class", "experiment", "run", "split", "testing", "versions", "weights"}
@@ -58,6 +59,16 @@ def list_verdicts(runs: Sequence[RunRecord]) -> list[Verdict]:
     return [
         Verdict(run.name, found.outcome, verdict.format_verdict(found, run.run_dir))
         for run, found in judged
+        if found is not None
+    ]
+
+
+def list_selections(runs: Sequence[RunRecord]) -> list[str]:
+    """Lists for each run with a selection which model it selected without target labels."""
+    selected = [(run, selection.select(run.stages)) for run in runs]
+    return [
+        f"{run.name}: {selection.format_selection(found, run.run_dir)}"
+        for run, found in selected
         if found is not None
     ]
 

@@ -17,12 +17,15 @@ from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.runs import results_schema
+from drsl_tf.runs import selection
 from drsl_tf.runs import verdict
 from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.results_schema import RunResults
 from drsl_tf.runs.results_schema import Stage
 from drsl_tf.runs.results_schema import StageScores
 from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.runs.selection import LabelFreeScores
+from drsl_tf.runs.selection import Selected
 from drsl_tf.runs.verdict import Verdict
 
 _PACKAGES = ("drsl_tf", "tensorflow", "keras", "keras-cv", "tensorflow-addons", "numpy")
@@ -81,6 +84,7 @@ class ResultsFile:
         warnings: Sequence[str] = (),
         *,
         steps: int | None = None,
+        label_free: LabelFreeScores | None = None,
     ) -> Stage:
         """Adds a stage, or replaces that of the same round, and writes the file.
 
@@ -93,6 +97,7 @@ class ResultsFile:
             seconds: wall time of the stage, over all processes that ran it.
             warnings: sentences for the user.
             steps: training steps of the stage.
+            label_free: scores on unlabelled target images; None without a selection.
 
         Returns:
             The stage's entry in the file.
@@ -111,6 +116,8 @@ class ResultsFile:
                     confusion,
                     self._class_names,
                 )
+        if label_free is not None:
+            scores["label_free"] = label_free
         stage = Stage(
             round=round_index,
             pseudo_label=pseudo_label,
@@ -119,16 +126,33 @@ class ResultsFile:
             seconds=round(seconds, 1),
             **scores,
         )
-        self.stages = [s for s in self.stages if s.round != round_index] + [stage]
+        self._put(stage)
+        return stage
+
+    def record_statistics(self, label_free: LabelFreeScores) -> None:
+        """Adds the scores of the source stage with the target's statistics, and writes the file.
+
+        Args:
+            label_free: scores on unlabelled target images.
+        """
+        for source in [stage for stage in self.stages if stage.round == 0]:
+            self._put(source.model_copy(update={"label_free_with_statistics": label_free}))
+
+    def _put(self, stage):
+        self.stages = [s for s in self.stages if s.round != stage.round] + [stage]
         self.stages.sort(key=lambda s: s.round)
         if self._is_chief:
             files.write_json(self.path, self.as_dict())
-        return stage
 
     @property
     def best_round(self) -> int | None:
         """The round of highest mIoU, chosen with target labels; None without them."""
         return results_schema.find_best_round(self.stages)
+
+    @property
+    def selected(self) -> Selected | None:
+        """The model selected without target labels so far; None without a selection."""
+        return selection.select(self.stages)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -150,6 +174,7 @@ class ResultsFile:
             "best": _summarise(best[0]) if best else None,
             "verdict": self.verdict,
             "protocols": last.protocols if last else {},
+            **({} if self.selected is None else {"selected": self.selected}),
         }
         return self._record.model_copy(update=content).as_json()
 

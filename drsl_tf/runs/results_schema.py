@@ -13,6 +13,8 @@ from drsl_tf import files
 from drsl_tf.evaluation.protocols import ProtocolScores
 from drsl_tf.files import Number
 from drsl_tf.runs.label_report import LabelReport
+from drsl_tf.runs.selection import LabelFreeScores
+from drsl_tf.runs.selection import Selected
 from drsl_tf.runs.verdict import Verdict
 
 _MOST_ROUNDS = 10_000
@@ -44,6 +46,9 @@ class Stage(StageScores):
         steps: training steps; None in files of earlier versions.
         seconds: wall time, over all processes that ran it.
         protocols: scores over subsets of Cityscapes' classes, by name.
+        label_free: scores on unlabelled target images; None without a selection.
+        label_free_with_statistics: those of the source stage with the target's batch statistics;
+            None in a run that does not compute these, and in the rounds.
     """
 
     num_classes_scored: int | None = None
@@ -52,6 +57,8 @@ class Stage(StageScores):
     steps: int | None = None
     seconds: Annotated[Number, pydantic.Field(ge=0)]
     protocols: dict[str, ProtocolScores] = {}
+    label_free: LabelFreeScores | None = None
+    label_free_with_statistics: LabelFreeScores | None = None
 
     @pydantic.model_validator(mode="after")
     def _check_classes(self) -> Stage:
@@ -73,6 +80,7 @@ class RunResults(files.Entry, VersionedModel):
         stages: finished stages, by round.
         last: scores of the last stage.
         best: scores of the stage of highest mIoU, which is chosen with target labels.
+        selected: the model selected without target labels; None without a selection.
         verdict: whether adaptation helped; None without rounds.
         protocols: those of the last stage.
     """
@@ -85,6 +93,7 @@ class RunResults(files.Entry, VersionedModel):
     stages: list[Stage]
     last: StageScores | None = None
     best: StageScores | None = None
+    selected: Selected | None = None
     verdict: Verdict | None = None
     protocols: dict[str, ProtocolScores] = {}
 

@@ -70,6 +70,11 @@ class RunDirectory:
         return os.path.join(self.path, "best_by_target_labels")
 
     @property
+    def selected_checkpoint(self) -> str:
+        """Folder of the checkpoint that is selected without target labels."""
+        return os.path.join(self.path, "selected")
+
+    @property
     def tensorboard(self) -> str:
         """Folder of event files."""
         return os.path.join(self.path, "tensorboard")

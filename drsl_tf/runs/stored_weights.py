@@ -16,6 +16,7 @@ from drsl_tf.models.model import DrslModel
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import data_record
 from drsl_tf.runs import results_schema
+from drsl_tf.runs import selection
 from drsl_tf.runs.run_directory import RunDirectory
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -81,7 +82,8 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
         run_dir: the run's directory.
         checkpoint: "last", the newest that can be read, as in training; "source", that of the
             source stage; "best", that of the stage of highest mIoU, which is chosen with target
-            labels; or the name of one in `run_dir/checkpoints`, such as "ckpt-12".
+            labels; "selected", that selected without them; or the name of one in
+            `run_dir/checkpoints`, such as "ckpt-12".
 
     Returns:
         Its path, without a suffix.
@@ -90,9 +92,10 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
         UserError: there is none, and the message names those there are; or the run is of the other
             line of Keras.
     """
-    if checkpoint in ("best", "source"):
+    finders = {"best": _find_best, "source": _find_source, "selected": _find_selected}
+    if checkpoint in finders:
         _check_line(run_dir)
-        return _find_best(run_dir) if checkpoint == "best" else _find_source(run_dir)
+        return finders[checkpoint](run_dir)
     folder = RunDirectory(run_dir).checkpoints
     found = [os.path.basename(path) for path in checkpoint_files.list_checkpoints(folder)[::-1]]
     if not found:
@@ -120,23 +123,42 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
 
 def _find_best(run_dir):
     found = checkpoint_files.list_checkpoints(RunDirectory(run_dir).best_checkpoint)
-    results = RunDirectory(run_dir).results
-    best = None
-    if os.path.isfile(results):
-        best = results_schema.find_best_round(results_schema.read_results(results).stages)
+    best = results_schema.find_best_round(_read_stages(run_dir))
     if not found or best is None:
         raise UserError(
             f"{os.path.abspath(run_dir)} holds no best checkpoint: no stage of it has been scored, "
             "since its target has no labels or it has not come so far. Use the last one."
         )
-    kept = _read_round(found[0])
-    if kept != best:
+    return _check_round(run_dir, found[0], best, "best")
+
+
+def _find_selected(run_dir):
+    found = checkpoint_files.list_checkpoints(RunDirectory(run_dir).selected_checkpoint)
+    selected = selection.select(_read_stages(run_dir))
+    if not found or selected is None:
         raise UserError(
-            f"The checkpoint {found[0]} is of round {kept}, but the best in {results} is round "
-            f"{best}: the run went back to an earlier checkpoint, or is still in that "
-            "round. Let it finish, or use the last one."
+            f"{os.path.abspath(run_dir)} holds no selected checkpoint: bind SelfTraining.selection "
+            'to "label_free" and train again, or use the last one.'
         )
-    return found[0]
+    # The target's statistics are computed at the start of the first round.
+    place = 1 if selected.target_statistics else selected.round
+    return _check_round(run_dir, found[0], place, "selected one")
+
+
+def _read_stages(run_dir):
+    results = RunDirectory(run_dir).results
+    return results_schema.read_results(results).stages if os.path.isfile(results) else []
+
+
+def _check_round(run_dir, path, expected, what):
+    kept = _read_round(path)
+    if kept != expected:
+        raise UserError(
+            f"The checkpoint {path} is of round {kept}, but the {what} in "
+            f"{RunDirectory(run_dir).results} is round {expected}: the run went back to an earlier "
+            "checkpoint, or is still in that round. Let it finish, or use the last one."
+        )
+    return path
 
 
 def _find_source(run_dir):

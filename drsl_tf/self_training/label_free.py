@@ -17,7 +17,7 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
-from drsl_tf.runs.label_free_scores import LabelFreeScores
+from drsl_tf.runs.selection import LabelFreeScores
 from drsl_tf.self_training import image_draws
 from drsl_tf.self_training import student_view
 
@@ -64,7 +64,8 @@ class LabelFreeScorer:
         batch_size: int = 4,
         images: int = 100,
     ):
-        self._sizes = {"size": size, "batch_size": batch_size}
+        self._size = size
+        self._batch_size = batch_size
         self._images = images
         self._num_classes = model.num_classes
         self._workers = Workers(strategy)
@@ -111,7 +112,9 @@ class LabelFreeScorer:
         # Rows: entropies by predicted class, probabilities by class, density in the first column.
         sums = np.zeros((3, self._num_classes), np.int64)
         done = 0
-        batches = image_batches.iterate_image_batches(shared, domain.read_image, **self._sizes)
+        batches = image_batches.iterate_image_batches(
+            shared, domain.read_image, size=self._size, batch_size=self._batch_size
+        )
         with progress.make_progress_bar(len(shared), description, "image") as bar:
             for batch in batches:
                 prediction, entropy, probability, density = self._describe(batch.images)

@@ -75,7 +75,16 @@ class SelfTraining:
         pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
         target_statistics: computes batch normalisation's statistics over the target, before the
             first round and after each round; None keeps those of training.
+        selection: "label_free" scores every stage on 100 unlabelled target images and keeps the
+            model of the highest score, see `selection.compute_score`; None keeps no selection.
     """
 
     pseudo_labeler: PseudoLabeler | None = None
     target_statistics: TargetStatistics | None = None
+    selection: str | None = None
+
+    def __post_init__(self):
+        if self.selection not in (None, "label_free"):
+            raise UserError(
+                f'SelfTraining.selection is {self.selection!r}; choose "label_free" or None.'
+            )

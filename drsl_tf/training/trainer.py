@@ -30,6 +30,7 @@ from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.results_file import flatten_numbers
 from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.self_training.label_free import LabelFreeScorer
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
@@ -87,6 +88,9 @@ class Trainer:
             "batch_size": inference.batch_size,
         }
         self._evaluator = Evaluator(model, strategy, **self._inference)
+        self._scorer = None
+        if self_training.selection is not None:
+            self._scorer = LabelFreeScorer(model, strategy, **self._inference)
         self._workers = Workers(strategy)
         self._round = tf.Variable(0, dtype=tf.int64, trainable=False, name="round")
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
@@ -292,6 +296,7 @@ class Trainer:
                 description=f"round {round_index}: scoring",
                 on_prediction=figure.collect(round_index),
             )
+        label_free = self._score_without_labels()
         self._count_seconds()
         entry = self._results.record_stage(
             round_index,
@@ -300,11 +305,13 @@ class Trainer:
             float(self._seconds),
             self._list_warnings(round_index, report),
             steps=stage.steps,
+            label_free=label_free,
         )
         if round_index == 0:
             self._checkpoints.keep_copy(self._run.source_checkpoint)
         if self._results.best_round == round_index:
             self._checkpoints.keep_copy(self._run.best_checkpoint)
+        self._keep_selected(round_index, target_statistics=False)
         stopped = loop.end_stage(round_index, flatten_numbers(entry), entry.warnings)
         with self._preemption.held():
             self._round.assign_add(1)
@@ -325,6 +332,10 @@ class Trainer:
             self._model.adopt_weights()
             with self._preemption.held():
                 self._checkpoints.save()
+            label_free = self._score_without_labels()
+            if label_free is not None:
+                self._results.record_statistics(label_free)
+                self._keep_selected(0, target_statistics=True)
         if self._model.labels_online:
             return self._data.make_unlabelled_target_stream(), None
         labelled, report = self._pseudo_labeler.generate(
@@ -337,6 +348,24 @@ class Trainer:
             **self._inference,
         )
         return self._data.make_target_stream(labelled), report
+
+    def _score_without_labels(self):
+        if self._scorer is None:
+            return None
+        return self._scorer.score(
+            self._data.target,
+            self._data.target_pairs,
+            description=f"round {int(self._round)}: scoring without labels",
+        )
+
+    def _keep_selected(self, round_index, *, target_statistics):
+        """Keeps the newest checkpoint if its model is the one selected so far."""
+        selected = self._results.selected
+        if selected is not None and (selected.round, selected.target_statistics) == (
+            round_index,
+            target_statistics,
+        ):
+            self._checkpoints.keep_copy(self._run.selected_checkpoint)
 
     def _list_warnings(self, round_index, report):
         """Logs the stage's warnings and returns them."""

@@ -105,6 +105,11 @@ def test_scores_are_those_of_one_process(one, two):
         assert stage["round"] == other["round"]
         assert stage["miou"] == pytest.approx(other["miou"], abs=0.1)
         assert stage["iou"].keys() == other["iou"].keys()
+        scores = stage["label_free"]
+        assert scores["pixels"].keys() == other["label_free"]["pixels"].keys()
+        for key in ("images", "entropy", "marginal_entropy", "density"):
+            assert scores[key] == pytest.approx(other["label_free"][key], rel=1e-3)
+    assert results["selected"]["score"] == pytest.approx(others["selected"]["score"], rel=1e-2)
 
 
 def test_one_process_writes_what_is_written_once(one, two):

@@ -30,6 +30,7 @@ drsl_tf.Inference.batch_size = 1
 drsl_tf.Learner.mode_start = @drsl_tf.ModeStart()
 drsl_tf.ModeStart.images = 4
 drsl_tf.MultimodalHead.usage_decay = 0.9
+drsl_tf.SelfTraining.selection = "label_free"
 step_log.StepLog.path = %STEP_LOG
 drsl_tf.Schedule.checkpoint_every = {CHECKPOINT_EVERY}
 drsl_tf.backbones.small_cnn.width = 8

@@ -30,6 +30,7 @@ keras.optimizers.Adam.epsilon = 1.0
 drsl_tf.DrslModel.sma_weight = 0.0
 drsl_tf.MultimodalHead.usage_decay = 0.9
 drsl_tf.MultimodalHead.mode_decay = 0.9
+drsl_tf.SelfTraining.selection = "label_free"
 drsl_tf.DrslModel.sibling_weight = 0.1
 drsl_tf.DrslModel.sibling_steps = 20
 drsl_tf.PseudoLabeler.confidence_floor = 0.0

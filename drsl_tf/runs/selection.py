@@ -1,0 +1,155 @@
+"""Which model of a run to keep, by scores on unlabelled target images."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Annotated
+from typing import NamedTuple
+
+import pydantic
+
+from drsl_tf import files
+from drsl_tf.files import Number
+
+if TYPE_CHECKING:
+    from drsl_tf.runs.results_schema import Stage
+
+# A class on fewer pixels than this share of all is noise.
+_LEAST_SHARE = 1e-4
+_Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+
+class LabelFreeScores(files.Entry):
+    """Scores of a model that need no labels, over images of the target.
+
+    Dicts are by class name, None for a class that is not predicted.
+
+    Attributes:
+        images: number of images.
+        pixels: pixels predicted as the class.
+        agreement: by view of the images, such as "mirrored", IoU of the classes predicted on the
+            view with those predicted on the image.
+        entropies: mean entropy in nats of the pixels predicted as the class.
+        entropy: mean entropy of all pixels, in nats.
+        marginal_entropy: entropy in nats of the mean prediction of all pixels.
+        density: mean entropy in nats of the similarities of an image's pixels, see
+            `label_free.LabelFreeScorer`.
+    """
+
+    images: int
+    pixels: dict[str, int]
+    agreement: dict[str, dict[str, _Share | None]]
+    entropies: dict[str, Number | None]
+    entropy: Number
+    marginal_entropy: Number
+    density: Number
+
+
+class Selected(files.Entry):
+    """The model selected without target labels.
+
+    Attributes:
+        round: 0 for the source stage.
+        target_statistics: whether it is the source stage with the target's batch statistics.
+        score: see `compute_score`.
+        source_score: that of the source stage.
+    """
+
+    round: int
+    target_statistics: bool
+    score: Number
+    source_score: Number
+
+
+class _Candidate(NamedTuple):
+    round: int
+    target_statistics: bool
+    score: float
+
+
+def compute_agreement(scores: LabelFreeScores, views: Sequence[str] | None = None) -> float:
+    """Averages the agreement over the views and all classes.
+
+    A class that the model does not predict counts 0, and so does one on fewer than 1 of 10,000
+    pixels: a model that loses classes loses agreement, though its other classes become steadier.
+
+    Args:
+        scores: of a model.
+        views: names of the views; None is all.
+
+    Returns:
+        A fraction.
+    """
+    least = _LEAST_SHARE * sum(scores.pixels.values())
+    ious = [
+        iou[name] or 0.0 if count >= least else 0.0
+        for iou in (scores.agreement[view] for view in views or scores.agreement)
+        for name, count in scores.pixels.items()
+    ]
+    return sum(ious) / len(ious)
+
+
+def compute_score(scores: LabelFreeScores) -> float:
+    """Computes the score by which a model is selected: agreement times certainty.
+
+    Certainty is 1 - H / log C, with the mean entropy H and C classes. It depends on one model
+    alone, so a later candidate does not change the order of those before it. This project's choice
+    (`docs/results.md`).
+
+    Args:
+        scores: of a model.
+
+    Returns:
+        A fraction; more is better.
+    """
+    classes = len(scores.pixels)
+    certainty = 1.0 - scores.entropy / math.log(classes) if classes > 1 else 1.0
+    return compute_agreement(scores) * certainty
+
+
+def select(stages: Sequence[Stage]) -> Selected | None:
+    """Selects the model of the highest score; the earlier one of two that are equal.
+
+    Args:
+        stages: those of a run.
+
+    Returns:
+        The model; None where the source stage has no scores.
+    """
+    candidates = []
+    for stage in stages:
+        for scores, with_statistics in (
+            (stage.label_free, False),
+            (stage.label_free_with_statistics, True),
+        ):
+            if scores is not None:
+                candidates.append(_Candidate(stage.round, with_statistics, compute_score(scores)))
+    if not candidates or candidates[0].round:
+        return None
+    best = max(candidates, key=lambda candidate: candidate.score)
+    return Selected(**best._asdict(), source_score=candidates[0].score)
+
+
+def format_selection(selected: Selected, run_dir: str) -> str:
+    """Formats the selected model as one line of a run's output.
+
+    Args:
+        selected: what `select` returned.
+        run_dir: the run's directory, for the command that the line names.
+
+    Returns:
+        Text of one line.
+    """
+    name = f"round {selected.round}" if selected.round else "the source stage"
+    if selected.target_statistics:
+        name += " with the target's batch statistics"
+    output = f"models/{os.path.basename(os.path.abspath(run_dir))}_selected"
+    return (
+        f"Selected without target labels: {name} (score {selected.score:.3f}, source stage "
+        f"{selected.source_score:.3f}). Export it: python -m drsl_tf.export "
+        f"--run_dir={shlex.quote(run_dir)} --checkpoint=selected --output={shlex.quote(output)}"
+    )

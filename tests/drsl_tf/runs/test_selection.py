@@ -1,0 +1,84 @@
+"""The model selected without labels: the rule, the record, the files and the lines about it."""
+
+import json
+import math
+
+import pytest
+
+from data_pipelines.errors import UserError
+from drsl_tf.reporting import page
+from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.runs import results_schema
+from drsl_tf.runs import selection
+from drsl_tf.runs import stored_weights
+from drsl_tf.runs.results_file import ResultsFile
+from drsl_tf.runs.selection import LabelFreeScores
+
+_NAMES = ["road", "car", "sign"]
+
+
+def _make_scores(agreement, entropy=0.3, pixels=(700, 250, 50)):
+    ious = dict(zip(_NAMES, agreement))
+    return LabelFreeScores(
+        images=1, pixels=dict(zip(_NAMES, pixels)), agreement={"mirrored": ious, "smaller": ious},
+        entropies=dict.fromkeys(_NAMES, entropy), entropy=entropy, marginal_entropy=1.0,
+        density=3.0,
+    )  # fmt: skip
+
+
+def _record(run_dir, *scores, statistics=None):
+    results = ResultsFile(str(run_dir), experiment="test", seed=0, class_names=_NAMES)
+    for index, each in enumerate(scores):
+        results.record_stage(index, None, None, 1.0, steps=1, label_free=each)
+        if index == 0 and statistics is not None:
+            results.record_statistics(statistics)
+    return results
+
+
+def test_the_score_is_agreement_times_certainty():
+    scores = _make_scores([0.9, 0.6, 0.3], entropy=0.2 * math.log(3))
+    assert selection.compute_agreement(scores) == pytest.approx(0.6)
+    assert selection.compute_score(scores) == pytest.approx(0.6 * 0.8)
+
+
+def test_a_lost_class_costs_more_than_steadier_others_gain():
+    whole = _make_scores([0.8, 0.7, 0.5])
+    lost = _make_scores([0.9, 0.8, None], pixels=(740, 260, 0))
+    assert selection.compute_agreement(lost) == pytest.approx(1.7 / 3)
+    assert selection.compute_score(lost) < selection.compute_score(whole)
+    stray = _make_scores([0.9, 0.8, 1.0], pixels=(740_000, 260_000, 10))
+    assert selection.compute_agreement(stray) == pytest.approx(1.7 / 3)
+
+
+def test_the_highest_score_is_selected_and_the_first_of_equal_ones(tmp_path):
+    low, high = _make_scores([0.8, 0.7, 0.5]), _make_scores([0.9, 0.7, 0.5])
+    results = _record(tmp_path, low, high, high)
+    assert (results.selected.round, results.selected.target_statistics) == (1, False)
+    content = results_schema.read_results(results.path)
+    assert content.selected == results.selected and content.stages[2].label_free == high
+    assert results.selected.source_score == selection.compute_score(low)
+    results = _record(tmp_path, low, low, statistics=high)
+    assert (results.selected.round, results.selected.target_statistics) == (0, True)
+    assert results_schema.read_results(results.path).stages[0].label_free == low
+
+
+def test_a_run_without_a_selection_records_none(tmp_path):
+    results = _record(tmp_path, None, None)
+    assert results.selected is None
+    with open(results.path, encoding="utf-8") as file:
+        text = file.read()
+    assert "selected" not in json.loads(text) and "label_free" not in text
+    with pytest.raises(UserError, match='selected checkpoint.*"label_free"'):
+        stored_weights.find_checkpoint(str(tmp_path), "selected")
+
+
+def test_the_last_line_and_the_report_say_how_to_export_it(tmp_path):
+    run_dir = tmp_path / "mine"
+    run_dir.mkdir()
+    results = _record(
+        run_dir, _make_scores([0.8, 0.7, 0.5]), statistics=_make_scores([0.9, 0.7, 0.5])
+    )
+    line = selection.format_selection(results.selected, str(run_dir))
+    assert "the source stage with the target's batch statistics (score 0.5" in line
+    assert line.endswith("--checkpoint=selected --output=models/mine_selected")
+    assert "Selected without target labels" in page.format_report([RunRecord(str(run_dir))])

@@ -1,0 +1,93 @@
+"""Runs that select a model without labels."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from data_pipelines.errors import UserError
+from drsl_tf.models.model import DrslModel
+from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.runs import selection
+from drsl_tf.runs import stored_weights
+from drsl_tf.self_training.label_free import LabelFreeScorer
+from drsl_tf.self_training.schedule import Schedule
+from drsl_tf.self_training.target_statistics import TargetStatistics
+from drsl_tf.training.settings import SelfTraining
+from tests.support import streets
+from tests.support import training
+
+
+def _build_model(label_space):
+    head = segmentation_heads.LinearHead(label_space.num_classes)
+    return DrslModel(backbones.small_cnn(width=8), head)
+
+
+@pytest.fixture(name="data", scope="module")
+def _data(tmp_path_factory):
+    return streets.make_data(streets.render_roots(tmp_path_factory.mktemp("streets"), 4))
+
+
+def _run(data, run_dir, callbacks=()):
+    return training.train(
+        run_dir,
+        data=data,
+        schedule=Schedule(source_steps=4, rounds=1, steps_per_round=2, checkpoint_every=1),
+        build_model=_build_model,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        callbacks=list(callbacks),
+        target_statistics=TargetStatistics(),
+        selection="label_free",
+        tensorboard=False,
+        figure_images=0,
+    )
+
+
+def _score_selected(data, run_dir):
+    """Scores the weights that the run kept."""
+    model = _build_model(data.label_space)
+    stored_weights.restore_weights(model, stored_weights.find_checkpoint(str(run_dir), "selected"))
+    return LabelFreeScorer(model, tf.distribute.get_strategy()).score(
+        data.target, data.target_pairs
+    )
+
+
+def _list_candidates(results):
+    source, last = results.stages
+    return [source.label_free, source.label_free_with_statistics, last.label_free]
+
+
+@pytest.fixture(name="finished", scope="module")
+def _finished(data, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("run")
+    return run_dir, _run(data, run_dir)
+
+
+def test_the_weights_of_the_highest_score_are_kept(data, finished):
+    run_dir, results = finished
+    scores = [selection.compute_score(each) for each in _list_candidates(results)]
+    assert results.selected.score == max(scores) and len(set(scores)) == 3
+    kept = selection.compute_score(_score_selected(data, run_dir))
+    assert kept == pytest.approx(results.selected.score, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index, place", enumerate([(0, False), (0, True), (1, False)]))
+def test_any_candidate_can_be_selected_by_a_run_that_is_broken_off(
+    data, finished, tmp_path, monkeypatch, index, place
+):
+    entropies = [each.entropy for each in _list_candidates(finished[1])]
+    best = entropies[index]
+    monkeypatch.setattr(selection, "compute_score", lambda each: -abs(each.entropy - best))
+    with pytest.raises(KeyboardInterrupt):
+        _run(data, tmp_path, [training.StopAfter(5)])  # Within round 1.
+    results = _run(data, tmp_path)
+    assert (results.selected.round, results.selected.target_statistics) == place
+    assert _score_selected(data, tmp_path).entropy == pytest.approx(best, rel=1e-3)
+    found = [each.entropy for each in _list_candidates(results)]
+    assert found == pytest.approx(entropies, rel=1e-3)
+
+
+def test_an_unknown_selection_is_refused():
+    with pytest.raises(UserError, match='SelfTraining.selection is "?.best'):
+        SelfTraining(selection="best")
