@@ -11,6 +11,7 @@ run that has records there is not measured again. The table is over all runs in 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -31,33 +32,51 @@ _COLUMNS = ("within", "overall", "regret", "worst_regret", "gain", "least_gain")
 
 def main() -> None:
     """Measures the runs without records, and prints the table."""
-    cli.require_flags("runs")
+    (runs,) = cli.require_flags("runs")
+    path = os.path.join(_OUTPUT.value, "label_free.jsonl")
+    print(compare_runs(runs, path, images=_IMAGES.value))
+
+
+def compare_runs(run_dirs: Sequence[str], path: str, *, images: int = 100) -> str:
+    """Measures the runs that have no records yet, and evaluates every score on all.
+
+    Args:
+        run_dirs: directories of finished runs whose target has labels.
+        path: file of the records, to which lines are appended.
+        images: number of training images; 0 is all.
+
+    Returns:
+        A Markdown table with a row for each score.
+
+    Raises:
+        UserError: a directory holds no such run.
+    """
     from benchmarks import adaptation_report
     from benchmarks import adaptation_runs
     from benchmarks import label_free_scores
 
-    records = adaptation_runs.RecordFile(os.path.join(_OUTPUT.value, "label_free.jsonl"))
-    for run_dir in _RUNS.value:
-        if not _find(records, run_dir):
-            for record in _measure(run_dir):
-                records.append(record)
-                print(f"{run_dir} {record['checkpoint']}: mIoU {record['miou']:.2f} %", flush=True)
-    results = label_free_scores.evaluate_scores([_find(records, run) for run in _RUNS.value])
+    file = adaptation_runs.RecordFile(path)
+    runs = []
+    for run_dir in run_dirs:
+        name = _name(run_dir)
+        found = [r for r in file.read() if (r["run"], r["images"]) == (name, images)]
+        if not found:
+            found = _measure(run_dir, images)
+            for record in found:
+                file.append(record)
+                print(f"{name} {record['checkpoint']}: mIoU {record['miou']:.2f} %", flush=True)
+        runs.append(found)
+    results = label_free_scores.evaluate_scores(runs)
     rows = [[name, *(f"{row[key]:.2f}" for key in _COLUMNS)] for name, row in results.items()]
-    print(adaptation_report.format_rows(["score", *_COLUMNS], rows))
-
-
-def _find(records, run_dir):
-    """Returns the records of a run, by its last two folders: the same run lies below any root."""
-    name = _name(run_dir)
-    return [r for r in records.read() if r["run"] == name and r["images"] == _IMAGES.value]
+    return adaptation_report.format_rows(["score", *_COLUMNS], rows)
 
 
 def _name(run_dir):
+    """Returns the last two folders: the same run may lie below any root."""
     return "/".join(os.path.abspath(run_dir).split(os.sep)[-2:])
 
 
-def _measure(run_dir: str) -> list[dict[str, Any]]:
+def _measure(run_dir: str, images: int) -> list[dict[str, Any]]:
     """Scores every candidate of a run, then compares their predictions."""
     import keras
     import numpy as np
@@ -85,7 +104,7 @@ def _measure(run_dir: str) -> list[dict[str, Any]]:
     eval_pairs = target.list_pairs(run.experiment.get("data", "eval_split"))
     inference = run.experiment.get("inference")
     sizes = {"size": inference.size, "batch_size": inference.batch_size}
-    scorer = LabelFreeScorer(model, strategy, images=_IMAGES.value, **sizes)
+    scorer = LabelFreeScorer(model, strategy, images=images, **sizes)
     evaluator = Evaluator(model, strategy, **sizes)
     last = results.stages[-1].round
     best = results_schema.find_best_round(results.stages)
@@ -112,7 +131,7 @@ def _measure(run_dir: str) -> list[dict[str, Any]]:
                 "run": _name(run_dir),
                 "checkpoint": checkpoint + "_statistics" * takes_statistics,
                 "round": round_index,
-                "images": _IMAGES.value,
+                "images": images,
                 "miou": 100.0 * confusion.mean_iou(),
                 "label_free": scores.as_json(),
             }

@@ -44,8 +44,8 @@ class LabelFreeScorer:
     Right Way", ICCV 2021) is the mean entropy of the distribution, over other pixels of the image,
     that the similarities of their predictions define.
 
-    Memory is that of the logits of one batch and of tables of the classes. On several machines each
-    process predicts its share of the images; the scores are equal in all of them.
+    Memory is that of the logits of one batch, as in evaluation, and of tables of the classes. On
+    several machines each process predicts its share of the images; the scores are equal in all.
 
     Args:
         model: a `DrslModel`; its weights are read at every call.
@@ -72,7 +72,13 @@ class LabelFreeScorer:
 
         def describe(images):
             logits = inference.predict_full_size_logits(model, images)
-            return _describe(tf.cast(logits, tf.float32))
+            # One image after the other, as each needs several maps of all classes.
+            return tf.map_fn(
+                _describe,
+                logits,
+                fn_output_signature=(tf.uint8, tf.float32, tf.float32, tf.float32),
+                parallel_iterations=1,
+            )
 
         def predict(images, height, width):
             logits = inference.predict_full_size_logits(model, images)
@@ -158,28 +164,27 @@ def _find_classes(logits):
 
 
 def _describe(logits):
-    """Returns classes and entropies (b, H, W), mean probabilities (b, C) and densities (b,)."""
+    """Returns classes and entropies (H, W), mean probabilities (C,) and the density of an image."""
     log_probability = tf.nn.log_softmax(logits)
     probability = tf.exp(log_probability)
     entropy = -tf.reduce_sum(probability * log_probability, axis=-1)
     density = _compute_density(probability)
-    return _find_classes(logits), entropy, tf.reduce_mean(probability, (1, 2)), density
+    return _find_classes(logits), entropy, tf.reduce_mean(probability, (0, 1)), density
 
 
 def _compute_density(probability):
-    """Computes the entropy of each pixel's similarities to the others; returns their mean (b,)."""
-    size = tf.shape(probability)[1:3]
+    """Computes the mean over pixels of the entropy of the similarities to the others."""
+    size = tf.shape(probability)[:2]
     for axis, count in enumerate(_GRID):
         # The centres of cells that cover the image; some pixels repeat in smaller images.
         places = (2 * tf.range(count) + 1) * size[axis] // (2 * count)
-        probability = tf.gather(probability, places, axis=axis + 1)
+        probability = tf.gather(probability, places, axis=axis)
     count = _GRID[0] * _GRID[1]
-    features = tf.reshape(probability, (-1, count, tf.shape(probability)[-1]))
-    features = tf.math.l2_normalize(features, axis=-1)
+    features = tf.math.l2_normalize(tf.reshape(probability, (count, -1)), axis=-1)
     similarity = tf.matmul(features, features, transpose_b=True) / _TEMPERATURE
     similarity -= 1e9 * tf.eye(count)
     log_share = tf.nn.log_softmax(similarity)
-    return -tf.reduce_mean(tf.reduce_sum(tf.exp(log_share) * log_share, axis=-1), axis=-1)
+    return -tf.reduce_mean(tf.reduce_sum(tf.exp(log_share) * log_share, axis=-1))
 
 
 def _to_units(values):

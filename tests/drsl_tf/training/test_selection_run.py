@@ -89,5 +89,5 @@ def test_any_candidate_can_be_selected_by_a_run_that_is_broken_off(
 
 
 def test_an_unknown_selection_is_refused():
-    with pytest.raises(UserError, match='SelfTraining.selection is "?.best'):
+    with pytest.raises(UserError, match="SelfTraining.selection is 'best'"):
         SelfTraining(selection="best")
