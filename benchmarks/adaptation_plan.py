@@ -21,7 +21,7 @@ _SIBLING_STEPS = "drsl_tf.DrslModel.sibling_steps"
 # Not read by a source stage, which has no target, rounds or pseudo-labels.
 _AFTER_SOURCE = re.compile(
     r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|FREEZE_STATISTICS"
-    r"|drsl_tf\.SelfTraining\..*|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
+    r"|drsl_tf\.SelfTraining\.(?!selection).*|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
     r"|.*\.(threshold|mix_classes|jitter|jitter_chance|blur_chance|mask_ratio|mask_block)"
 )
 # A source stage reads only whether these are 0, which removes a term of the loss.

@@ -76,7 +76,7 @@ class SelfTraining:
         target_statistics: computes batch normalisation's statistics over the target, before the
             first round and after each round; None keeps those of training.
         selection: "label_free" scores every stage on 100 unlabelled target images and keeps the
-            model of the highest score, see `selection.compute_score`; None keeps no selection.
+            model of the highest score (`docs/runs.md`); None keeps no selection.
     """
 
     pseudo_labeler: PseudoLabeler | None = None

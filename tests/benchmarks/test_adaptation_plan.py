@@ -86,6 +86,7 @@ def test_source_stages_are_shared_where_only_the_rounds_differ():
         "SOURCE_RATE = 0.1",
         "SOURCE_STEPS = 7",
         "drsl_tf.MultimodalHead.embedding_dim = 32",
+        'drsl_tf.SelfTraining.selection = "label_free"',
     ):
         assert drsl != source("drsl", param)
 
