@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Annotated
-from typing import NamedTuple
 
 import pydantic
 
@@ -49,26 +48,34 @@ class LabelFreeScores(files.Entry):
     density: Number
 
 
-class Selected(files.Entry):
-    """The model selected without target labels.
+class Candidate(files.Entry):
+    """A model of a run.
 
     Attributes:
         round: 0 for the source stage.
         target_statistics: whether it is the source stage with the target's batch statistics.
         score: see `compute_score`.
-        source_score: that of the source stage.
     """
 
     round: int
     target_statistics: bool
     score: Number
+
+    @property
+    def name(self) -> str:
+        """Names it in texts."""
+        name = f"round {self.round}" if self.round else "the source stage"
+        return name + " with the target's batch statistics" * self.target_statistics
+
+
+class Selected(Candidate):
+    """The model selected without target labels.
+
+    Attributes:
+        source_score: the score of the source stage.
+    """
+
     source_score: Number
-
-
-class _Candidate(NamedTuple):
-    round: int
-    target_statistics: bool
-    score: float
 
 
 def compute_agreement(scores: LabelFreeScores, views: Sequence[str] | None = None) -> float:
@@ -111,6 +118,26 @@ def compute_score(scores: LabelFreeScores) -> float:
     return compute_agreement(scores) * certainty
 
 
+def list_candidates(stages: Sequence[Stage]) -> list[Candidate]:
+    """Lists the models of a run that have scores.
+
+    Args:
+        stages: those of a run.
+
+    Returns:
+        The models, the earliest first.
+    """
+    return [
+        Candidate(round=stage.round, target_statistics=with_statistics, score=compute_score(scores))
+        for stage in stages
+        for scores, with_statistics in (
+            (stage.label_free, False),
+            (stage.label_free_with_statistics, True),
+        )
+        if scores is not None
+    ]
+
+
 def select(stages: Sequence[Stage]) -> Selected | None:
     """Selects the model of the highest score; the earlier one of two that are equal.
 
@@ -120,18 +147,11 @@ def select(stages: Sequence[Stage]) -> Selected | None:
     Returns:
         The model; None where the source stage has no scores.
     """
-    candidates = []
-    for stage in stages:
-        for scores, with_statistics in (
-            (stage.label_free, False),
-            (stage.label_free_with_statistics, True),
-        ):
-            if scores is not None:
-                candidates.append(_Candidate(stage.round, with_statistics, compute_score(scores)))
+    candidates = list_candidates(stages)
     if not candidates or candidates[0].round:
         return None
     best = max(candidates, key=lambda candidate: candidate.score)
-    return Selected(**best._asdict(), source_score=candidates[0].score)
+    return Selected(**best.model_dump(), source_score=candidates[0].score)
 
 
 def format_selection(selected: Selected, run_dir: str) -> str:
@@ -144,12 +164,9 @@ def format_selection(selected: Selected, run_dir: str) -> str:
     Returns:
         Text of one line.
     """
-    name = f"round {selected.round}" if selected.round else "the source stage"
-    if selected.target_statistics:
-        name += " with the target's batch statistics"
     output = f"models/{os.path.basename(os.path.abspath(run_dir))}_selected"
     return (
-        f"Selected without target labels: {name} (score {selected.score:.3f}, source stage "
-        f"{selected.source_score:.3f}). Export it: python -m drsl_tf.export "
+        f"Selected without target labels: {selected.name} (score {selected.score:.3f}, source "
+        f"stage {selected.source_score:.3f}). Export it: python -m drsl_tf.export "
         f"--run_dir={shlex.quote(run_dir)} --checkpoint=selected --output={shlex.quote(output)}"
     )

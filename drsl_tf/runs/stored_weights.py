@@ -20,7 +20,6 @@ from drsl_tf.runs import selection
 from drsl_tf.runs.run_directory import RunDirectory
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-_ROUND = f"counters/round{_VALUE}"
 
 
 def start_from(
@@ -129,20 +128,25 @@ def _find_best(run_dir):
             f"{os.path.abspath(run_dir)} holds no best checkpoint: no stage of it has been scored, "
             "since its target has no labels or it has not come so far. Use the last one."
         )
-    return _check_round(run_dir, found[0], best, "best")
+    return _check_place(run_dir, found[0], {"round": best}, "best")
 
 
 def _find_selected(run_dir):
     found = checkpoint_files.list_checkpoints(RunDirectory(run_dir).selected_checkpoint)
-    selected = selection.select(_read_stages(run_dir))
+    stages = _read_stages(run_dir)
+    selected = selection.select(stages)
     if not found or selected is None:
         raise UserError(
             f"{os.path.abspath(run_dir)} holds no selected checkpoint: bind SelfTraining.selection "
             'to "label_free" and train again, or use the last one.'
         )
-    # The target's statistics are computed at the start of the first round.
-    place = 1 if selected.target_statistics else selected.round
-    return _check_round(run_dir, found[0], place, "selected one")
+    if selected.target_statistics:
+        # They are computed at the start of the first round.
+        place = {"round": 1, "step": 0}
+    else:
+        (steps,) = [stage.steps for stage in stages if stage.round == selected.round]
+        place = {"round": selected.round, "step": steps}
+    return _check_place(run_dir, found[0], place, "selected one")
 
 
 def _read_stages(run_dir):
@@ -150,12 +154,16 @@ def _read_stages(run_dir):
     return results_schema.read_results(results).stages if os.path.isfile(results) else []
 
 
-def _check_round(run_dir, path, expected, what):
-    kept = _read_round(path)
+def _check_place(run_dir, path, expected, what):
+    kept = {name: _read_counter(path, name) for name in expected}
     if kept != expected:
+        found, wanted = (
+            ", ".join(f"{name} {value}" for name, value in place.items())
+            for place in (kept, expected)
+        )
         raise UserError(
-            f"The checkpoint {path} is of round {kept}, but the {what} in "
-            f"{RunDirectory(run_dir).results} is round {expected}: the run went back to an earlier "
+            f"The checkpoint {path} is of {found}, but the {what} in "
+            f"{RunDirectory(run_dir).results} is of {wanted}: the run went back to an earlier "
             "checkpoint, or is still in that round. Let it finish, or use the last one."
         )
     return path
@@ -169,7 +177,7 @@ def _find_source(run_dir):
             f"{os.path.abspath(folder)} holds no checkpoint of the source stage: it is not "
             "finished yet, or the run is of an earlier version, which kept none."
         )
-    kept = _read_round(found[0])
+    kept = _read_counter(found[0], "round")
     if kept:
         raise UserError(
             f"The checkpoint {found[0]} is of round {kept}, not of the source stage. Put a copy of "
@@ -178,12 +186,13 @@ def _find_source(run_dir):
     return found[0]
 
 
-def _read_round(path):
-    """Reads the round that a checkpoint was saved in."""
+def _read_counter(path, name):
+    """Reads the round or the step that a checkpoint was saved in."""
+    key = f"counters/{name}{_VALUE}"
     try:
-        if checkpoint_files.read_shapes(path).get(_ROUND) != []:
-            raise ValueError("it does not say which round it is of")
-        return int(tf.train.load_checkpoint(path).get_tensor(_ROUND))
+        if checkpoint_files.read_shapes(path).get(key) != []:
+            raise ValueError(f"it does not say which {name} it is of")
+        return int(tf.train.load_checkpoint(path).get_tensor(key))
     except ValueError as error:
         raise UserError(f"The checkpoint {path} cannot be read: {error}") from error
 

@@ -70,8 +70,14 @@ class LabelFreeScorer:
         self._num_classes = model.num_classes
         self._workers = Workers(strategy)
 
-        def describe(images):
+        def compute_logits(images):
             logits = inference.predict_full_size_logits(model, images)
+            # Without a finite prediction all classes are equal, which is the worst score.
+            is_finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
+            return tf.where(is_finite, logits, 0.0)
+
+        def describe(images):
+            logits = compute_logits(images)
             # One image after the other, as each needs several maps of all classes.
             return tf.map_fn(
                 _describe,
@@ -81,7 +87,7 @@ class LabelFreeScorer:
             )
 
         def predict(images, height, width):
-            logits = inference.predict_full_size_logits(model, images)
+            logits = compute_logits(images)
             return (_find_classes(tf.image.resize(logits, (height, width))),)
 
         self._describe = ReplicatedFunction(describe, strategy)

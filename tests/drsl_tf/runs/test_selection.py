@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf.reporting import page
@@ -12,6 +13,7 @@ from drsl_tf.runs import results_schema
 from drsl_tf.runs import selection
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.results_file import ResultsFile
+from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.runs.selection import LabelFreeScores
 
 _NAMES = ["road", "car", "sign"]
@@ -70,6 +72,26 @@ def test_a_run_without_a_selection_records_none(tmp_path):
     assert "selected" not in json.loads(text) and "label_free" not in text
     with pytest.raises(UserError, match='selected checkpoint.*"label_free"'):
         stored_weights.find_checkpoint(str(tmp_path), "selected")
+
+
+def _write_selected(run_dir, round_index, step):
+    """Writes a checkpoint, in the place of an earlier one."""
+    counters = {"round": tf.Variable(round_index), "step": tf.Variable(step)}
+    path = RunDirectory(str(run_dir)).selected_checkpoint + "/ckpt-1"
+    return tf.train.Checkpoint(counters=counters).write(path)
+
+
+def test_a_checkpoint_of_another_candidate_is_refused(tmp_path):
+    scores = [_make_scores([agreement, 0.7, 0.5]) for agreement in (0.8, 0.9, 1.0)]
+    _record(tmp_path, scores[0], scores[0], statistics=scores[1])
+    expected = _write_selected(tmp_path, 1, 0)
+    assert stored_weights.find_checkpoint(str(tmp_path), "selected") == expected
+    # A run that is stopped between the record of its round and the copy of the checkpoint.
+    _record(tmp_path, scores[0], scores[2], statistics=scores[1])
+    with pytest.raises(UserError, match="of round 1, step 0, but .* is of round 1, step 1"):
+        stored_weights.find_checkpoint(str(tmp_path), "selected")
+    _write_selected(tmp_path, 1, 1)
+    assert stored_weights.find_checkpoint(str(tmp_path), "selected") == expected
 
 
 def test_the_last_line_and_the_report_say_how_to_export_it(tmp_path):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data_pipelines.domains.domain import Pair
 from drsl_tf import common
+from drsl_tf.runs import selection
 from drsl_tf.self_training import label_free
 from drsl_tf.self_training import student_view
 from drsl_tf.self_training.label_free import LabelFreeScorer
@@ -111,6 +112,14 @@ def test_density_is_the_entropy_of_similarities_to_the_other_pixels(domain, scor
             share = powers / powers.sum()
             total -= np.sum(share * np.log(share)) / len(vectors)
     assert scores.density == pytest.approx(total / 5, rel=1e-4)
+
+
+def test_predictions_that_are_not_finite_have_the_lowest_score(domain, scores):
+    found = _score(domain, _ColourModel(sharpness=np.nan), domain.pairs[:1])
+    assert found.entropy == pytest.approx(np.log(4), rel=1e-5)
+    assert np.isfinite(found.density) and found.pixels["road"] == sum(found.pixels.values())
+    assert selection.compute_score(found) == pytest.approx(0, abs=1e-5)
+    assert selection.compute_score(scores) > 0.1
 
 
 def test_some_images_are_chosen_evenly_and_resized(domain):

@@ -1,6 +1,7 @@
 """Runs that select a model without labels."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -28,16 +29,21 @@ def _data(tmp_path_factory):
     return streets.make_data(streets.render_roots(tmp_path_factory.mktemp("streets"), 4))
 
 
-def _run(data, run_dir, callbacks=()):
+def _run(
+    data, run_dir, callbacks=(), *, source_steps=4, rounds=1, selects="label_free", initial_run=None
+):
     return training.train(
         run_dir,
         data=data,
-        schedule=Schedule(source_steps=4, rounds=1, steps_per_round=2, checkpoint_every=1),
+        schedule=Schedule(
+            source_steps=source_steps, rounds=rounds, steps_per_round=2, checkpoint_every=1
+        ),
         build_model=_build_model,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         callbacks=list(callbacks),
         target_statistics=TargetStatistics(),
-        selection="label_free",
+        selection=selects,
+        initial_run=initial_run,
         tensorboard=False,
         figure_images=0,
     )
@@ -86,6 +92,34 @@ def test_any_candidate_can_be_selected_by_a_run_that_is_broken_off(
     assert _score_selected(data, tmp_path).entropy == pytest.approx(best, rel=1e-3)
     found = [each.entropy for each in _list_candidates(results)]
     assert found == pytest.approx(entropies, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_run_without_rounds_selects_its_source_stage_and_may_go_on(data, finished, tmp_path):
+    results = _run(data, tmp_path / "run", rounds=0)
+    assert results.selected.name == "the source stage"
+    kept = stored_weights.find_checkpoint(str(tmp_path / "run"), "selected")
+    again = _run(data, tmp_path / "run")
+    assert _list_candidates(again) == _list_candidates(finished[1])
+    # Without access to the source its stage has no steps.
+    free = _run(data, tmp_path / "free", source_steps=0, rounds=0, initial_run=str(finished[0]))
+    assert free.selected.round == 0
+    assert stored_weights.find_checkpoint(str(tmp_path / "free"), "selected") != kept
+
+
+@pytest.mark.slow
+def test_a_selection_changes_no_weight(data, finished, tmp_path):
+    _run(data, tmp_path, selects=None)
+    first, second = (
+        tf.train.load_checkpoint(stored_weights.find_checkpoint(str(run_dir)))
+        for run_dir in (finished[0], tmp_path)
+    )
+    names = set(first.get_variable_to_shape_map())
+    assert names == set(second.get_variable_to_shape_map())
+    assert any(name.startswith("model/") for name in names)
+    for name in names - {"_CHECKPOINTABLE_OBJECT_GRAPH"}:
+        if "counters/seconds" not in name:
+            np.testing.assert_array_equal(first.get_tensor(name), second.get_tensor(name), name)
 
 
 def test_an_unknown_selection_is_refused():
