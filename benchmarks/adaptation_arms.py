@@ -50,6 +50,8 @@ class Arm:
         on_target: whether it trains on the target's labels instead of the source.
         starts_from: the method whose source stage is the initial run of this one, which then opens
             no file of the source; "" is none.
+        selected_from: the method whose runs this one scores, by the model that they select without
+            labels instead of their last; all but the title is that method's. "" is none.
         module: a required package, or "".
     """
 
@@ -60,6 +62,7 @@ class Arm:
     takes_statistics: bool = False
     on_target: bool = False
     starts_from: str = ""
+    selected_from: str = ""
     module: str = ""
 
 
@@ -151,6 +154,7 @@ CLAIMS = (
     ("teacher_mic", "teacher"),
     ("teacher_mic_drsl", "source_only"),
     ("teacher_mic_drsl", "teacher_mic"),
+    ("selected", "source_only"),
 )
 """Pairs of methods, the one that is expected to be better first."""
 
@@ -175,6 +179,7 @@ _SIBLINGS = (
 )
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
+_SELECTION = 'drsl_tf.SelfTraining.selection = "label_free"'
 _TRAINING_STATISTICS = "drsl_tf.SelfTraining.target_statistics = None"
 
 ARMS: dict[str, Arm] = {
@@ -245,7 +250,12 @@ ARMS: dict[str, Arm] = {
         (_NO_MODES, _DECAY),
         starts_from="cbst",
     ),
-    "teacher_mic": Arm("mean teacher + masks (MIC)", (_TEACHER, _MASKS), (_NO_MODES, _DECAY)),
+    "teacher_mic": Arm(
+        "mean teacher + masks (MIC)", (_TEACHER, _MASKS), (_NO_MODES, _DECAY, _SELECTION)
+    ),
+    "selected": Arm(
+        "mean teacher + masks, the model selected without labels", selected_from="teacher_mic"
+    ),
     "teacher_mic_drsl": Arm("mean teacher + masks + DRSL", (_TEACHER, _MASKS), (_DECAY,)),
 }
 

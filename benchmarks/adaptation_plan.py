@@ -15,6 +15,8 @@ from drsl_tf.self_training.schedule import count_all_steps
 
 _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
 _SEED = "drsl_tf.RunSettings.seed"
+# Scores models and changes no weight.
+_SELECTION = "drsl_tf.SelfTraining.selection"
 _SIBLING_WEIGHT = "drsl_tf.DrslModel.sibling_weight"
 # Modes compete more and more over the first 30 % of the source stage.
 _SIBLING_STEPS = "drsl_tf.DrslModel.sibling_steps"
@@ -30,6 +32,10 @@ _WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.(target_weight|mask_weight)"
 
 class Plan:
     """Training plan of one method on a setup.
+
+    Attributes:
+        scores_selected: whether the model that a run selects without labels is scored, not the
+            last.
 
     Args:
         setup_name: name of the setup.
@@ -51,6 +57,11 @@ class Plan:
     ):
         setup = adaptation_arms.find_setup(setup_name)
         arm = adaptation_arms.ARMS[arm_name]
+        self.scores_selected = bool(arm.selected_from)
+        if self.scores_selected:
+            arm_name = arm.selected_from
+            arm = adaptation_arms.ARMS[arm_name]
+        self._trained_arm = arm_name
         self.adapts = arm.adapts
         self.initial = None
         if arm.starts_from:
@@ -89,11 +100,23 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the configuration without the seed."""
+        """Identifies the weights that are scored, without the seed."""
+        bindings = self._list_bindings()
+        bindings.pop(_SELECTION, None)
+        if self.scores_selected:
+            bindings["CHECKPOINT"] = "selected"
+        return _hash(bindings)
+
+    @property
+    def run_name(self) -> str:
+        """Names the folder of its runs: one for methods that score different models of a run."""
+        return f"{self._trained_arm}_{_hash(self._list_bindings())}"
+
+    def _list_bindings(self):
         bindings = {k: v for k, v in self._bindings.items() if k != "EXPERIMENT"}
         if self.initial:
             bindings["INITIAL_RUN"] = self.initial.source_fingerprint
-        return _hash(bindings)
+        return bindings
 
     @property
     def source_fingerprint(self) -> str:

@@ -51,7 +51,8 @@ class AdaptationReport:
         Returns:
             "setup", "seeds" and by method "miou" and "source_stage_miou" (percent) and
             "pseudo_label_accuracy" (fraction at the portion scored; None for the method that uses
-            the labels), one number per seed. Methods that lack one of the seeds are in
+            the labels), one number per seed; for a method that selects a model without labels also
+            "regret", see `selection_regret`. Methods that lack one of the seeds are in
             "incomplete". "claims" has the differences of `adaptation_arms.CLAIMS`, see
             `bootstrap`, with "p_holm", and "without_rarest" without the class that the fewest
             images hold.
@@ -66,6 +67,8 @@ class AdaptationReport:
                 "source_stage_miou": [record["stages"][0]["miou"] for record in records],
                 "pseudo_label_accuracy": accuracies,
             }
+            if "choice" in records[0]:
+                arms[arm]["regret"] = [record["choice"]["regret"] for record in records]
         return {
             "setup": self._setup_name,
             "seeds": self.seeds,
@@ -100,7 +103,7 @@ class AdaptationReport:
         return [{**claim, "p_holm": p} for claim, p in zip(claims, adjusted)]
 
     def list_scores(self) -> dict[str, list[float]]:
-        """Returns the last round's mIoU in percent, by method, one number per seed."""
+        """Returns the mIoU of the model scored in percent, by method, one number per seed."""
         return {arm: self._list_scores(arm) for arm in self._arms}
 
     def format_markdown(self) -> str:
@@ -115,11 +118,12 @@ class AdaptationReport:
         steps = sorted({r["steps"] for records in self._arms.values() for r in records})
         count = len(self.seeds)
         parts.append(
-            f"Target validation mIoU in percent, last round, over {count} seed"
+            "Target validation mIoU in percent, last round (or the model selected without labels, "
+            f"where the method is that), over {count} seed"
             f"{'' if count == 1 else 's'} ({', '.join(map(str, self.seeds))}); "
             f"{' or '.join(map(str, steps))} training steps in every run. Differences are paired "
             "by seed; in brackets their 95 % t-interval. The gap is that from source only to the "
-            "oracle. Pseudo-labels are those of the last model on the target's training images, "
+            "oracle. Pseudo-labels are those of the same model on the target's training images, "
             f"each predicted class labelled at {self._portion:.0%} of its pixels, without a floor."
         )
         parts.append(format_rows(*self._make_summary()))
@@ -136,6 +140,14 @@ class AdaptationReport:
                 "Means over the seeds. Labelled and right: share of the target's training pixels "
                 "that the round trained on, and the share of these that were right, in percent.",
                 format_rows(*rounds),
+            ]
+        choices = self._make_choice_table()
+        if choices[1]:
+            parts += [
+                "## Choice without labels",
+                "The model with the highest score on unlabelled target images, and the one with "
+                "the highest mIoU. Their difference in mIoU is the regret, in points.",
+                format_rows(*choices),
             ]
         usage = self._make_usage_table()
         if usage[1]:
@@ -255,6 +267,19 @@ class AdaptationReport:
                         ]
                     )
         return ["method", "round", "mIoU", "labelled", "right"], rows
+
+    def _make_choice_table(self):
+        rows = []
+        for arm, records in self._arms.items():
+            for record in records:
+                choice = record.get("choice")
+                if choice is None:
+                    continue
+                row = [arm, str(record["seed"])]
+                for model in (choice["candidates"][choice[key]] for key in ("chosen", "best")):
+                    row += [model["name"], f"{model['miou']:.2f}"]
+                rows.append([*row, f"{choice['regret']:.2f}"])
+        return ["method", "seed", "selected", "mIoU", "best", "mIoU", "regret"], rows
 
     def _make_usage_table(self):
         rows = []

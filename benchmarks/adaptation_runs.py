@@ -14,6 +14,9 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from benchmarks import image_counts
 from benchmarks.adaptation_plan import Plan
 from data_pipelines import cli
 from data_pipelines.errors import UserError
@@ -111,29 +114,36 @@ class TrainedRun:
         self.commands.append(command)
 
 
-def score(run: TrainedRun, portion: float = 0.5) -> dict[str, Any]:
-    """Scores a run's last model.
+def score(run: TrainedRun, portion: float = 0.5, *, selected: bool = False) -> dict[str, Any]:
+    """Scores a model of a run.
 
     Args:
         run: the finished run.
         portion: share of pixels at which pseudo-labels are scored.
+        selected: whether to score the model that the run selected without labels, not the last.
 
     Returns:
-        The scores of the stages, the pseudo-labels and the validation images.
+        The scores of the stages, the pseudo-labels and the validation images; of a selected model
+        also "choice", see `selection_regret.compare_choice`.
 
     Raises:
         UserError: the command failed; names its log.
     """
     labels_path = os.path.join(run.run_dir, "pseudo_label_quality.json")
     images_path = os.path.join(run.run_dir, "image_counts.json")
-    run.call(
-        "benchmarks.score_run",
+    arguments = [
         f"--run_dir={run.run_dir}",
         f"--pseudo_labels={labels_path}",
         f"--images={images_path}",
         f"--portion={portion}",
-    )
-    return _summarise(run.run_dir, labels_path, images_path)
+    ]
+    if not selected:
+        run.call("benchmarks.score_run", *arguments)
+        return _summarise(run.run_dir, labels_path, images_path)
+    choice_path = os.path.join(run.run_dir, "choice.json")
+    run.call("benchmarks.score_run", *arguments, f"--choice={choice_path}")
+    results = _summarise(run.run_dir, labels_path, images_path)
+    return {**results, "choice": _read_json(choice_path)}
 
 
 def make_record(
@@ -180,15 +190,15 @@ class ArmRunner:
         self._setup_name = setup_name
         self._folder = os.path.join(work_dir, setup_name)
 
-    def train(self, arm_name: str, plan: Plan, seed: int) -> TrainedRun:
+    def train(self, plan: Plan, seed: int) -> TrainedRun:
         """Trains one method with one seed.
 
         Methods that differ only in their rounds share one source stage: its run directory,
         including the checkpoint, is copied, and each method's command resumes from it. A method
-        without access to the source has it as its initial run.
+        without access to the source has it as its initial run. Methods that score different models
+        of a run share it: the second finds it finished.
 
         Args:
-            arm_name: name of the method.
             plan: the training plan.
             seed: the seed.
 
@@ -198,9 +208,7 @@ class ArmRunner:
         Raises:
             UserError: a command failed; names its log.
         """
-        run = TrainedRun(
-            os.path.join(self._folder, f"{arm_name}_{plan.fingerprint}", f"seed_{seed}")
-        )
+        run = TrainedRun(os.path.join(self._folder, plan.run_name, f"seed_{seed}"))
         initial_run = None
         if plan.initial:
             initial_run, train = self._train_source(plan.initial, seed)
@@ -231,14 +239,14 @@ class ArmRunner:
         Raises:
             UserError: a command failed; names its log.
         """
-        run = self.train(arm_name, plan, seed)
+        run = self.train(plan, seed)
         return make_record(
             run,
             setup=self._setup_name,
             arm=arm_name,
             seed=seed,
             plan=plan,
-            results=score(run, portion),
+            results=score(run, portion, selected=plan.scores_selected),
         )
 
     def _train_source(self, plan, seed):
@@ -341,12 +349,14 @@ def _summarise(run_dir, labels_path, images_path):
     """Collects the scores of a run, its pseudo-labels and its validation images."""
     results = read_results(RunDirectory(run_dir).results)
     quality = read_label_report(labels_path)
-    with open(images_path, encoding="utf-8") as file:
-        images = json.load(file)
+    images = _read_json(images_path)
     stages = results.stages
+    assert stages[-1].iou is not None  # The setups have labels.
+    names = list(stages[-1].iou)
+    iou = image_counts.compute_iou(image_counts.to_array(images, len(names)).sum(axis=0))
     return {
-        "miou": stages[-1].miou,
-        "iou": stages[-1].iou,
+        "miou": 100.0 * float(np.nanmean(iou)),
+        "iou": {n: None if np.isnan(v) else 100.0 * float(v) for n, v in zip(names, iou)},
         "stages": [
             {
                 "round": stage.round,
@@ -366,6 +376,11 @@ def _summarise(run_dir, labels_path, images_path):
         "images": images,
         "versions": results.versions,
     }
+
+
+def _read_json(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def _describe_code():

@@ -64,18 +64,30 @@ def to_array(counts: Mapping[str, Mapping[str, Sequence[int]]], num_classes: int
     return array
 
 
-def compute_miou(counts: np.ndarray) -> np.ndarray:
-    """Computes the mean IoU, over the classes that are present or predicted.
+def compute_iou(counts: np.ndarray) -> np.ndarray:
+    """Computes the IoU of each class.
 
     Args:
         counts: (..., C, 3) sums over images of hits, label's pixels and predicted pixels.
 
     Returns:
-        (...) float64 fractions; NaN where no class has an IoU.
+        (..., C) float64 fractions; NaN for a class neither present nor predicted.
     """
     hits, labelled, predicted = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     with np.errstate(invalid="ignore"):
-        iou = hits / (labelled + predicted - hits)
+        return hits / (labelled + predicted - hits)
+
+
+def compute_miou(counts: np.ndarray) -> np.ndarray:
+    """Computes the mean IoU, over the classes that are present or predicted.
+
+    Args:
+        counts: as for `compute_iou`.
+
+    Returns:
+        (...) float64 fractions; NaN where no class has an IoU.
+    """
+    iou = compute_iou(counts)
     present = ~np.isnan(iou)
     with np.errstate(invalid="ignore"):
         return np.where(present, iou, 0.0).sum(axis=-1) / present.sum(axis=-1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.selection_regret import compute_regret
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.runs.selection import LabelFreeScores
 from drsl_tf.runs.selection import compute_agreement
@@ -118,9 +119,9 @@ def evaluate_scores(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, dict[
     results = {}
     for name, score in SCORES.items():
         values = [score(each) for each in candidates]
-        chosen = [each.mious[value.argmax()] for each, value in zip(candidates, values)]
-        regrets = [each.mious.max() - miou for each, miou in zip(candidates, chosen)]
-        gains = [miou - each.mious[0] for each, miou in zip(candidates, chosen)]
+        chosen = [int(value.argmax()) for value in values]
+        regrets = [compute_regret(c.mious, place) for c, place in zip(candidates, chosen)]
+        gains = [c.mious[place] - c.mious[0] for c, place in zip(candidates, chosen)]
         within = [compute_rank_correlation(v, c.mious) for v, c in zip(values, candidates)]
         mious = np.concatenate([each.mious for each in candidates])
         results[name] = {

@@ -69,7 +69,7 @@ class ModeRunner:
         Raises:
             UserError: a command failed; names its log.
         """
-        run = self._runner.train(adaptation_arms.MODE_ARMS[name], plan, seed)
+        run = self._runner.train(plan, seed)
         about = {"setup": self._pair, "seed": seed}
         baseline = {"arm": KMEANS, "plan": self._baseline}
         if not _select(self._records.read(), self._pair, KMEANS, self._baseline.fingerprint):

@@ -91,6 +91,19 @@ def test_source_stages_are_shared_where_only_the_rounds_differ():
         assert drsl != source("drsl", param)
 
 
+def test_one_run_is_scored_by_its_last_and_by_its_selected_model():
+    plans = [Plan("streets", arm) for arm in ("teacher_mic", "selected")]
+    assert plans[0].make_arguments(3, "there") == plans[1].make_arguments(3, "there")
+    assert plans[0].run_name == plans[1].run_name
+    assert plans[0].fingerprint != plans[1].fingerprint
+    assert [plan.scores_selected for plan in plans] == [False, True]
+    # Records of last models hold whether the run selects one or not.
+    selects = Plan("streets", "drsl", gin_params=['drsl_tf.SelfTraining.selection = "label_free"'])
+    drsl = Plan("streets", "drsl")
+    assert selects.fingerprint == drsl.fingerprint and selects.run_name != drsl.run_name
+    assert drsl.run_name == f"drsl_{drsl.fingerprint}"
+
+
 @pytest.mark.parametrize("setup", ["streets7", "simtown7_kitti7"])
 def test_hidden_classes_are_those_of_the_categories(setup):
     """Every stored id has the category of its hidden class, and is ignored with it."""

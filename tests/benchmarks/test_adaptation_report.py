@@ -126,6 +126,26 @@ def test_the_tables_say_what_the_records_say():
     assert "dml (1 done)" in text and "python -m x" in text
 
 
+def test_the_regret_of_a_choice_is_reported_by_seed():
+    records = _make_records()
+    records["selected"] = [_make_record("selected", seed, 31.0 + seed) for seed in (0, 1)]
+    models = [
+        {"name": "the source stage", "score": 0.5, "miou": 30.0},
+        {"name": "round 1", "score": 0.6, "miou": 32.5},
+        {"name": "round 2", "score": 0.7, "miou": 31.0},
+    ]
+    choices = ({"chosen": 2, "best": 1, "regret": 1.5}, {"chosen": 1, "best": 1, "regret": 0.0})
+    for record, choice in zip(records["selected"], choices):
+        record["choice"] = {"candidates": models, **choice}
+    report = adaptation_report.AdaptationReport("streets", records)
+    arms = report.as_dict()["arms"]
+    assert arms["selected"]["miou"] == [31.0, 32.0] and arms["selected"]["regret"] == [1.5, 0.0]
+    assert not any("regret" in arms[arm] for arm in arms.keys() - {"selected"})
+    text = report.format_markdown()
+    assert "| selected | 0 | round 2 | 31.00 | round 1 | 32.50 | 1.50 |" in text
+    assert "| selected | 1 | round 1 | 32.50 | round 1 | 32.50 | 0.00 |" in text
+
+
 def test_a_report_without_runs_says_so():
     report = adaptation_report.AdaptationReport("streets", {"cbst": []})
     assert "No seed" in report.format_markdown() and report.as_dict()["arms"] == {}
