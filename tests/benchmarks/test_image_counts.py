@@ -45,6 +45,7 @@ def test_sums_over_images_give_the_scores_of_the_split():
     whole = ConfusionMatrix(_CLASSES)
     for name in names:
         whole.update(labels[name], guesses[name])
+    np.testing.assert_allclose(image_counts.compute_iou(array.sum(axis=0)), whole.iou())
     assert image_counts.compute_miou(array.sum(axis=0)) == pytest.approx(whole.mean_iou())
     each = image_counts.compute_miou(array)
     assert each.shape == (3,) and each[0] == image_counts.compute_miou(array[0])

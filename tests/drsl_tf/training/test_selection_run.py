@@ -1,5 +1,7 @@
 """Runs that select a model without labels."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -49,6 +51,18 @@ def _run(
     )
 
 
+def _stop_at(index):
+    """Returns a method that scores `index` models and then breaks the run off."""
+    score, calls = LabelFreeScorer.score, itertools.count()
+
+    def stop(*arguments, **options):
+        if next(calls) == index:
+            raise KeyboardInterrupt
+        return score(*arguments, **options)
+
+    return stop
+
+
 def _score_selected(data, run_dir):
     """Scores the weights that the run kept."""
     model = _build_model(data.label_space)
@@ -78,15 +92,22 @@ def test_the_weights_of_the_highest_score_are_kept(data, finished):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("index, place", enumerate([(0, False), (0, True), (1, False)]))
+@pytest.mark.parametrize(
+    "index, place, broken_off",
+    [(0, (0, False), "scoring 0"), (1, (0, True), "training"), (2, (1, False), "scoring 2")],
+)
 def test_any_candidate_can_be_selected_by_a_run_that_is_broken_off(
-    data, finished, tmp_path, monkeypatch, index, place
+    data, finished, tmp_path, monkeypatch, index, place, broken_off
 ):
     entropies = [each.entropy for each in _list_candidates(finished[1])]
     best = entropies[index]
     monkeypatch.setattr(selection, "compute_score", lambda each: -abs(each.entropy - best))
-    with pytest.raises(KeyboardInterrupt):
-        _run(data, tmp_path, [training.StopAfter(5)])  # Within round 1.
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if broken_off == "training":
+            _run(data, tmp_path, [training.StopAfter(5)])  # Within round 1.
+        else:
+            patch.setattr(LabelFreeScorer, "score", _stop_at(int(broken_off.split()[1])))
+            _run(data, tmp_path)
     results = _run(data, tmp_path)
     assert (results.selected.round, results.selected.target_statistics) == place
     assert _score_selected(data, tmp_path).entropy == pytest.approx(best, rel=1e-3)
