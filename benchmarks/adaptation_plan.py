@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the weights that are scored, without the seed."""
+        """Identifies what the weights that are scored depend on, without the seed."""
         bindings = self._list_bindings()
         bindings.pop(_SELECTION, None)
         if self.scores_selected:

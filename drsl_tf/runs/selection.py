@@ -40,12 +40,20 @@ class LabelFreeScores(files.Entry):
     """
 
     images: int
-    pixels: dict[str, int]
+    pixels: dict[str, Annotated[int, pydantic.Field(ge=0)]]
     agreement: dict[str, dict[str, _Share | None]]
     entropies: dict[str, Number | None]
     entropy: Number
     marginal_entropy: Number
     density: Number
+
+    @pydantic.model_validator(mode="after")
+    def _check_classes(self) -> LabelFreeScores:
+        names = list(self.pixels)
+        parts = [*self.agreement.values(), self.entropies]
+        if not names or len(parts) < 2 or any(list(part) != names for part in parts):
+            raise ValueError("pixels, agreement and entropies are of different classes")
+        return self
 
 
 class Candidate(files.Entry):

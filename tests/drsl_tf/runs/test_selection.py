@@ -74,6 +74,19 @@ def test_a_run_without_a_selection_records_none(tmp_path):
         stored_weights.find_checkpoint(str(tmp_path), "selected")
 
 
+@pytest.mark.parametrize("part", ["pixels", "entropies", "agreement"])
+def test_scores_of_different_classes_are_refused(tmp_path, part):
+    results = _record(tmp_path, _make_scores([0.8, 0.7, 0.5]))
+    with open(results.path, encoding="utf-8") as file:
+        content = json.load(file)
+    scores = content["stages"][0]["label_free"]
+    (scores["agreement"]["smaller"] if part == "agreement" else scores[part]).pop("car")
+    with open(results.path, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    with pytest.raises(UserError, match="of different classes"):
+        stored_weights.find_checkpoint(str(tmp_path), "selected")
+
+
 def _write_selected(run_dir, round_index, step):
     """Writes a checkpoint, in the place of an earlier one."""
     counters = {"round": tf.Variable(round_index), "step": tf.Variable(step)}
