@@ -14,6 +14,7 @@ import re
 import sys
 import types
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,10 +27,31 @@ from drsl_tf.config.gin_files import Line
 from drsl_tf.config.gin_files import parse_gin
 from drsl_tf.config.gin_files import read_gin_file
 
-_HEADER = "from __gin__ import dynamic_registration"
-_NAME = "EXPERIMENT"
 _REQUIRED = "%gin.REQUIRED"
-_ERRORS = (AttributeError, ImportError, NameError, SyntaxError, TypeError, ValueError)
+
+
+@contextlib.contextmanager
+def explain_bad_values(entry: Callable) -> Iterator[None]:
+    """Converts the error of a part with an invalid value to a `UserError` that names the part.
+
+    Args:
+        entry: entry point such as `drsl_tf.adapt`; its own errors are not converted.
+
+    Raises:
+        UserError: names the part. Errors raised outside the parts are not converted.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # gin appends what it called, the innermost first.
+        name, *_ = re.findall(r"\n  In call to configurable '(\w+)'", str(error)) or ["a part"]
+        if isinstance(error, UserError) or name == entry.__name__:
+            raise  # An error of the run itself is a bug.
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"The configuration gives {name} a value that it cannot take: {reason}. Fix its "
+            "binding; --debug shows the traceback."
+        ) from error
 
 
 class Configuration:
@@ -51,22 +73,18 @@ class Configuration:
         self._bindings: dict[str, Line] = {}
         self._overridden: list[tuple[Line, Line]] = []
         self._unbound: dict[str, inspect.Parameter] = {}
-        read = [*parse_gin(_HEADER, "The configuration")]
-        for path in gin_files:
-            read += read_gin_file(path)
-        for param in gin_params:
-            read += parse_gin(param, f"--gin_param={param}")
+        read = [*parse_gin("from __gin__ import dynamic_registration", "The configuration")]
+        read += [line for path in gin_files for line in read_gin_file(path)]
+        read += [line for text in gin_params for line in parse_gin(text, f"--gin_param={text}")]
         for line in read:
             lines = self._imports if isinstance(line.value, ImportStatement) else self._bindings
             old = lines.get(line.key)
-            if old and line.references == [_REQUIRED]:
-                continue
-            if old:
-                self._overridden.append((old, line))
-            lines[line.key] = line
-        if any(line.references == [f"%{_NAME}"] for line in self._bindings.values()):
+            if not old or line.references != [_REQUIRED]:
+                self._overridden += [(old, line)] if old else []
+                lines[line.key] = line
+        if any(line.references == ["%EXPERIMENT"] for line in self._bindings.values()):
             name = os.path.splitext(os.path.basename(gin_files[0]))[0]
-            self._bindings.setdefault(_NAME, Line(_NAME, name, gin_files[0]))
+            self._bindings.setdefault("EXPERIMENT", Line("EXPERIMENT", name, gin_files[0]))
 
     @property
     def bindings(self) -> dict[str, str]:
@@ -96,11 +114,8 @@ class Configuration:
 
     def format_record(self) -> str:
         """Formats an applied configuration, with the defaults in force as comments."""
-        lines = [
-            f"#   {key} = {parameter.default!r}"
-            for key, parameter in self._unbound.items()
-            if parameter.default is not parameter.empty
-        ]
+        defaults = {k: p.default for k, p in self._unbound.items() if p.default is not p.empty}
+        lines = [f"#   {key} = {default!r}" for key, default in defaults.items()]
         return "\n".join([self.format_text(), "# Defaults in force:", *lines]) + "\n"
 
     def apply(self, root: Callable) -> Callable:
@@ -118,39 +133,22 @@ class Configuration:
         Raises:
             UserError: a binding or macro is unknown, unused or missing.
         """
-        try:
-            used = self._walk(root)
-        finally:
-            gin.clear_config()  # The walk binds keys, which are no values.
-        replaced = {old.origin: new.origin for old, new in self._overridden if old.references}
-        dropped: dict[str, list[str]] = {}
-        for line in [line for key, line in self._bindings.items() if key not in used]:
-            if line.origin not in replaced:
-                raise UserError(self._explain_unused(line, used))
-            dropped.setdefault(line.origin, []).append(self._bindings.pop(line.key).key)
-        for origin, keys in dropped.items():
-            by, listed = replaced[origin], ", ".join(keys)
-            logging.info("%s replaces a part of %s, which drops %s.", by, origin, listed)
-        for key, parameter in self._unbound.items():
+        used = self._walk(root)
+        self._check_macros(used)
+        self._drop_unused(used)
+        for key, each in self._unbound.items():
             # The program passes positional parameters.
-            if parameter.default is parameter.empty and parameter.kind is parameter.KEYWORD_ONLY:
-                raise UserError(
-                    f"The configuration does not bind {key}. Start from one of the files in "
-                    "gin_configs/."
-                )
-        self._pass_to_gin(self.bindings)
+            if each.default is each.empty and each.kind is each.KEYWORD_ONLY:
+                raise UserError(f"Nothing binds {key}. Start from one of the files of gin_configs.")
+        gin.parse_config(self.format_text())
         return gin.get_configurable(root)
 
-    def _walk(self, root: Callable) -> set[str]:
-        """Follows references from the root; returns the keys used, and lists what is not bound.
-
-        In place of its value, gin binds each argument to its key and its references.
-        """
-        pairs = {key: f"({key!r}, {line.references!r})" for key, line in self._bindings.items()}
-        self._pass_to_gin(pairs)
+    def _walk(self, root: Callable) -> dict[str, Line]:
+        """Follows references from the root; returns the lines used, and lists what is not bound."""
+        self._bind_keys()
         names = (key.rpartition(".")[0] for key in self._bindings if f".{root.__name__}." in key)
         places: list[tuple[Callable, str, list[str]]] = [(root, next(names, root.__name__), [])]
-        used: set[str] = set()
+        used: dict[str, Line] = {}
         for part, name, scopes in places:  # Grows by what is referred to.
             bound: dict[str, Any] = {}
             # gin does not know a root that nothing binds.
@@ -158,32 +156,62 @@ class Configuration:
                 bound = gin.get_bindings(part, resolve_references=False)
             unbound = (p for p in _list_parameters(part).values() if p.name not in bound)
             self._unbound |= {"/".join([*scopes, f"{name}.{p.name}"]): p for p in unbound}
-            for key, references in bound.values():
-                used.add(key)
-                for reference in references:
-                    self._check_macro(self._bindings[key], repr(reference))
-                    found = reference.configurable.wrapped
-                    place = (found, reference.selector, reference.scopes or scopes)
-                    if place not in places:
-                        places.append(place)
+            for key, found, _ in bound.values():
+                used[key] = self._bindings[key]
+                new = [(r.configurable.wrapped, r.selector, r.scopes or scopes) for r in found]
+                places += [place for place in new if place not in places]
+        gin.clear_config()
         return used
 
-    def _pass_to_gin(self, values: dict[str, str]) -> None:
-        """Binds values, as text by key, in gin, which resolves and checks all names."""
+    def _check_macros(self, used: dict[str, Line]) -> None:
+        for line in used.values():
+            for text in line.references:
+                macro = self._bindings.get(text[1:])
+                if text[0] == "%" and (not macro or f"%{line.key}" in macro.references):
+                    name = line.key if text == _REQUIRED else text[1:]
+                    why = "refers to it" if macro else "nothing defines"
+                    hint = "" if macro else _suggest(name, self._bindings)
+                    raise UserError(
+                        f"{line.origin} requires {name}{hint}, which {why}, as it binds {line.key} "
+                        f'to {text}. Add a line "{name} = ..." to your gin file, or '
+                        f'--gin_param="{name} = ...".'
+                    )
+
+    def _drop_unused(self, used: dict[str, Line]) -> None:
+        replaced = {old.origin: new.origin for old, new in self._overridden if old.references}
+        by = {each.strip("@%()"): new for old, new in self._overridden for each in old.references}
+        unused = [line for key, line in self._bindings.items() if key not in used]
+        for line in unused:
+            if line.origin not in replaced:
+                new = by.get(line.key.rpartition(".")[0] or line.key)
+                why = "" if "." in line.key else _suggest(line.key, used)
+                why = f" ({new.origin} binds {new.key} to {new.value!r})" if new else why
+                raise UserError(
+                    f"{line.origin} binds {line.key}, but nothing uses it{why}. Correct or remove "
+                    "the line, or bind what refers to it."
+                )
+            del self._bindings[line.key]
+        for origin, new_origin in replaced.items():
+            keys = ", ".join(line.key for line in unused if line.origin == origin)
+            if keys:
+                logging.info("%s replaces a part of %s, which drops %s.", new_origin, origin, keys)
+
+    def _bind_keys(self) -> None:
+        """Binds each argument to its key, references and value in gin, which checks all names."""
+        lines = [*self._imports.values(), *self._bindings.values()]
+        pairs = [f"{k} = ({k!r}, {v.references}, {v.value!r})" for k, v in self._bindings.items()]
         gin.clear_config()
         try:
-            gin.parse_config([*self._imports, *(f"{key} = {text}" for key, text in values.items())])
-        except _ERRORS as error:
+            gin.parse_config([*self._imports, *pairs])
+        except Exception as error:  # Imports run code, which may raise anything.
             gin.clear_config()
-            reason = " ".join(str(error).split())
-            number = re.search(r"In bindings string line (\d+)|\(line (\d+)\)$", reason)
-            lines = [*self._imports.values(), *self._bindings.values()]
-            line = lines[int(number[1] or number[2]) - 1 if number else 0]
+            reason, _, place = " ".join(str(error).split()).partition(" In bindings string line ")
+            number = re.match(r"\d+", place) or re.search(r"(?<=\(line )\d+(?=\)$)", reason)
+            line = lines[int(number[0]) - 1 if number else 0]
             hint = "".join(map(self._suggest_part, (line.key, *line.references)))
             raise UserError(
-                f"{line.origin}: {line.key!r} cannot be used{hint}: "
-                f"{reason.partition(' In bindings string')[0].rstrip('.')}. docs/configuration.md "
-                "lists the names; an earlier version had others."
+                f"{line.origin}: {line.key!r} cannot be used{hint}: {reason.rstrip('.')}. "
+                "docs/configuration.md lists the names; an earlier version had others."
             ) from error
 
     def _suggest_part(self, name: str) -> str:
@@ -191,48 +219,23 @@ class Configuration:
         if not re.match(r"@?[\w/]+\.", name):
             return ""  # A macro or an import.
         _, *statements = (line.value for line in self._imports.values())
-        modules = {s.bound_name(): s.module if s.alias else s.partial_path() for s in statements}
-        found: Any = types.SimpleNamespace(**{k: sys.modules.get(v) for k, v in modules.items()})
+        modules = {s.bound_name(): sys.modules.get(s.partial_path()) for s in statements}
+        found: Any = types.SimpleNamespace(**modules)
         for part in name.strip("@()").rpartition("/")[2].split("."):
-            if not hasattr(found, part):
-                near = _suggest(part, dir(found))
-                is_module = not isinstance(found, types.SimpleNamespace)
-                return near if near or is_module else f" (known are {', '.join(vars(found))})"
-            found = getattr(found, part)
-            if callable(found):
-                found = types.SimpleNamespace(**_list_parameters(found))
+            names = _list_parameters(found) if callable(found) else dir(found)
+            if part not in names:
+                return _suggest(part, [each for each in names if each[0] != "_"])
+            found = getattr(found, part, None)
         return ""
-
-    def _check_macro(self, line: Line, text: str) -> None:
-        """Checks that a macro that a line refers to is bound."""
-        if text.startswith("%") and text[1:] not in self._bindings:
-            name = line.key if text == _REQUIRED else text[1:]
-            raise UserError(
-                f"{line.origin} requires {name}{_suggest(text[1:], self._bindings)}, which nothing "
-                f"defines, as it binds {line.key} to {text}. Add a line "
-                f'"{name} = ..." to your gin file, or --gin_param="{name} = ...".'
-            )
-
-    def _explain_unused(self, line: Line, used: set[str]) -> str:
-        why = [
-            f" ({new.origin} binds {new.key} to {new.value!r})"
-            for old, new in self._overridden
-            if any(f"/{each.strip('@%()')}." in f"/{line.key}." for each in old.references)
-        ]
-        why.append("" if "." in line.key else _suggest(line.key, used))
-        return (
-            f"{line.origin} binds {line.key}, but nothing uses it{why[0]}. Correct or remove the "
-            "line, or bind what refers to it."
-        )
 
 
 def _list_parameters(part):
-    try:
+    with contextlib.suppress(TypeError, ValueError):  # Some built-in callables have none.
         return inspect.signature(part).parameters
-    except (TypeError, ValueError):  # Some built-in callables have none.
-        return {}
+    return {}
 
 
 def _suggest(name, names):
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    near = difflib.get_close_matches(name, names, n=1)
+    known = f" (known are {', '.join(names)})" if 0 < len(names) < 10 else ""
+    return f" (did you mean {near[0]!r}?)" if near else known

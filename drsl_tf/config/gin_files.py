@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from collections.abc import Sequence
-from tokenize import TokenError
 from typing import Any
 from typing import NamedTuple
 
@@ -15,13 +14,10 @@ from gin import config_parser
 import gin_configs
 from data_pipelines.errors import UserError
 
-_MOST_CHARACTERS = 1_000_000
 _BACKSLASHES = (
     'A backslash starts an escape in a text: write a path with /, as in "C:/data/mine", or with '
     'an r before it, as in r"C:\\data\\mine".'
 )
-# What is left of "\train", or of "\new" in a path with a drive: no path or name holds these.
-_ESCAPED = re.compile(r"[\a\b\t\v\f\r]|^[A-Za-z]:.*\n")
 
 
 class Reference(str):
@@ -51,10 +47,9 @@ class Line(NamedTuple):
 
 def _list_texts(value: Any) -> list[str]:
     """Lists the texts and references in a bound value."""
-    if isinstance(value, dict):
-        value = list(value.items())
-    if isinstance(value, (list, tuple)):
-        return [text for item in value for text in _list_texts(item)]
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else value
+        return [text for item in items for text in _list_texts(item)]
     return [value] if isinstance(value, str) else []
 
 
@@ -86,20 +81,18 @@ def read_gin_file(gin_file: str, including: Sequence[str] = ()) -> Iterator[Line
     path = next(filter(os.path.isfile, places), None)
     if path is None:
         asked = f", which {including[-1]} includes," if including else ""
-        known = sorted(name for name in os.listdir(root) if name.endswith(".gin"))
+        known = ", ".join(sorted(name for name in os.listdir(root) if name.endswith(".gin")))
         raise UserError(
             f"The gin file {gin_file!r}{asked} does not exist; looked for {' and '.join(places)}. "
-            f"Known by name are {', '.join(known)}."
+            f"Known by name are {known}."
         )
     if path in including:
         raise UserError(f"The config files {' -> '.join([*including, path])} form a circle.")
     try:
         # Windows' editors begin a file with a byte-order mark, which utf-8-sig skips.
         with open(path, encoding="utf-8-sig") as file:
-            text = file.read(_MOST_CHARACTERS + 1)
-        if len(text) > _MOST_CHARACTERS:
-            raise ValueError(f"it has more than {_MOST_CHARACTERS} characters, as no gin file has")
-    except (OSError, ValueError) as error:
+            text = file.read()
+    except (OSError, UnicodeError) as error:
         raise UserError(f"The gin file {path} cannot be read: {error}.") from error
     yield from parse_gin(text, path, (*including, path))
 
@@ -108,13 +101,9 @@ def parse_gin(text: str, origin: str, including: Sequence[str] = ()) -> Iterator
     """Parses gin text from a file or parameter `origin`; see `read_gin_file`."""
     try:
         statements = list(config_parser.ConfigParser(text, _Delegate()))
-    except (SyntaxError, ValueError, TokenError, RecursionError, MemoryError) as error:
-        # Python's parser raises MemoryError for an expression nested too deeply.
+    except Exception as error:  # Of gin's, or of Python's tokenizer and parser.
+        hint = f" {_BACKSLASHES}" if "\\" in (getattr(error, "text", None) or text) else ""
         reason = " ".join(str(error).split())
-        # A TokenError has its place as (line, column).
-        number = error.args[1][0] if isinstance(error, TokenError) else 1
-        line = getattr(error, "text", None) or "".join(text.splitlines()[number - 1 : number])
-        hint = f" {_BACKSLASHES}" if "\\" in line else ""
         raise UserError(f"{origin} is not valid gin: {reason}{hint}") from error
     for statement in statements:
         if isinstance(statement, config_parser.IncludeStatement):
@@ -124,11 +113,10 @@ def parse_gin(text: str, origin: str, including: Sequence[str] = ()) -> Iterator
         elif isinstance(statement, config_parser.BindingStatement):
             key = "{}/{}.{}".format(*statement).strip("/.")
             if statement.arg_name and "." not in statement.selector:
-                raise UserError(
-                    f"{origin} binds {key}, which is neither MODULE.NAME.ARGUMENT nor a MACRO."
-                )
-            for written in filter(_ESCAPED.search, _list_texts(statement.value)):
-                if not written.isspace():  # A separator, such as a tab, is no path.
+                raise UserError(f"{origin} binds {key}: write MODULE.NAME.ARGUMENT or MACRO.")
+            for written in _list_texts(statement.value):
+                # A separator, such as a tab alone, is no path.
+                if re.search(r"[\0-\x1f]", written) and not written.isspace():
                     raise UserError(
                         f"{origin} binds {key} to {written!r}, in which a backslash and a letter "
                         f"became one character. {_BACKSLASHES}"

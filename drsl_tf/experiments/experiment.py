@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable
@@ -9,13 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import gin
-from gin.config import ConfigurableReference
 
 from data_pipelines.domains.domain import Domain
 from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import LabelSpace
-from drsl_tf.config.bad_values import explain_bad_values
 from drsl_tf.config.configuration import Configuration
+from drsl_tf.config.configuration import explain_bad_values
 from drsl_tf.models.model import DrslModel
 from drsl_tf.training.adapt import adapt
 
@@ -74,11 +74,10 @@ class Experiment:
     def _create_target(self) -> Domain:
         """Creates the target without access to data files."""
         target, scopes = self._find("data", "target")
-        if not _is_reference(target) or "root" not in _list_parameters(target.configurable.wrapped):
-            return self.get("data", "target")
         # The classes do not depend on the root, which may be a reference that renders a data set.
         scopes = [*(target.scopes or scopes), "without_root"]
-        gin.bind_parameter(("/".join(scopes), target.configurable.selector, "root"), ".")
+        with contextlib.suppress(ValueError):  # A reader may have none.
+            gin.bind_parameter(("/".join(scopes), target.configurable.selector, "root"), ".")
         with explain_bad_values(adapt), gin.config_scope(scopes):
             return target.configurable.wrapper()
 
@@ -88,22 +87,11 @@ class Experiment:
         part: Callable = adapt
         scopes: list[str] = []
         if way:
-            value, scopes = self._find(*way)
-            if not _is_reference(value):
-                raise UserError(
-                    f"The configuration binds {way[-1]} to {value!r}; bind it to a reference, such "
-                    "as @adaptation.AdaptationData()."
-                )
-            part, scopes = value.configurable.wrapped, value.scopes or scopes
+            holder, scopes = self._find(*way)
+            if getattr(holder, "selector", "gin.macro") == "gin.macro":
+                raise UserError(f"Bind {way[-1]} to a reference such as @NAME(), not to {holder}.")
+            part, scopes = holder.configurable.wrapped, holder.scopes or scopes
         with gin.config_scope(scopes):
             bound = gin.get_bindings(part, resolve_references=False)
-        return bound.get(name, _list_parameters(part)[name].default), scopes
-
-
-def _is_reference(value: Any) -> bool:
-    """Returns whether a value refers to a class or function, rather than to a macro."""
-    return isinstance(value, ConfigurableReference) and value.configurable.module != "gin"
-
-
-def _list_parameters(part):
-    return inspect.signature(part).parameters
+        parameter = inspect.signature(part).parameters[name]
+        return bound.get(name, parameter.default), scopes

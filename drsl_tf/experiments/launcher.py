@@ -14,8 +14,8 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
 from drsl_tf import files
-from drsl_tf.config import bad_values
 from drsl_tf.config.configuration import Configuration
+from drsl_tf.config.configuration import explain_bad_values
 from drsl_tf.distribution import strategy as strategies
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import results_schema
@@ -92,7 +92,7 @@ def _recorded(configuration, run_dir):
 
 
 def _run(configuration, run, run_dir):
-    with bad_values.explain_bad_values(adapt):
+    with explain_bad_values(adapt):
         return run(run_dir=run_dir)
 
 
