@@ -47,10 +47,9 @@ def explain_bad_values(entry: Callable) -> Iterator[None]:
         name, *_ = re.findall(r"\n  In call to configurable '(\w+)'", str(error)) or ["a part"]
         if isinstance(error, UserError) or name == entry.__name__:
             raise  # An error of the run itself is a bug.
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"The configuration gives {name} a value that it cannot take: {reason}. Fix its "
-            "binding; --debug shows the traceback."
+            f"The configuration gives {name} a value that it cannot take: "
+            f"{str(error).strip().splitlines()[0]}. Fix its binding; --debug shows the traceback."
         ) from error
 
 
@@ -170,7 +169,7 @@ class Configuration:
                 if text[0] == "%" and (not macro or f"%{line.key}" in macro.references):
                     name = line.key if text == _REQUIRED else text[1:]
                     why = "refers to it" if macro else "nothing defines"
-                    hint = "" if macro else _suggest(name, self._bindings)
+                    hint = "" if macro else _suggest(text[1:], self._bindings)
                     raise UserError(
                         f"{line.origin} requires {name}{hint}, which {why}, as it binds {line.key} "
                         f'to {text}. Add a line "{name} = ..." to your gin file, or '
@@ -224,7 +223,9 @@ class Configuration:
         for part in name.strip("@()").rpartition("/")[2].split("."):
             names = _list_parameters(found) if callable(found) else dir(found)
             if part not in names:
-                return _suggest(part, [each for each in names if each[0] != "_"])
+                known = [each for each in names if each[0] != "_"]
+                listed = f" (known are {', '.join(known)})" if 0 < len(known) < 20 else ""
+                return _suggest(part, known) or listed
             found = getattr(found, part, None)
         return ""
 
@@ -237,5 +238,4 @@ def _list_parameters(part):
 
 def _suggest(name, names):
     near = difflib.get_close_matches(name, names, n=1)
-    known = f" (known are {', '.join(names)})" if 0 < len(names) < 10 else ""
-    return f" (did you mean {near[0]!r}?)" if near else known
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -225,7 +225,7 @@ def test_what_is_bound_for_a_replaced_part_afterwards_is_refused(tmp_path, line,
 @pytest.mark.parametrize("given_first", [True, False])
 def test_a_required_macro_is_given_before_or_after(tmp_path, given_first):
     path = _write(tmp_path, _TEXT.replace("FIRST = 5", "FIRST = %gin.REQUIRED"))
-    with pytest.raises(UserError, match=r"test.gin requires FIRST.*FIRST = \.\.\."):
+    with pytest.raises(UserError, match=r"test.gin requires FIRST, which.*FIRST = \.\.\."):
         Configuration([path]).apply(experiment)
     files = [_write(tmp_path, "FIRST = 6", "mine.gin"), path]
     run = Configuration(files if given_first else files[::-1]).apply(experiment)
