@@ -218,8 +218,8 @@ class Configuration:
         if not re.match(r"@?[\w/]+\.", name):
             return ""  # A macro or an import.
         _, *statements = (line.value for line in self._imports.values())
-        modules = {s.bound_name(): sys.modules.get(s.partial_path()) for s in statements}
-        found: Any = types.SimpleNamespace(**modules)
+        modules = {s.bound_name(): s.module if s.alias else s.partial_path() for s in statements}
+        found: Any = types.SimpleNamespace(**{k: sys.modules.get(v) for k, v in modules.items()})
         for part in name.strip("@()").rpartition("/")[2].split("."):
             names = _list_parameters(found) if callable(found) else dir(found)
             if part not in names:
