@@ -79,7 +79,10 @@ class Experiment:
         with contextlib.suppress(ValueError):  # A reader may have none.
             gin.bind_parameter(("/".join(scopes), target.configurable.selector, "root"), ".")
         with explain_bad_values(adapt), gin.config_scope(scopes):
-            return target.configurable.wrapper()
+            with contextlib.suppress(UserError):
+                return target.configurable.wrapper()
+        # Records keep their classes below their root.
+        return self.get("data", "target")
 
     def _find(self, *names: str) -> tuple[Any, list[str]]:
         """Returns a bound value with references as they are, and the scopes that it holds in."""

@@ -8,6 +8,7 @@ import pytest
 from data_pipelines import published_archives
 from data_pipelines.auditing import audit
 from data_pipelines.domains import find_reader
+from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.labels import label_spaces
 from drsl_tf.experiments.experiment import Experiment
 from tests.support import data_sets
@@ -136,3 +137,15 @@ def test_experiments_find_prepared_archives(name, write, gin_file, params, tmp_p
     for split in ("train", "val"):
         pairs = audit.audit_split(target, split).pairs
         assert len(pairs) == counts[split] and all(pair.label_path for pair in pairs)
+
+
+def test_the_classes_of_a_target_of_records_are_read_below_its_root(tmp_path):
+    data_sets.write_cityscapes(str(tmp_path / "files"))
+    files = Cityscapes(root=str(tmp_path / "files"))
+    data_sets.write_records(files, "train", str(tmp_path / "records"))
+    params = [
+        "from data_pipelines.domains import records",
+        "adaptation.AdaptationData.target = @records.Records()",
+        f"records.Records.root = {str(tmp_path / 'records')!r}",
+    ]
+    assert Experiment(["gta2cs.gin"], params).label_space == files.label_space
