@@ -161,7 +161,7 @@ TABLE: dict[str, Shortening] = {
         prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
         extra=[("drsl_tf.train", _TINY_DEMO)],
     ),
-    "docs/several_machines.md": Shortening(
+    "docs/scaling.md": Shortening(
         prepare=_STAND_INS,
         extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
         # A folder that can be made here.
