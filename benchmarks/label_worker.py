@@ -21,6 +21,7 @@ import resource
 import sys
 import tempfile
 import time
+from typing import Any
 
 from absl import flags
 
@@ -89,7 +90,7 @@ def main() -> None:
         function()
         return time.perf_counter() - began
 
-    found = {"label_seconds": [], "bare_seconds": [], "host_milliseconds": {}}
+    found: dict[str, Any] = {"label_seconds": [], "bare_seconds": [], "host_milliseconds": {}}
     if not _REPETITIONS.value:
         label()
     for repetition in range(_REPETITIONS.value):

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from concurrent import futures
+from typing import Any
 
 from absl import flags
 
@@ -92,7 +93,7 @@ def main() -> None:
         return _PASSES * len(pairs)
 
     run_pipeline()
-    found = {}
+    found: dict[str, Any] = {}
     for repetition in range(_REPETITIONS.value):
         order = [("pipeline", run_pipeline), ("decode", run_decoding)]
         for name, run in order if repetition % 2 == 0 else reversed(order):
