@@ -5,6 +5,11 @@
 "label_seconds" and "bare_seconds" hold one number per repetition, measured in turn; bare
 inference reads the same images and computes each pixel's confidence and class. "peak_bytes" is the
 process's. `--repetitions=0` labels once and measures only memory.
+
+"host_milliseconds" is what an image takes of the processor, in one thread, for work that is not
+done on a GPU, a number per repetition: reading it, counting its confidences, writing its label as a
+PNG. "flush" is no processor time but waiting for the disk, which joins the labels of all images.
+The labels are the scenes' true ones; "label_bytes" is the mean size of a PNG.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import resource
 import sys
 import tempfile
 import time
+from typing import Any
 
 from absl import flags
 
@@ -84,13 +90,16 @@ def main() -> None:
         function()
         return time.perf_counter() - began
 
-    found = {"label_seconds": [], "bare_seconds": []}
+    found: dict[str, Any] = {"label_seconds": [], "bare_seconds": [], "host_milliseconds": {}}
     if not _REPETITIONS.value:
         label()
     for repetition in range(_REPETITIONS.value):
         order = [("label_seconds", label), ("bare_seconds", infer)]
         for name, function in order if repetition % 2 == 0 else reversed(order):
             found[name].append(measure(function))
+        host, found["label_bytes"] = _measure_host(domain)
+        for name, milliseconds in host.items():
+            found["host_milliseconds"].setdefault(name, []).append(milliseconds)
     found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(found), file=output)
 
@@ -109,6 +118,48 @@ def _infer(model, strategy, domain, pairs):
     run = ReplicatedFunction(predict, strategy)
     for batch in image_batches.iterate_image_batches(pairs, domain.read_image, batch_size=_BATCH):
         run(batch.images)
+
+
+def _measure_host(domain):
+    """Returns milliseconds of one thread per image, by part of the work, and a label's bytes."""
+    import numpy as np
+    from PIL import Image
+
+    from data_pipelines.io import whole_files
+    from data_pipelines.labels.label_spaces import IGNORE_ID
+    from drsl_tf.self_training.thresholds import ConfidenceHistogram
+
+    pairs = domain.list_pairs("train")
+    labels = [domain.read_label(pair.label_path) for pair in pairs]
+    # As in a trained network, from uncertain to saturated.
+    confidence = -np.expm1(-np.random.default_rng(0).gamma(2.0, 6.0, labels[0].shape))
+    histogram = ConfidenceHistogram(domain.label_space.num_classes)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, f"{index}.png") for index in range(len(pairs))]
+
+        def read():
+            for pair in pairs:
+                domain.read_image(pair.image_path)
+
+        def count():
+            for label in labels:
+                histogram.update(confidence, np.where(label == IGNORE_ID, 0, label))
+
+        def write():
+            for label, path in zip(labels, paths):
+                Image.fromarray(label).save(path)
+
+        def flush():
+            whole_files.sync_all(paths)
+
+        found = {}
+        for function in (read, count, write, flush):
+            clock = time.perf_counter if function is flush else time.thread_time
+            began = clock()
+            function()
+            found[function.__name__] = 1000 * (clock() - began) / len(pairs)
+        sizes = [os.path.getsize(path) for path in paths]
+    return found, sum(sizes) / len(sizes)
 
 
 if __name__ == "__main__":

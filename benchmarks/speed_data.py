@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from typing import Any
@@ -57,6 +58,10 @@ def measure_labelling(quick: bool, folder: str) -> dict[str, Any]:
             "pseudo-labelling": {
                 "size": list(size),
                 "peak_megabytes": {str(n): round(min(found) / 2**20) for n, found in peaks.items()},
+                "host_milliseconds_an_image": {
+                    name: round(statistics.median(values), 2)
+                    for name, values in timed["host_milliseconds"].items()
+                },
                 "every_confidence_over_histogram_1000_images": round(4 * pixels / kept, 1),
                 "every_confidence_over_histogram_cityscapes": round(
                     4 * 2975 * 1024 * 512 / kept, 1
@@ -139,6 +144,10 @@ def measure_pipeline(quick: bool, folder: str) -> dict[str, Any]:
                 "images_a_second": {
                     "pipeline": round(max(found["pipeline_rates"]), 1),
                     "decode": round(max(found["decode_rates"]), 1),
+                },
+                "processor_milliseconds_an_image": {
+                    name: round(statistics.median(found[f"{name}_milliseconds"]), 1)
+                    for name in ("pipeline", "decode")
                 },
                 "seconds_a_step": round(found["seconds_a_step"], 4),
             }

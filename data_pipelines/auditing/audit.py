@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import dataclasses
 import os
 import time
@@ -19,6 +18,7 @@ from data_pipelines.io import decoding
 from data_pipelines.io import remarks
 from data_pipelines.io.files import describe_path
 from data_pipelines.labels.label_spaces import IGNORE_ID
+from data_pipelines.map_ahead import map_ahead
 
 BAD_FILES = ("error", "skip")
 
@@ -94,29 +94,25 @@ def audit_split(
         # A table that cannot be read is one error, not one for every label.
         domain.id_table()
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
-    executor = concurrent.futures.ThreadPoolExecutor(workers)
-    try:
-        statuses = audit_stamp.read_statuses(domain, pairs, orphans, executor.map)
-        # The fingerprint is needed for the stamp alone.
-        fingerprint = None
-        stamped = None
-        if stamp_dir is not None:
-            labelled = pairs[0].label_path is not None
-            fingerprint = audit_stamp.take_fingerprint(domain, statuses, labelled)
-            stamped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
-        # Bad files that stop a run are read again: the network may have failed the first time.
-        from_stamp = stamped is not None and (not stamped[0] or bad_files == "skip")
-        if stamped is not None and from_stamp:
-            skipped, classes = stamped
-            logging.info(
-                "%s %s: %d pairs unchanged since their audit, recorded in %s",
-                domain.name, split, len(pairs), stamp_dir,
-            )  # fmt: skip
-        else:
-            checked, classes = _check_pairs(executor, domain, split, pairs, progress)
-            skipped = [(path, _ORPHAN) for path in orphans] + checked
-    finally:
-        executor.shutdown(cancel_futures=True)
+    statuses = audit_stamp.read_statuses(domain, pairs, orphans, threads=workers)
+    # The fingerprint is needed for the stamp alone.
+    fingerprint = None
+    stamped = None
+    if stamp_dir is not None:
+        labelled = pairs[0].label_path is not None
+        fingerprint = audit_stamp.take_fingerprint(domain, statuses, labelled)
+        stamped = audit_stamp.read_stamp(stamp_dir, domain, split, fingerprint)
+    # Bad files that stop a run are read again: the network may have failed the first time.
+    from_stamp = stamped is not None and (not stamped[0] or bad_files == "skip")
+    if stamped is not None and from_stamp:
+        skipped, classes = stamped
+        logging.info(
+            "%s %s: %d pairs unchanged since their audit, recorded in %s",
+            domain.name, split, len(pairs), stamp_dir,
+        )  # fmt: skip
+    else:
+        checked, classes = _check_pairs(domain, split, pairs, workers, progress)
+        skipped = [(path, _ORPHAN) for path in orphans] + checked
     good = _drop_bad(pairs, skipped)
     digest = audit_stamp.take_list_digest(domain, good, statuses)
     report = AuditReport(good, unread, skipped, digest, frozenset(classes), from_stamp)
@@ -162,7 +158,7 @@ def check_pair(domain: Domain, pair: Pair) -> tuple[list[tuple[str, str]], set[i
     return bad, classes
 
 
-def _check_pairs(executor, domain, split, pairs, progress):
+def _check_pairs(domain, split, pairs, workers, progress):
     from data_pipelines.progress import make_progress_bar
 
     skipped = []
@@ -171,7 +167,7 @@ def _check_pairs(executor, domain, split, pairs, progress):
     bar = None
     started = time.monotonic()
     try:
-        results = executor.map(lambda pair: _check_pair(domain, pair), pairs)
+        results = map_ahead(lambda pair: _check_pair(domain, pair), pairs, workers)
         for done, (path, (bad, found), lost) in enumerate(results, 1):
             skipped += bad
             classes |= found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.io import files
 from data_pipelines.io import whole_files
+from data_pipelines.map_ahead import map_ahead
 
 # Increased whenever an audit checks more, which makes older stamps invalid.
 _SCHEMA = 2
@@ -23,7 +23,7 @@ Status = tuple[int, int] | None
 
 
 def read_statuses(
-    domain: Domain, pairs: Sequence[Pair], orphans: Sequence[str] = (), map_calls: Callable = map
+    domain: Domain, pairs: Sequence[Pair], orphans: Sequence[str] = (), *, threads: int = 1
 ) -> dict[str, Status]:
     """Reads the status of every file of a split.
 
@@ -31,7 +31,7 @@ def read_statuses(
         domain: the data set.
         pairs: its pairs.
         orphans: its labels without an image.
-        map_calls: `map`, or that of an executor, which reads the status of files in parallel.
+        threads: files whose status is read at a time.
 
     Returns:
         Path relative to the root -> (bytes, modification time), None for a missing file; in the
@@ -40,7 +40,7 @@ def read_statuses(
     paths = [*(path for pair in pairs for path in _list_files(domain, pair)), *orphans]
     paths = list(dict.fromkeys(paths))
     names = [_name_below_root(domain, path) for path in paths]
-    return dict(zip(names, map_calls(files.read_status, paths)))
+    return dict(zip(names, map_ahead(files.read_status, paths, threads)))
 
 
 def take_fingerprint(domain: Domain, statuses: dict[str, Status], labelled: bool) -> str:

@@ -14,9 +14,9 @@ import uuid
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
-from concurrent import futures
 
 from data_pipelines.errors import UserError
+from data_pipelines.map_ahead import map_ahead
 
 PARTIAL = ".partial"
 """Ending of what is being written; nothing reads such a file or folder."""
@@ -197,9 +197,8 @@ def sync_all(paths: Iterable[str]) -> None:
     Args:
         paths: the files and folders.
     """
-    with futures.ThreadPoolExecutor(_SYNC_THREADS) as pool:
-        for _ in pool.map(sync, paths):
-            pass  # An error of a thread is raised here.
+    for _ in map_ahead(sync, paths, _SYNC_THREADS):
+        pass  # An error of a thread is raised here.
 
 
 def sync_tree(path: str) -> None:

@@ -54,6 +54,7 @@ _TINY_OWN_DATA = (
 )
 _NO_SOURCE_STAGE = "--gin_param=SOURCE_STEPS = 0"
 _TINY_RENDERING = ("render_streets", ["--count=3", "--size=64x32"])
+_SMALL_SCENES = ["--height=64", "--width=128", "--repetitions=1"]
 _STAND_INS = [
     f"python -m data_pipelines.render_streets --layout={layout} --style={style} --out=data/{layout}"
     for layout, style in (("gta5", "game"), ("synthia", "game"), ("cityscapes", "camera"))
@@ -161,9 +162,14 @@ TABLE: dict[str, Shortening] = {
         prepare=["python -m drsl_tf.train --gin_file=demo.gin --run_dir=runs/demo", *_PHOTOS],
         extra=[("drsl_tf.train", _TINY_DEMO)],
     ),
-    "docs/several_machines.md": Shortening(
+    "docs/scaling.md": Shortening(
         prepare=_STAND_INS,
-        extra=[("drsl_tf.train", _TINY_RECIPE), _TINY_RENDERING],
+        extra=[
+            ("drsl_tf.train", _TINY_RECIPE),
+            _TINY_RENDERING,
+            ("pipeline_worker", [*_SMALL_SCENES, "--crop_width=64", "--scenes=4"]),
+            ("label_worker", _SMALL_SCENES),
+        ],
         # A folder that can be made here.
         replace=[("/shared", "shared")],
         impossible={"^DRSL_TF_WORKER_FAILURES": "the suite runs it with one failure"},
