@@ -70,6 +70,8 @@ def adapt(
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
     with workers.raise_if_worker_lost():
         _audit(workers, data, RunDirectory(run_dir).audit)
+        if schedule.rounds:
+            workers.ask_chief(data.check_target)
         workers.ask_chief(lambda: _record_data(run_dir, data))
         _check_same_run(workers, data, schedule, settings)
         with strategy.scope():

@@ -66,6 +66,22 @@ def test_without_a_source_its_half_of_a_batch_is_empty(roots, tmp_path):
         assert batch["target"]["image"].shape == (2, *streets.SIZE, 3)
 
 
+def test_a_target_whose_images_are_the_sources_is_refused(roots, tmp_path):
+    link = tmp_path / "other_name"
+    link.symlink_to(roots[1])
+    for split in ("train", "val"):
+        data = streets.make_data(roots, source=Cityscapes(root=str(link)), source_split=split)
+        data.audit()
+        if split == "val":  # Other images of the same folder.
+            data.check_target()
+            continue
+        with pytest.raises(UserError, match=f"All 4 target images, in {roots[1]}, are images of"):
+            data.check_target()
+    data = streets.make_data(roots, further_sources=[_further(roots)])
+    data.audit()
+    data.check_target()
+
+
 def test_a_sampler_without_a_source_is_logged(roots, caplog):
     streets.make_data(roots, source_sampler=RareClassSampler())
     assert not caplog.text
