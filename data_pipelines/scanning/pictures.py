@@ -13,7 +13,7 @@ from data_pipelines.io import color_masks
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 
-MAX_BYTES = 8 * decoding.MAX_PIXELS
+MAX_BYTES = decoding.BYTES_PER_PIXEL * decoding.MAX_PIXELS
 """Larger pictures are not read."""
 
 # Masks hold few values, which fill areas.
