@@ -106,8 +106,9 @@ def summarize(masks: Iterable[decoding.Mask]) -> Content:
                     agree &= palette.setdefault(value, color) == color
         if mask.pixels.ndim == 3:
             flat = False
-            grey &= bool((rgb == rgb[..., :1]).all())
-            red &= not rgb[..., 1:].any()
+            is_grey, is_red = color_masks.find_id_channels(rgb)
+            grey &= is_grey
+            red &= is_red
     if lossy:
         return Content("lossy colors", _list_colors(colors), "", count)
     if not agree:
