@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 def test_all_processes_are_refused_where_another_process_trains(folder):
     job = WorkerJob(folder, "locked", 2)
     with run_lock.lock_run(job.run_dir):
-        codes = job.start().wait(_BOUND_SECONDS)
+        codes = job.start().wait()
     assert codes == [2, 2], job.read_log(0)[-3000:] + job.read_log(1)[-3000:]
     for index in (0, 1):
         assert f"Another process trains in {job.run_dir}" in job.read_log(index)
