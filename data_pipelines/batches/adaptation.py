@@ -354,7 +354,15 @@ class AdaptationData:
             domain: reads the labels; None for pseudo-labels.
         """
         sampler = self._samplers["target" if role == "target" else "source"]
-        return None if sampler is None else sampler.weigh(self._count(role, pairs, domain))
+        if sampler is None:
+            return None
+        weights = sampler.weigh(self._count(role, pairs, domain))
+        if weights is None:
+            logging.warning(
+                "The sampler of the %s finds no class in any of its %d images: they are sampled "
+                "uniformly. Lower RareClassSampler.min_pixels.", role, len(pairs),
+            )  # fmt: skip
+        return weights
 
     def _choose_mined_classes(self, labelled):
         if self._target_miner is None:

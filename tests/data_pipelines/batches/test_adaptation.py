@@ -45,6 +45,16 @@ def test_a_further_source_gets_its_share_of_the_images(roots, sampler):
     assert data.count_classes("source_2").shape == (4, 19)
 
 
+def test_a_sampler_that_finds_no_class_is_logged(roots, caplog):
+    sampler = RareClassSampler(min_pixels=1 << 20)
+    data = streets.make_data(roots, further_sources=[_further(roots)], source_sampler=sampler)
+    data.audit()
+    weights = data.make_source_stream().image_weights
+    np.testing.assert_allclose(weights, [0.25] * 3 + [0.0625] * 4)
+    for role, count in (("source", 3), ("source_2", 4)):
+        assert f"sampler of the {role} finds no class in any of its {count} images" in caplog.text
+
+
 def test_one_source_reads_every_image_once_an_epoch(roots):
     data = streets.make_data(roots)
     data.audit()
