@@ -21,7 +21,7 @@ from data_pipelines.labels import label_spaces
 from data_pipelines.progress import make_progress_bar
 
 _MAX_PIXELS = 2_000_000
-_MAX_BYTES = 8 * _MAX_PIXELS
+_MAX_BYTES = decoding.BYTES_PER_PIXEL * _MAX_PIXELS
 _MAX_SHOWN = 3
 
 

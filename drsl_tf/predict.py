@@ -5,8 +5,8 @@
       --what=ids,color,overlay,confidence
 
 An input is a file, a folder with its sub-folders, or a glob; outputs are OUTPUT/KIND/NAME.png
-under the names of the inputs. Files that cannot be read are named and skipped; the exit code is
-then 3.
+under the names of the inputs. Predictions that are there under these names are replaced, other
+files are left. Files that cannot be read are named and skipped; the exit code is then 3.
 """
 
 from __future__ import annotations

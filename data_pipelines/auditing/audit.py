@@ -17,6 +17,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import remarks
 from data_pipelines.io.files import describe_path
+from data_pipelines.io.files import listed_once
 from data_pipelines.labels.label_spaces import IGNORE_ID
 from data_pipelines.map_ahead import map_ahead
 
@@ -83,13 +84,15 @@ def audit_split(
     """
     if bad_files not in BAD_FILES:
         raise UserError(f"bad_files is {bad_files!r}; choose one of {', '.join(BAD_FILES)}.")
-    listed = domain.list_pairs(split)
+    with listed_once():
+        listed = domain.list_pairs(split)
+        orphans = domain.list_orphans(split)
+        others = domain.list_unread(split)
     reasons = {pair: decoding.describe_missing_codec(pair.image_path) for pair in listed}
     unread = [(pair.image_path, reason) for pair, reason in reasons.items() if reason]
     pairs = [pair for pair in listed if not reasons[pair]]
     _warn_of_unread(domain, split, unread, len(listed))
-    _warn_of_others(domain, split)
-    orphans = domain.list_orphans(split)
+    _warn_of_others(domain, split, others)
     if pairs[0].label_path is not None:
         # A table that cannot be read is one error, not one for every label.
         domain.id_table()
@@ -201,9 +204,8 @@ def _warn_of_unread(domain, split, unread, count):
     logging.warning("%s be read here and are left out:\n%s", head, listed)
 
 
-def _warn_of_others(domain, split):
+def _warn_of_others(domain, split, others):
     """Warns of files among the images that are none."""
-    others = domain.list_unread(split)
     if others:
         kinds = collections.Counter(os.path.splitext(path)[1].lower() for path in others)
         counts = ", ".join(f"{count} x *{suffix}" for suffix, count in sorted(kinds.items()))

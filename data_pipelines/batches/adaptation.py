@@ -188,6 +188,21 @@ class AdaptationData:
         if self.target.has_labels(self._splits["eval"]):
             self.eval_pairs = self._audit_split("eval", self.target, self._splits["eval"])
 
+    def check_target(self) -> None:
+        """Checks, after the audit, that the target has images that the source does not have.
+
+        Raises:
+            UserError: every target image is one of the source's; a path through links counts too.
+        """
+        source = _resolve(self._source_pairs.get("source", ()))
+        if _resolve(self.target_pairs) <= source:
+            raise UserError(
+                f"All {len(self.target_pairs)} target images, in "
+                f"{files.describe_path(self.target.root)}, are images of the source, whose labels "
+                "training reads: there is nothing to adapt to. Bind another root or split of the "
+                "target, or no rounds."
+            )
+
     def _audit_split(self, role, domain, split):
         report = audit.audit_split(
             domain, split, bad_files=self._bad_files, stamp_dir=self._stamp_dir
@@ -339,7 +354,15 @@ class AdaptationData:
             domain: reads the labels; None for pseudo-labels.
         """
         sampler = self._samplers["target" if role == "target" else "source"]
-        return None if sampler is None else sampler.weigh(self._count(role, pairs, domain))
+        if sampler is None:
+            return None
+        weights = sampler.weigh(self._count(role, pairs, domain))
+        if weights is None:
+            logging.warning(
+                "The sampler of the %s finds no class in any of its %d images: they are sampled "
+                "uniformly. Lower RareClassSampler.min_pixels.", role, len(pairs),
+            )  # fmt: skip
+        return weights
 
     def _choose_mined_classes(self, labelled):
         if self._target_miner is None:
@@ -360,6 +383,13 @@ class AdaptationData:
             path=path,
             description=f"counting classes, {name.replace('_', ' ')}",
         )
+
+
+def _resolve(pairs):
+    """Returns the paths of the images, with links of their folders resolved."""
+    paths = [os.path.split(pair.image_path) for pair in pairs]
+    folders = {folder: os.path.realpath(folder) for folder, _ in paths}
+    return {os.path.join(folders[folder], name) for folder, name in paths}
 
 
 def _join_sources(source, split, further_sources):

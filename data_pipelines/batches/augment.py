@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import tensorflow as tf
+from absl import logging
 
 from data_pipelines.batches.colour import adjust_hue_and_saturation
 from data_pipelines.errors import UserError
@@ -69,6 +70,12 @@ class Augmenter:
             )
         self.size = tuple(int(n) for n in size)
         self._resize = None if resize is None else tuple(int(n) for n in resize)
+        if self._resize is not None and any(n > m for n, m in zip(self.size, self._resize)):
+            logging.warning(
+                "Augmenter.size is %s (CROP) and the whole image is %s, Augmenter.resize (SIZE): "
+                "crops are padded with grey where the image is smaller. Bind a CROP that fits.",
+                self.size, self._resize,
+            )  # fmt: skip
         self._scale = tuple(scale)
         self._mirror = mirror
         self._max_class_share = max_class_share

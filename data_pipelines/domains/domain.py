@@ -14,9 +14,6 @@ from data_pipelines.io import files
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
-# Upper bound of a file of `max_pixels`: 16-bit RGBA without compression.
-_BYTES_PER_PIXEL = 8
-
 
 class Pair(NamedTuple):
     """One image and its label.
@@ -118,7 +115,7 @@ class Domain:
     @property
     def max_bytes(self) -> int:
         """Maximum size of a file in bytes; larger ones are not read."""
-        return _BYTES_PER_PIXEL * self.max_pixels
+        return decoding.BYTES_PER_PIXEL * self.max_pixels
 
     def id_table(self) -> dict[int, int]:
         """Returns every id that a label file may contain -> id of `label_space`, or 255."""

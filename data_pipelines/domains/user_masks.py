@@ -13,6 +13,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io.color_masks import ColorLookup
+from data_pipelines.io.color_masks import find_id_channels
 from data_pipelines.io.color_masks import list_colors
 from data_pipelines.io.color_masks import to_rgb
 from data_pipelines.io.patterns import is_pattern
@@ -108,7 +109,7 @@ class UserMasks:
         if colors:
             self._colors = self._make_lookup(colors)
         if named_ids:
-            ids = {key: self._finder.find_id(name) for key, name in named_ids.items()}
+            ids = self._find_classes(named_ids)
         self._has_table = bool(ids)
         self.raw_table: dict[int, int] = ids or {
             **{index: index for index in range(space.num_classes)},
@@ -256,17 +257,19 @@ class UserMasks:
                 "colours; bind one of them, or names in the id_table."
             )
 
+    def _find_classes(self, names):
+        """Returns the class ids of a table of names."""
+        return {key: self._finder.find_id(name) for key, name in names.items()}
+
     def _make_lookup(self, colors):
-        ids = {color: self._finder.find_id(name) for color, name in colors.items()}
-        return ColorLookup(ids, nearest=self._options.nearest_color)
+        return ColorLookup(self._find_classes(colors), nearest=self._options.nearest_color)
 
     def _map_by_own_table(self, path, mask):
         table_path = self._own_tables[path]
         colors, ids = _read_table(table_path, "")
         if colors:
             return self._make_lookup(colors).find_ids(to_rgb(mask))
-        table = {key: self._finder.find_id(name) for key, name in ids.items()}
-        lookup = label_spaces.lookup_table(table, _RAW_VALUES)
+        lookup = label_spaces.lookup_table(self._find_classes(ids), _RAW_VALUES)
         return label_spaces.map_ids(self._read_ids(mask), lookup, table_path)
 
     def _read_ids(self, mask):
@@ -278,12 +281,10 @@ class UserMasks:
             )
         if mask.pixels.ndim == 2:
             return mask.pixels
-        red, green, blue = np.moveaxis(mask.pixels, -1, 0)
+        red = mask.pixels[..., 0]
         # Black and red, or black and white, can be colours of two classes.
         plain = self._has_table or not np.isin(red, (0, IGNORE_ID)).all() or not red.any()
-        if plain and ((red == green) & (red == blue)).all():
-            return red
-        if plain and not green.any() and not blue.any():
+        if plain and any(find_id_channels(mask.pixels)):
             return red
         raise UserError(
             f"is a colour picture with {list_colors(mask.pixels)}; give each class its colour, "

@@ -107,6 +107,20 @@ def to_rgb(mask: Mask) -> np.ndarray:
     return np.repeat(np.minimum(pixels, 255).astype(np.uint8)[..., np.newaxis], 3, -1)
 
 
+def find_id_channels(picture: np.ndarray) -> tuple[bool, bool]:
+    """Finds the channels in which a colour picture may hold ids.
+
+    Args:
+        picture: (H, W, 3) uint8.
+
+    Returns:
+        Whether its channels are equal, and whether all but the red one are 0.
+    """
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    is_grey = bool((red == green).all() and (red == blue).all())
+    return is_grey, not (green.any() or blue.any())
+
+
 def list_colors(picture: np.ndarray) -> str:
     """Lists the colours of a mask for a message.
 

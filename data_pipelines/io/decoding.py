@@ -22,6 +22,9 @@ from data_pipelines.io import raw_samples
 MAX_PIXELS = 64_000_000
 """Default of the maximum number of pixels of an image."""
 
+BYTES_PER_PIXEL = 8
+"""Bound of the size of a file: 16-bit RGBA without compression."""
+
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif",
 )  # fmt: skip

@@ -5,7 +5,10 @@ The path of a record in a TFRecord file (`data_pipelines.io.record_files`) is re
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 from data_pipelines.errors import UserError
@@ -14,6 +17,7 @@ from data_pipelines.io import record_files
 MAX_DEPTH = 12
 """Maximum depth of folders; deeper ones come from links to a folder above."""
 
+_listed: contextvars.ContextVar[dict | None] = contextvars.ContextVar("listed", default=None)
 _NEVER_FOLDERS = (".png", ".jpg", ".jpeg", ".json", ".txt", ".md", ".zip", ".bmp", ".tif", ".webp")
 
 
@@ -38,8 +42,35 @@ def join_path(root: str, *parts: str) -> str:
     return root + kept if root.endswith("/") else f"{root}/{kept}"
 
 
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """Remembers, in this thread, what folders contain: remote file systems list them slowly.
+
+    Inside, changes of folders that were listed are not seen.
+    """
+    token = _listed.set({})
+    try:
+        yield
+    finally:
+        _listed.reset(token)
+
+
+def _call_once(function, path):
+    """Calls a function of a path; inside `listed_once`, once for each path."""
+    listed = _listed.get()
+    if listed is None:
+        return function(path)
+    if (function, path) not in listed:
+        listed[function, path] = function(path)
+    return listed[function, path]
+
+
 def is_folder(path: str) -> bool:
     """Returns whether a path is an accessible folder."""
+    return _call_once(_is_folder, path)
+
+
+def _is_folder(path):
     import tensorflow as tf
 
     try:
@@ -89,19 +120,12 @@ def _collect(root, suffixes):
 
 
 def _collect_folder(root, folder, suffixes, depth, found, others):
-    import tensorflow as tf
-
     if depth > MAX_DEPTH:
         raise UserError(
             f"{describe_path(join_path(root, folder))}: folders are more than {MAX_DEPTH} deep, "
             "probably through a link to a folder above itself; remove the link."
         )
-    path = join_path(root, folder)
-    try:
-        entries = [entry.rstrip("/") for entry in tf.io.gfile.listdir(path)]
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise UserError(f"{describe_path(path)} cannot be listed: {error}") from error
-    for entry in entries:
+    for entry in _call_once(_list_folder, join_path(root, folder)):
         if entry.startswith("."):
             continue
         relative = f"{folder}/{entry}" if folder else entry
@@ -113,6 +137,15 @@ def _collect_folder(root, folder, suffixes, depth, found, others):
             _collect_folder(root, relative, suffixes, depth + 1, found, others)
         else:
             others.append(relative)
+
+
+def _list_folder(path):
+    import tensorflow as tf
+
+    try:
+        return [entry.rstrip("/") for entry in tf.io.gfile.listdir(path)]
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise UserError(f"{describe_path(path)} cannot be listed: {error}") from error
 
 
 def read_status(path: str) -> tuple[int, int] | None:

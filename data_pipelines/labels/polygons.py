@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import dataclasses
 import io
 import json
@@ -58,19 +58,27 @@ def rasterize_labelme(
         UserError: it is no such file, or a shape has no area; names no file.
     """
     content = parse_json(data)
-    try:
+    with _expect(
+        "is not a file of LabelMe, with imageHeight, imageWidth and shapes that have label, "
+        "shape_type and points"
+    ):
         shape = content["imageHeight"], content["imageWidth"]
         canvas = _make_canvas(shape, background, max_pixels)
         for entry in content["shapes"]:
             _draw_shape(canvas, entry, find_id(entry["label"]))
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error, OSError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            "is not a file of LabelMe, with imageHeight, imageWidth and shapes that have label, "
-            f"shape_type and points: {type(error).__name__} {error}"
-        ) from error
     return np.array(canvas)
+
+
+@contextlib.contextmanager
+def _expect(message):
+    """Raises `UserError` in place of the errors of content of another structure."""
+    try:
+        yield
+    except UserError:
+        raise
+    # Base64 and numbers raise subclasses of ValueError; Pillow, of a damaged mask, OSError.
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise UserError(f"{message}: {type(error).__name__} {error}") from error
 
 
 def _draw_shape(canvas, entry, value):
@@ -117,7 +125,10 @@ class CocoFile:
 
     def __init__(self, data: bytes):
         content = parse_json(data)
-        try:
+        with _expect(
+            "is not a file of COCO, with images, categories and annotations that refer to them by "
+            "id"
+        ):
             names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
             images = {
                 entry["id"]: _CocoImage((entry["height"], entry["width"]), [])
@@ -133,11 +144,6 @@ class CocoFile:
                 first = paths.setdefault(str(entry["file_name"]).replace("\\", "/"), image)
                 if first is not image:
                     first.annotations.extend(image.annotations)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                "is not a file of COCO, with images, categories and annotations that refer to "
-                f"them by id: {type(error).__name__} {error}"
-            ) from error
         self._images = paths
 
     @property
@@ -173,13 +179,11 @@ class CocoFile:
                     f"holds a {name!r} in {path} without a segmentation, a box alone; export "
                     "polygons or masks"
                 )
-            try:
+            with _expect(
+                f"holds a segmentation of {name!r} for {path} that is neither polygons nor run "
+                "lengths of its size"
+            ):
                 canvas = _draw_segmentation(canvas, segmentation, value)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise UserError(
-                    f"holds a segmentation of {name!r} for {path} that is neither polygons nor "
-                    f"run lengths of its size: {error}"
-                ) from error
         return np.array(canvas)
 
 

@@ -73,8 +73,9 @@ def draft_configuration(source: str, target: str | None) -> Draft:
     if found.masks is None:
         raise UserError(
             f"{os.path.abspath(source)} holds {len(found.image_paths)} image(s) and no mask that "
-            "fits their names; the first folder is the labelled one. Masks are pictures of ids or "
-            "colours, files of LabelMe, or a COCO file. Other files: "
+            "fits their names; the first folder is the labelled one, and one export: of several in "
+            "it, name one. Masks are pictures of ids or colours, files of LabelMe, or a COCO file. "
+            "Other files: "
             f"{'; '.join(_list_unused(found)) or 'none'}."
         )
     _bind_place(draft, "SOURCE", source, found, masks="masks")

@@ -175,6 +175,9 @@ def _try(root, description):
             splits=_list_split_folders(root, images, masks),
         )  # fmt: skip
         pairs = [p for split in domain.splits for p in domain.list_pairs(split) if p.label_path]
+        # Wide patterns, as those of several exports at once, pair masks with themselves.
+        if any(pair.image_path == pair.label_path for pair in pairs):
+            return []
         found = [p.label_path for p in pairs if domain.has_label(p.label_path)]
         if names is not None:
             # Annotations count only if they can be drawn; a damaged one is the audit's to name.

@@ -13,7 +13,7 @@ from data_pipelines.io import color_masks
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 
-MAX_BYTES = 8 * decoding.MAX_PIXELS
+MAX_BYTES = decoding.BYTES_PER_PIXEL * decoding.MAX_PIXELS
 """Larger pictures are not read."""
 
 # Masks hold few values, which fill areas.
@@ -106,8 +106,9 @@ def summarize(masks: Iterable[decoding.Mask]) -> Content:
                     agree &= palette.setdefault(value, color) == color
         if mask.pixels.ndim == 3:
             flat = False
-            grey &= bool((rgb == rgb[..., :1]).all())
-            red &= not rgb[..., 1:].any()
+            is_grey, is_red = color_masks.find_id_channels(rgb)
+            grey &= is_grey
+            red &= is_red
     if lossy:
         return Content("lossy colors", _list_colors(colors), "", count)
     if not agree:

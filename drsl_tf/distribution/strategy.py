@@ -71,6 +71,15 @@ def read_task_index() -> int:
     return _read_cluster().task_index
 
 
+def count_processes() -> int:
+    """Counts the processes of this job from TF_CONFIG, without a strategy.
+
+    Raises:
+        UserError: TF_CONFIG is invalid.
+    """
+    return max(1, len(_read_cluster().addresses))
+
+
 class _Cluster(NamedTuple):
     addresses: list[str]
     task_index: int

@@ -46,6 +46,8 @@ def inspect_experiment(
     experiment = Experiment(gin_files, gin_params)
     data = experiment.get("data")
     data.audit(RunDirectory(run_dir).audit)
+    if experiment.get("schedule").rounds:
+        data.check_target()
     text = describe_data(data)
     sections = list_examples(data, seed=experiment.get("settings").seed, count=count)
     sheet = contact_sheet.draw_contact_sheet(sections, data.label_space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging as std_logging
 import os
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from drsl_tf import files
 from drsl_tf.config.configuration import Configuration
 from drsl_tf.config.configuration import explain_bad_values
 from drsl_tf.distribution import strategy as strategies
+from drsl_tf.distribution.workers import Workers
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import results_schema
 from drsl_tf.runs import run_lock
@@ -58,19 +60,38 @@ def launch(
     if strategies.read_task_index() != 0:
         # The workers of a job share the directory, which the chief has locked.
         if not fresh:
-            _check_same_run(run_dir, configuration)
+            with _refused_together():
+                _check_same_run(run_dir, configuration)
         return _run(configuration, run, run_dir)
-    if fresh and os.path.lexists(run_dir):
-        # Of what is no directory, such as a link to an absent one, no process holds the lock.
-        lock = run_lock.lock_run(run_dir) if os.path.isdir(run_dir) else contextlib.nullcontext()
-        with lock, whole_files.explain_failures(run_dir):
-            _move_aside(run_dir)
-    with run_lock.lock_run(run_dir):
-        _check_same_run(run_dir, configuration)
+    with contextlib.ExitStack() as locked:
+        with _refused_together():
+            if fresh and os.path.lexists(run_dir):
+                _move_aside(run_dir)
+            locked.enter_context(run_lock.lock_run(run_dir))
+            _check_same_run(run_dir, configuration)
         with _recorded(configuration, run_dir):
             results = _run(configuration, run, run_dir)
     _print_summary(results, run_dir)
     return results
+
+
+@contextlib.contextmanager
+def _refused_together():
+    """Raises an error in the other processes of the job too, which wait for this one in `adapt`."""
+    try:
+        yield
+    except UserError as error:
+        if strategies.count_processes() > 1:
+            # The others may not have started yet.
+            logging.error("%s", error)
+            workers = Workers(strategies.create_strategy())
+            with workers.raise_if_worker_lost():
+                workers.run_together(functools.partial(_raise, error))
+        raise
+
+
+def _raise(error):
+    raise error
 
 
 @contextlib.contextmanager
@@ -157,11 +178,14 @@ def _check_rounds(run_dir: str, hint: str) -> None:
 
 
 def _move_aside(run_dir: str) -> None:
+    # Of what is no directory, such as a link to an absent one, no process holds the lock.
+    lock = run_lock.lock_run(run_dir) if os.path.isdir(run_dir) else contextlib.nullcontext()
     base = os.path.normpath(run_dir)
     number = 1
     while os.path.lexists(f"{base}.old-{number}"):
         number += 1
-    whole_files.rename_whole(base, f"{base}.old-{number}")
+    with lock, whole_files.explain_failures(run_dir):
+        whole_files.rename_whole(base, f"{base}.old-{number}")
     logging.info("The previous run is kept as %s.old-%d.", base, number)
 
 

@@ -239,7 +239,7 @@ def evaluate_predictions(
             label = domain.read_label(pair.label_path)
             path, is_label_ids = _find_prediction(folder, pair.name)
             try:
-                ids = decoding.decode_ids(files.read_bytes(path, 8 * domain.max_pixels))
+                ids = decoding.decode_ids(files.read_bytes(path, domain.max_bytes))
                 confusion.update(label, label_ids[ids] if is_label_ids else ids)
             except ValueError as error:
                 raise UserError(f"{path}: {error}") from error

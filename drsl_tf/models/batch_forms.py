@@ -57,6 +57,11 @@ def read_batch(data: Any) -> Batch:
     return {name: batch[name] for name in (common.SOURCE, common.TARGET)}
 
 
+def has_images(half: dict[str, tf.Tensor]) -> bool:
+    """Returns whether a half of a batch has images; a half without any has the static size 0."""
+    return half[common.IMAGE].shape[0] != 0
+
+
 def check_images(images: Any) -> tf.Tensor:
     """Checks a batch of images.
 

@@ -510,7 +510,7 @@ class DrslModel(keras.Model):
         """
         sums, matrix = [0.0, 0.0], 0.0
         for half in batch_forms.read_batch(data).values():
-            if half[common.IMAGE].shape[0] != 0:
+            if batch_forms.has_images(half):
                 logits = inference.predict_full_size_logits(self, half[common.IMAGE])
                 added = segmentation.cross_entropy_loss(logits, half[common.LABEL])
                 sums = [old + new for old, new in zip(sums, added)]

@@ -10,6 +10,7 @@ from drsl_tf import common
 from drsl_tf.losses import segmentation
 from drsl_tf.losses.mode_terms import ModeTerms
 from drsl_tf.losses.term_means import TermMeans
+from drsl_tf.models import batch_forms
 from drsl_tf.models import inference
 
 _BY_CLASS = ("dml_", "posterior_", "siblings_")
@@ -228,7 +229,7 @@ def _find_parts(batch):
     """Returns the slice of each domain's images in the outputs, for domains that have any."""
     parts, end = {}, 0
     for domain, half in batch.items():
-        if half[common.IMAGE].shape[0] != 0:
+        if batch_forms.has_images(half):
             begin, end = end, end + tf.shape(half[common.IMAGE])[0]
             parts[domain] = slice(begin, end)
     return parts

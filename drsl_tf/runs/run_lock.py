@@ -22,14 +22,18 @@ except ImportError:  # Windows has none.
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
 _MOST_CHARACTERS = 300
 
+# Run directories that this process has locked.
+_held: set[str] = set()
+
 
 @contextlib.contextmanager
 def lock_run(run_dir: str) -> Iterator[None]:
     """Holds the lock of a run directory, which is created if it is absent.
 
     The kernel holds the lock (flock) for the process, so a process that was killed, or a power cut,
-    leaves none. On NFS it holds between machines if the server offers locks. Where the file system
-    offers none, such as some that mount a bucket, a warning is logged and nothing is locked.
+    leaves none. Inside, the same process may lock the directory again. On NFS it holds between
+    machines if the server offers locks. Where the file system offers none, such as some that mount
+    a bucket, a warning is logged and nothing is locked.
 
     Args:
         run_dir: the directory.
@@ -43,13 +47,19 @@ def lock_run(run_dir: str) -> Iterator[None]:
             f"The run directory {run_dir} is remote; name a folder of a local or mounted file "
             "system with --run_dir. Data may be remote."
         )
+    key = os.path.realpath(run_dir)
+    if key in _held:
+        yield
+        return
     path = RunDirectory(run_dir).lock
     with whole_files.explain_failures(run_dir):
         whole_files.make_folder(run_dir)
         descriptor = _acquire(path, run_dir)
+    _held.add(key)
     try:
         yield
     finally:
+        _held.remove(key)
         if descriptor is not None:
             # Removed while it is held: who opened it before finds that it is gone, see `_acquire`.
             # `--fresh` moves the directory, and the file with it.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf import common
+from drsl_tf.models import batch_forms
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks.backbones.preprocessing import find_neutral_colour
 from drsl_tf.self_training import class_mix
@@ -141,12 +142,11 @@ class OnlineDrslModel(DrslModel):
     ) -> dict[str, dict[str, tf.Tensor]]:
         """Labels the target images with the teacher, and augments them for the student."""
         source, target = batch[common.SOURCE], batch[common.TARGET]
-        if target[common.IMAGE].shape[0] == 0:
+        if not batch_forms.has_images(target):
             return batch
         target = self._label_target(target)
         masked = dict(target)
-        has_source = source[common.IMAGE].shape[0] != 0
-        if self._online_settings["mix_classes"] and has_source:
+        if self._online_settings["mix_classes"] and batch_forms.has_images(source):
             target = self._mix(source, target)
         prepared = {common.SOURCE: source, common.TARGET: self._augment(target)}
         if self._settings["mask_weight"]:
@@ -158,10 +158,8 @@ class OnlineDrslModel(DrslModel):
         self, outputs: dict[str, tf.Tensor], batch: dict[str, dict[str, tf.Tensor]]
     ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
         """Computes the feature distance of the source images."""
-        if self._initial is None:
-            return {}
         source = batch[common.SOURCE]
-        if source[common.IMAGE].shape[0] == 0:
+        if self._initial is None or not batch_forms.has_images(source):
             return {}
         features = outputs[common.ENCODER][: tf.shape(source[common.IMAGE])[0]]
         distance = self._initial.compute_distance(

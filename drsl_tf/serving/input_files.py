@@ -21,8 +21,6 @@ from drsl_tf.serving import video
 from drsl_tf.serving.georeference import Georeference
 
 _READERS = 2
-# Upper limit: 16-bit RGBA without compression.
-_BYTES_PER_PIXEL = 8
 
 
 class Input(NamedTuple):
@@ -153,7 +151,7 @@ def group_frames(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Fram
 
 
 def _read_image(source, max_pixels, max_value):
-    data = files.read_bytes(source.path, _BYTES_PER_PIXEL * max_pixels)
+    data = files.read_bytes(source.path, decoding.BYTES_PER_PIXEL * max_pixels)
     with remarks.collect() as lost:
         image = decoding.decode_rgb(data, max_pixels, max_value)
     return Frame(source.name, image, georeference.read_georeference(source.path)), lost

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 from absl import logging
@@ -15,6 +18,7 @@ from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import data_record
+from drsl_tf.runs import run_lock
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.schedule import Schedule
@@ -37,7 +41,9 @@ def adapt(
 ) -> ResultsFile:
     """Trains on the source, adapts to the target, and scores every stage.
 
-    A run directory with a checkpoint is resumed. SIGTERM saves a checkpoint and raises `Preempted`.
+    A run directory with a checkpoint is resumed; one that another process trains in is refused.
+    SIGTERM saves a checkpoint and raises `Preempted`.
+
     On several machines every process calls this function with the same arguments, including the
     run directory, and raises `WorkerLost` when another process is lost.
 
@@ -55,8 +61,8 @@ def adapt(
         The run's results, as written to `run_dir/results.json`.
 
     Raises:
-        UserError: the data or configuration is invalid, or a loss or gradient remains NaN or
-            infinite.
+        UserError: the data or configuration is invalid, another process trains in the directory,
+            or a loss or gradient remains NaN or infinite.
     """
     if settings.deterministic:
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -68,8 +74,10 @@ def adapt(
     gradient_update = learner.gradient_update or GradientUpdate()
     _check_source(data, schedule, settings)
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
-    with workers.raise_if_worker_lost():
+    with workers.raise_if_worker_lost(), _locked(workers, run_dir):
         _audit(workers, data, RunDirectory(run_dir).audit)
+        if schedule.rounds:
+            workers.ask_chief(data.check_target)
         workers.ask_chief(lambda: _record_data(run_dir, data))
         _check_same_run(workers, data, schedule, settings)
         with strategy.scope():
@@ -77,26 +85,34 @@ def adapt(
             model.compile(
                 optimizer=learner.optimizer(), gradient_update=gradient_update, jit_compile=False
             )
-    if data.source_free and model.source_settings:
-        logging.warning(
-            "Without source images these arguments of %s have no effect: %s.",
-            type(model).__name__,
-            ", ".join(model.source_settings),
+        if data.source_free and model.source_settings:
+            logging.warning(
+                "Without source images these arguments of %s have no effect: %s.",
+                type(model).__name__,
+                ", ".join(model.source_settings),
+            )
+        if model.labels_online and schedule.rounds:
+            data.make_unlabelled_target_stream()  # Raises now if its sampler is invalid.
+        trainer = Trainer(
+            run_dir,
+            model,
+            strategy,
+            data=data,
+            schedule=schedule,
+            settings=settings,
+            self_training=self_training,
+            inference=inference,
+            mode_start=learner.mode_start,
         )
-    if model.labels_online and schedule.rounds:
-        data.make_unlabelled_target_stream()  # Raises now if its sampler is invalid.
-    trainer = Trainer(
-        run_dir,
-        model,
-        strategy,
-        data=data,
-        schedule=schedule,
-        settings=settings,
-        self_training=self_training,
-        inference=inference,
-        mode_start=learner.mode_start,
-    )
-    return trainer.train(monitoring)
+        return trainer.train(monitoring)
+
+
+@contextlib.contextmanager
+def _locked(workers: Workers, run_dir: str) -> Iterator[None]:
+    """Holds the run directory's lock on the chief."""
+    with contextlib.ExitStack() as locks:
+        workers.ask_chief(lambda: locks.enter_context(run_lock.lock_run(run_dir)))
+        yield
 
 
 def _check_source(data: AdaptationData, schedule: Schedule, settings: RunSettings) -> None:

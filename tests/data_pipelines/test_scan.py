@@ -119,6 +119,13 @@ def test_folders_that_cannot_be_described(tmp_path):
         configuration.draft_configuration(str(tmp_path), None)
 
 
+def test_a_folder_of_several_exports_is_refused(tmp_path):
+    tool_exports.write_cvat(tmp_path / "cvat")
+    tool_exports.write_carla(tmp_path / "carla")
+    with pytest.raises(UserError, match="8 image.s. and no mask .* of several in it, name one"):
+        configuration.draft_configuration(str(tmp_path), None)
+
+
 def test_target_with_masks_to_score_on(tmp_path):
     tool_exports.write_splits(tmp_path / "drawn")
     for split in ("train", "val"):

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
 from data_pipelines.scanning import configuration
 from drsl_tf.experiments import inspection
+from drsl_tf.experiments import launcher
 from drsl_tf.experiments.experiment import Experiment
 from tests.support import calls
 from tests.support import photo_folders
@@ -121,6 +123,21 @@ def test_the_inspection_warns_where_the_table_is_missing(workplace, monkeypatch)
         gin.clear_config()
     assert "warning: no label here holds road" in text
     assert os.path.isfile(workplace / "sheet.png")
+
+
+def test_a_target_that_is_the_source_is_refused_where_there_are_rounds(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    same = ["TARGET = 'photos/drawn'"]
+    try:
+        with pytest.raises(UserError, match="All 5 target images, .*are images of the source"):
+            inspection.inspect_experiment(["mine.gin"], same, "runs/same", "same.png", count=1)
+        with pytest.raises(UserError, match="All 5 target images, .*are images of the source"):
+            launcher.launch(["mine.gin"], same, run_dir="runs/same")
+        controls = ["mine.gin", "recipes/source_only.gin"]
+        inspection.inspect_experiment(controls, same, "runs/same", "same.png", count=1)
+    finally:
+        gin.clear_config()
+    assert not os.path.exists("runs/same/checkpoints")
 
 
 def test_from_folders_to_label_maps(workplace):

@@ -141,8 +141,13 @@ def test_orientation_is_honoured(model, tmp_path):
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
     _save(tmp_path / "in/turned.jpg", 32, 64, exif=exif)
+    # Earlier outputs of this name are replaced, others are left.
+    _save(tmp_path / "out/ids/turned.png", 8, 8)
+    _save(tmp_path / "out/ids/other.png", 8, 8)
     folder_prediction.predict_files(model, str(tmp_path / "in"), str(tmp_path / "out"))
     assert _read(tmp_path / "out/ids/turned.png").shape == (64, 32)
+    assert os.listdir(tmp_path / "out") == ["ids"]
+    assert sorted(os.listdir(tmp_path / "out/ids")) == ["other.png", "turned.png"]
 
 
 def test_the_command_takes_several_inputs_and_names_what_it_skips(model, tmp_path):

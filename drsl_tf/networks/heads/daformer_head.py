@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from drsl_tf.networks.heads.scoring_head import ScoringHead
 from drsl_tf.networks.layers.conv_block import ConvBlock
 from drsl_tf.networks.layers.fusion import LEVELS
 from drsl_tf.networks.layers.fusion import build_projections
@@ -17,7 +18,7 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
-class DAFormerHead(keras.layers.Layer):
+class DAFormerHead(ScoringHead):
     """Embeds four levels, concatenates them at stride 4 and scores classes after an atrous pyramid.
 
     L. Hoyer et al., "DAFormer", CVPR 2022: depthwise-separable convolutions, no image pooling.
@@ -31,6 +32,8 @@ class DAFormerHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
+    scored = LEVELS[0]
+
     def __init__(
         self,
         num_classes: int,
@@ -39,8 +42,7 @@ class DAFormerHead(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
+        super().__init__(num_classes, **kwargs)
         self.filters = filters
         self.rates = tuple(rates)
         self.dropout = dropout
@@ -92,17 +94,10 @@ class DAFormerHead(keras.layers.Layer):
             x = self._dropout(x, training=training)
         return self._score(x)
 
-    def compute_output_shape(
-        self, input_shape: dict[str, Sequence[int | None]]
-    ) -> tuple[int | None, ...]:
-        """Returns (B, h, w, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape[LEVELS[0]])[:3], self.num_classes)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "num_classes": self.num_classes,
             "filters": self.filters,
             "rates": self.rates,
             "dropout": self.dropout,

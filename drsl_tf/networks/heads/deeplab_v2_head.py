@@ -9,11 +9,12 @@ import keras
 import tensorflow as tf
 
 from drsl_tf.common import FEATURES
+from drsl_tf.networks.heads.scoring_head import ScoringHead
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
-class DeepLabV2Head(keras.layers.Layer):
+class DeepLabV2Head(ScoringHead):
     """Sums the class scores of 3x3 atrous convolutions with biases, initialised N(0, 0.01^2).
 
     L.-C. Chen et al., "DeepLab: Semantic Image Segmentation with ... Atrous Convolution", PAMI
@@ -26,8 +27,7 @@ class DeepLabV2Head(keras.layers.Layer):
     """
 
     def __init__(self, num_classes: int, rates: Sequence[int] = (6, 12, 18, 24), **kwargs: Any):
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
+        super().__init__(num_classes, **kwargs)
         self.rates = tuple(rates)
         self._branches = [
             keras.layers.Conv2D(
@@ -59,16 +59,6 @@ class DeepLabV2Head(keras.layers.Layer):
         x = inputs[FEATURES]
         return tf.add_n([tf.cast(branch(x), tf.float32) for branch in self._branches])
 
-    def compute_output_shape(
-        self, input_shape: dict[str, Sequence[int | None]]
-    ) -> tuple[int | None, ...]:
-        """Returns (B, h, w, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape[FEATURES])[:3], self.num_classes)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "rates": list(self.rates),
-        }
+        return {**super().get_config(), "rates": list(self.rates)}

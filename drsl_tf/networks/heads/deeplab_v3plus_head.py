@@ -9,13 +9,14 @@ import keras
 import tensorflow as tf
 
 from drsl_tf.common import FEATURES
+from drsl_tf.networks.heads.scoring_head import ScoringHead
 from drsl_tf.networks.layers.conv_block import ConvBlock
 from drsl_tf.networks.layers.resize_like import ResizeLike
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
-class DeepLabV3PlusHead(keras.layers.Layer):
+class DeepLabV3PlusHead(ScoringHead):
     """Scores classes at stride 4 from deep features and a low-level map.
 
     L.-C. Chen et al., "Encoder-Decoder with Atrous Separable Convolution", ECCV 2018, with plain
@@ -30,6 +31,8 @@ class DeepLabV3PlusHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
+    scored = "level2"
+
     def __init__(
         self,
         num_classes: int,
@@ -38,8 +41,7 @@ class DeepLabV3PlusHead(keras.layers.Layer):
         low_level_filters: int = 48,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
+        super().__init__(num_classes, **kwargs)
         self.rates = tuple(rates)
         self.filters = filters
         self.low_level_filters = low_level_filters
@@ -92,17 +94,10 @@ class DeepLabV3PlusHead(keras.layers.Layer):
             x = block(x, training=training)
         return self._score(x)
 
-    def compute_output_shape(
-        self, input_shape: dict[str, Sequence[int | None]]
-    ) -> tuple[int | None, ...]:
-        """Returns (B, h2, w2, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape["level2"])[:3], self.num_classes)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "num_classes": self.num_classes,
             "rates": list(self.rates),
             "filters": self.filters,
             "low_level_filters": self.low_level_filters,

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from drsl_tf.networks.heads.scoring_head import ScoringHead
 from drsl_tf.networks.layers.resize_like import ResizeLike
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
@@ -16,7 +17,7 @@ _LEVELS = (("level5", 1.0), ("level4", 0.01), ("level3", 0.0001))
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
-class Fcn8sHead(keras.layers.Layer):
+class Fcn8sHead(ScoringHead):
     """Scores fc7, pool4 x 0.01 and pool3 x 0.0001 by 1x1 convolutions and sums the scores.
 
     J. Long, E. Shelhamer, T. Darrell, "Fully Convolutional Networks", CVPR 2015, in its
@@ -28,9 +29,10 @@ class Fcn8sHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
+    scored = "level3"
+
     def __init__(self, num_classes: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
+        super().__init__(num_classes, **kwargs)
         # Scores are float32 under every precision policy: a softmax follows.
         self._scores = [
             keras.layers.Conv2D(
@@ -65,13 +67,3 @@ class Fcn8sHead(keras.layers.Layer):
             scores = score(tf.cast(inputs[level], tf.float32) * scale)
             total = scores if total is None else scores + self._resize([total, scores])
         return total
-
-    def compute_output_shape(
-        self, input_shape: dict[str, Sequence[int | None]]
-    ) -> tuple[int | None, ...]:
-        """Returns (B, h, w, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape["level3"])[:3], self.num_classes)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "num_classes": self.num_classes}

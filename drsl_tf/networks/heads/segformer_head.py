@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from drsl_tf.networks.heads.scoring_head import ScoringHead
 from drsl_tf.networks.layers.conv_block import ConvBlock
 from drsl_tf.networks.layers.fusion import LEVELS
 from drsl_tf.networks.layers.fusion import build_projections
@@ -17,7 +18,7 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
-class SegFormerHead(keras.layers.Layer):
+class SegFormerHead(ScoringHead):
     """Projects four levels to one width, concatenates them at stride 4 and scores each pixel.
 
     E. Xie et al., "SegFormer", NeurIPS 2021. Its widths are 256 for MiT-B0 and B1, 768 for the
@@ -31,9 +32,10 @@ class SegFormerHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
+    scored = LEVELS[0]
+
     def __init__(self, num_classes: int, filters: int = 256, dropout: float = 0.0, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
+        super().__init__(num_classes, **kwargs)
         self.filters = filters
         self.dropout = dropout
         self._projections = [keras.layers.Dense(filters, name=level) for level in LEVELS]
@@ -68,17 +70,10 @@ class SegFormerHead(keras.layers.Layer):
             x = self._dropout(x, training=training)
         return self._score(x)
 
-    def compute_output_shape(
-        self, input_shape: dict[str, Sequence[int | None]]
-    ) -> tuple[int | None, ...]:
-        """Returns (B, h, w, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape[LEVELS[0]])[:3], self.num_classes)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "num_classes": self.num_classes,
             "filters": self.filters,
             "dropout": self.dropout,
         }

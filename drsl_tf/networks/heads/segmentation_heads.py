@@ -9,11 +9,12 @@ import keras
 import tensorflow as tf
 
 from drsl_tf.common import FEATURES
+from drsl_tf.networks.heads.scoring_head import ScoringHead
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
-class LinearHead(keras.layers.Layer):
+class LinearHead(ScoringHead):
     """Scores every pixel of "features": an optional 3x3 convolution with ReLU, then a 1x1 one.
 
     Args:
@@ -23,8 +24,7 @@ class LinearHead(keras.layers.Layer):
     """
 
     def __init__(self, num_classes: int, hidden_units: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
+        super().__init__(num_classes, **kwargs)
         self.hidden_units = hidden_units
         self._hidden = None
         if hidden_units:
@@ -56,16 +56,6 @@ class LinearHead(keras.layers.Layer):
             x = self._hidden(x)
         return self._score(x)
 
-    def compute_output_shape(
-        self, input_shape: dict[str, Sequence[int | None]]
-    ) -> tuple[int | None, ...]:
-        """Returns (B, h, w, C) for the shapes of the base's outputs."""
-        return (*tuple(input_shape[FEATURES])[:3], self.num_classes)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "hidden_units": self.hidden_units,
-        }
+        return {**super().get_config(), "hidden_units": self.hidden_units}

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from data_pipelines.auditing import audit
@@ -326,6 +327,29 @@ def test_long_audit_shows_its_progress(tmp_path, monkeypatch, capsys):
     assert "audit camvid train" in shown.err and "5/5" in shown.err and not shown.out
     audit.audit_split(domain, "train", progress=False)
     assert "5/5" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("masks", ["masks", "masks/*.png"])
+def test_an_audit_lists_every_folder_once(tmp_path, monkeypatch, masks):
+    for folder in ("images", "masks"):
+        (tmp_path / folder / "a").mkdir(parents=True)
+        for name in ("1.png", "a/2.png"):
+            Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / folder / name)
+    images = masks.replace("masks", "images").replace("*", "{name}")
+    domain = Folder(
+        root=str(tmp_path), images=images, masks=masks.replace("*", "{name}"), splits={"train": ""},
+        class_names=["a", "b"],
+    )  # fmt: skip
+    listed = []
+    list_folder = tf.io.gfile.listdir
+    monkeypatch.setattr(
+        tf.io.gfile, "listdir", lambda path: listed.append(path) or list_folder(path)
+    )
+    for _ in range(2):
+        report = audit.audit_split(domain, "train")
+        assert [pair.name for pair in report.pairs] == ["1", "a/2"]
+        assert len(set(listed)) == 4 and len(listed) == 4
+        listed.clear()
 
 
 def test_folder_with_its_own_table(tmp_path):

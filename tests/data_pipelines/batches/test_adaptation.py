@@ -45,6 +45,16 @@ def test_a_further_source_gets_its_share_of_the_images(roots, sampler):
     assert data.count_classes("source_2").shape == (4, 19)
 
 
+def test_a_sampler_that_finds_no_class_is_logged(roots, caplog):
+    sampler = RareClassSampler(min_pixels=1 << 20)
+    data = streets.make_data(roots, further_sources=[_further(roots)], source_sampler=sampler)
+    data.audit()
+    weights = data.make_source_stream().image_weights
+    np.testing.assert_allclose(weights, [0.25] * 3 + [0.0625] * 4)
+    for role, count in (("source", 3), ("source_2", 4)):
+        assert f"sampler of the {role} finds no class in any of its {count} images" in caplog.text
+
+
 def test_one_source_reads_every_image_once_an_epoch(roots):
     data = streets.make_data(roots)
     data.audit()
@@ -64,6 +74,22 @@ def test_without_a_source_its_half_of_a_batch_is_empty(roots, tmp_path):
         assert batch["source"]["image"].shape == (0, *streets.SIZE, 3)
         assert batch["source"]["label"].shape == (0, *streets.SIZE)
         assert batch["target"]["image"].shape == (2, *streets.SIZE, 3)
+
+
+def test_a_target_whose_images_are_the_sources_is_refused(roots, tmp_path):
+    link = tmp_path / "other_name"
+    link.symlink_to(roots[1])
+    for split in ("train", "val"):
+        data = streets.make_data(roots, source=Cityscapes(root=str(link)), source_split=split)
+        data.audit()
+        if split == "val":  # Other images of the same folder.
+            data.check_target()
+            continue
+        with pytest.raises(UserError, match=f"All 4 target images, in {roots[1]}, are images of"):
+            data.check_target()
+    data = streets.make_data(roots, further_sources=[_further(roots)])
+    data.audit()
+    data.check_target()
 
 
 def test_a_sampler_without_a_source_is_logged(roots, caplog):

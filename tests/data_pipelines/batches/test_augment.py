@@ -62,6 +62,13 @@ def test_padding_is_grey_and_ignored():
     np.testing.assert_allclose(crop.numpy()[padded], PAD_VALUE, atol=1e-3)
 
 
+def test_a_crop_larger_than_the_resized_image_is_a_warning(caplog):
+    for size in ((40, 60), (32, 61)):
+        assert not caplog.text
+        Augmenter(size=size, resize=(40, 60))
+    assert "Augmenter.size is (32, 61) (CROP) and the whole image is (40, 60)" in caplog.text
+
+
 def test_mirror_flips_half_of_the_pairs():
     image, label = _make_pair(16, 24)
     augmenter = Augmenter(size=(16, 24))

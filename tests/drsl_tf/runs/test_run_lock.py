@@ -14,6 +14,9 @@ from data_pipelines.errors import UserError
 from drsl_tf.experiments import launcher
 from drsl_tf.runs import run_lock
 from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.self_training.schedule import Schedule
+from tests.support import streets
+from tests.support import training
 
 _HOLD = """
 import fcntl, os, sys, time
@@ -46,13 +49,16 @@ def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(other_proces
         pass
 
 
-def test_the_lock_names_its_holder_and_leaves_no_file(tmp_path):
+def test_the_lock_names_its_holder_serves_its_process_twice_and_leaves_no_file(tmp_path):
     run_dir = str(tmp_path / "new" / "run")
     for _ in range(2):
         with run_lock.lock_run(run_dir):
-            with pytest.raises(UserError, match=f"process {os.getpid()} on "):
-                with run_lock.lock_run(run_dir):
-                    pass
+            with run_lock.lock_run(f"{run_dir}/"):
+                pass
+            path = RunDirectory(run_dir).lock
+            with open(path, encoding="utf-8") as file, pytest.raises(BlockingIOError):
+                assert file.read().startswith(f"process {os.getpid()} on ")
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert os.listdir(run_dir) == []
 
 
@@ -87,6 +93,16 @@ def test_a_directory_in_use_is_neither_resumed_nor_moved(other_process, tmp_path
     with pytest.raises(UserError, match="Another process trains"):
         launcher.launch(["demo.gin"], run_dir=str(tmp_path), fresh=fresh)
     gin.clear_config()
+    assert os.listdir(tmp_path) == ["lock"]
+
+
+def test_a_program_of_the_users_is_refused_before_it_reads_data(other_process, tmp_path):
+    data = streets.make_data((str(tmp_path / "absent"), str(tmp_path / "absent")))
+    with pytest.raises(UserError, match="Another process trains"):
+        training.train(
+            tmp_path, data=data, schedule=Schedule(source_steps=1, rounds=0),
+            build_model=None, optimizer=None,
+        )  # fmt: skip
     assert os.listdir(tmp_path) == ["lock"]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import cli
+from drsl_tf.runs import run_lock
 from tests.support.processes.worker_job import WorkerJob
 
 pytestmark = pytest.mark.slow
@@ -31,6 +32,17 @@ _FAILURES = (
 def folder(tmp_path_factory):
     """Holds the data, and both runs."""
     return str(tmp_path_factory.mktemp("jobs"))
+
+
+def test_all_processes_are_refused_where_another_process_trains(folder):
+    job = WorkerJob(folder, "locked", 2)
+    with run_lock.lock_run(job.run_dir):
+        codes = job.start().wait()
+    assert codes == [2, 2], job.read_log(0)[-3000:] + job.read_log(1)[-3000:]
+    for index in (0, 1):
+        assert f"Another process trains in {job.run_dir}" in job.read_log(index)
+        assert "Traceback" not in job.read_log(index)
+    assert os.listdir(job.run_dir) == []
 
 
 @pytest.fixture(scope="module")
