@@ -281,7 +281,7 @@ class DrslModel(keras.Model):
     @property
     def freeze_statistics(self) -> bool:
         """Whether batches with target images leave batch normalisation's statistics unchanged."""
-        return self._settings["freeze_statistics"]
+        return bool(self._settings["freeze_statistics"])
 
     @property
     def head_variables(self) -> list[tf.Variable]:
