@@ -268,6 +268,7 @@ class _BreakRoundOne(keras.callbacks.Callback):
                 raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_sources_statistics_are_mixed_in_once(roots, tmp_path):
     """Not again where the run resumes, nor after a round that did not change them."""
     statistics = TargetStatistics(prior_images=4)
