@@ -181,7 +181,7 @@ _SIBLINGS = (
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
 _SELECTION = 'drsl_tf.SelfTraining.selection = "label_free"'
-_PRIOR = "drsl_tf.TargetStatistics.prior_images = 100"
+_PRIOR = "drsl_tf.TargetStatistics.prior_images = {}"
 _TRAINING_STATISTICS = "drsl_tf.SelfTraining.target_statistics = None"
 
 ARMS: dict[str, Arm] = {
@@ -202,7 +202,14 @@ ARMS: dict[str, Arm] = {
     "target_statistics_prior": Arm(
         "source only, the target's batch statistics and the source's as 100 images",
         (_SOURCE_ONLY,),
-        (_STATISTICS, _PRIOR),
+        (_STATISTICS, _PRIOR.format(100)),
+        adapts=False,
+        takes_statistics=True,
+    ),
+    "target_statistics_prior_1000": Arm(
+        "source only, the target's batch statistics and the source's as 1,000 images",
+        (_SOURCE_ONLY,),
+        (_STATISTICS, _PRIOR.format(1000)),
         adapts=False,
         takes_statistics=True,
     ),

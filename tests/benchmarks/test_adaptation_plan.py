@@ -109,7 +109,8 @@ def test_controls_share_a_source_stage_of_all_steps():
         return Plan("streets", arm, gin_params=params)
 
     control = plan("source_only").source_fingerprint
-    for arm in ("target_statistics", "target_statistics_prior"):
+    arms = ("target_statistics", "target_statistics_prior", "target_statistics_prior_1000")
+    for arm in arms:
         assert plan(arm).source_fingerprint == control
         arguments = plan(arm).make_arguments(0, "there", rounds=False)
         stage = Experiment(
