@@ -44,7 +44,8 @@ class Arm:
         title: its name in tables.
         gin_files: configuration files after the setup's experiment.
         gin_params: bindings after them.
-        adapts: whether there are rounds; otherwise all steps are in the source stage.
+        adapts: whether there are rounds; otherwise all steps are in the source stage, which
+            methods that differ after it share.
         takes_statistics: without rounds, whether it computes the target's batch statistics at the
             end.
         on_target: whether it trains on the target's labels instead of the source.
@@ -180,6 +181,7 @@ _SIBLINGS = (
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
 _SELECTION = 'drsl_tf.SelfTraining.selection = "label_free"'
+_PRIOR = "drsl_tf.TargetStatistics.prior_images = {}"
 _TRAINING_STATISTICS = "drsl_tf.SelfTraining.target_statistics = None"
 
 ARMS: dict[str, Arm] = {
@@ -194,6 +196,20 @@ ARMS: dict[str, Arm] = {
         "source only, the target's batch statistics",
         (_SOURCE_ONLY,),
         (_STATISTICS,),
+        adapts=False,
+        takes_statistics=True,
+    ),
+    "target_statistics_prior": Arm(
+        "source only, the target's batch statistics and the source's as 100 images",
+        (_SOURCE_ONLY,),
+        (_STATISTICS, _PRIOR.format(100)),
+        adapts=False,
+        takes_statistics=True,
+    ),
+    "target_statistics_prior_1000": Arm(
+        "source only, the target's batch statistics and the source's as 1,000 images",
+        (_SOURCE_ONLY,),
+        (_STATISTICS, _PRIOR.format(1000)),
         adapts=False,
         takes_statistics=True,
     ),

@@ -24,8 +24,11 @@ _SIBLING_STEPS = "drsl_tf.DrslModel.sibling_steps"
 _AFTER_SOURCE = re.compile(
     r"EXPERIMENT|ROUNDS|STEPS_PER_ROUND|ADAPTATION_RATE|FREEZE_STATISTICS"
     r"|drsl_tf\.SelfTraining\.(?!selection).*|drsl_tf\.PseudoLabeler\..*|.*\.samples_per_mode"
+    r"|drsl_tf\.TargetStatistics\..*"
     r"|.*\.(threshold|mix_classes|jitter|jitter_chance|blur_chance|mask_ratio|mask_block)"
 )
+# Bound directly where the source stage takes the steps of all stages.
+_SCHEDULE_AFTER_SOURCE = ("drsl_tf.Schedule.rounds", "drsl_tf.Schedule.steps_per_round")
 # A source stage reads only whether these are 0, which removes a term of the loss.
 _WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.(target_weight|mask_weight)")
 
@@ -62,7 +65,7 @@ class Plan:
             arm_name = arm.selected_from
             arm = adaptation_arms.ARMS[arm_name]
         self._trained_arm = arm_name
-        self.adapts = arm.adapts
+        self._adapts = arm.adapts
         self.initial = None
         if arm.starts_from:
             self.initial = Plan(
@@ -120,13 +123,16 @@ class Plan:
 
     @property
     def source_fingerprint(self) -> str:
-        """Identifies the source stage; the same for methods that differ only in their rounds."""
+        """Identifies the source stage; the same for methods that differ only after it."""
         kept = {}
         for key, value in self._bindings.items():
             if _WEIGHTS_AFTER_SOURCE.fullmatch(key):
                 kept[key] = "0" if value in ("0", "0.0") else "not 0"
             elif not _AFTER_SOURCE.fullmatch(key):
                 kept[key] = value
+        if not self._adapts:
+            kept = {k: v for k, v in kept.items() if k not in _SCHEDULE_AFTER_SOURCE}
+            kept["steps"] = str(self.steps)
         return _hash(kept)
 
     def make_arguments(
@@ -143,7 +149,10 @@ class Plan:
         Returns:
             Flags.
         """
-        params = [*self.gin_params, f"{_SEED} = {seed}"] + ([] if rounds else ["ROUNDS = 0"])
+        params = [*self.gin_params, f"{_SEED} = {seed}"]
+        if not rounds:
+            # Without adaptation ROUNDS counts towards the steps of the source stage.
+            params.append("ROUNDS = 0" if self._adapts else "drsl_tf.Schedule.rounds = 0")
         params += [f"INITIAL_RUN = {initial_run!r}"] if initial_run else []
         return [
             *(f"--gin_file={path}" for path in self.gin_files),

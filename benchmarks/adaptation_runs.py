@@ -193,10 +193,10 @@ class ArmRunner:
     def train(self, plan: Plan, seed: int) -> TrainedRun:
         """Trains one method with one seed.
 
-        Methods that differ only in their rounds share one source stage: its run directory,
-        including the checkpoint, is copied, and each method's command resumes from it. A method
-        without access to the source has it as its initial run. Methods that score different models
-        of a run share it: the second finds it finished.
+        Methods that differ only after the source stage share it: its run directory, including the
+        checkpoint, is copied, and each method's command resumes from it. A method without access
+        to the source has it as its initial run. Methods that score different models of a run share
+        it: the second finds it finished.
 
         Args:
             plan: the training plan.
@@ -213,7 +213,7 @@ class ArmRunner:
         if plan.initial:
             initial_run, train = self._train_source(plan.initial, seed)
             run.commands.append(train)
-        elif plan.adapts:
+        else:
             source_dir, train = self._train_source(plan, seed)
             _copy_source(source_dir, run.run_dir)
             run.commands += [

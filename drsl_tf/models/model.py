@@ -279,6 +279,11 @@ class DrslModel(keras.Model):
         return self._objective
 
     @property
+    def freeze_statistics(self) -> bool:
+        """Whether batches with target images leave batch normalisation's statistics unchanged."""
+        return bool(self._settings["freeze_statistics"])
+
+    @property
     def head_variables(self) -> list[tf.Variable]:
         """The trainable variables of both heads, and of the layers that join levels for them."""
         heads = [self.segmentation_head, self.multimodal_head]

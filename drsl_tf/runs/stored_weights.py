@@ -219,6 +219,21 @@ def restore_weights(model: DrslModel, checkpoint: str) -> bool:
     return matching.multimodal_head
 
 
+def restore_variables(model: DrslModel, checkpoint: str, variables: Sequence[tf.Variable]) -> None:
+    """Restores some of a model's variables, such as its batch statistics.
+
+    Args:
+        model: a model with every variable created.
+        checkpoint: path of a checkpoint of the same model.
+        variables: some of the model's.
+    """
+    chosen = {id(variable) for variable in variables}
+    reader = tf.train.load_checkpoint(checkpoint)
+    for index, variable in enumerate(_list_variables(model)):
+        if id(variable) in chosen:
+            variable.assign(reader.get_tensor(_name(index)))
+
+
 class _Matching(NamedTuple):
     """The parts of a model that a checkpoint fits; each implies those before it."""
 

@@ -18,6 +18,8 @@ from data_pipelines.batches import whole_images as image_batches
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
+from drsl_tf import compat
+from drsl_tf.distribution.replicated import Evener
 from drsl_tf.models import inference
 
 
@@ -35,17 +37,33 @@ class TargetStatistics:
     the images: every replica and every machine processes all of them, and dropout and stochastic
     depth are off.
 
+    With a prior the statistics that training left are kept in part: those of n target images and
+    of the N images of the prior are combined as if all were measured together, so training's have
+    the share N / (N + n) (S. Schneider et al., "Improving robustness against common corruptions by
+    covariate shift adaptation", NeurIPS 2020; there a variance is the mean of both variances, here
+    the squared difference of the means adds to it). Training's are the source's after the source
+    stage, and those of both domains after a round, unless the rounds freeze them.
+
     It does not help on every target: between two sets of photos it costs points
     (`docs/results.md`), so it is off by default.
 
     Args:
         images: number of the target's training images, evenly spaced over its list; 0 is all.
+        prior_images: number of images, N, that the statistics of training count as, beside the
+            target images measured; 0 replaces them.
     """
 
-    def __init__(self, *, images: int = 200):
-        if images < 0:
-            raise UserError(f"TargetStatistics.images is {images}; it must be at least 0.")
+    def __init__(self, *, images: int = 200, prior_images: int = 0):
+        for name, value in (("images", images), ("prior_images", prior_images)):
+            if value < 0:
+                raise UserError(f"TargetStatistics.{name} is {value}; it must be at least 0.")
         self._images = images
+        self._prior_images = prior_images
+
+    @property
+    def uses_prior(self) -> bool:
+        """Whether the statistics in the model have a share in the new ones."""
+        return self._prior_images > 0
 
     def update(
         self,
@@ -62,7 +80,7 @@ class TargetStatistics:
 
         With m_i and v_i the mean and variance of batch i, the mean is that of the m_i, and the
         variance mean(v_i + m_i^2) - mean(m_i)^2, as if all batches were one; batches are weighted
-        by their number of images.
+        by their number of images. A prior is one more batch, with the model's own statistics.
 
         Args:
             model: a built `DrslModel`.
@@ -86,6 +104,7 @@ class TargetStatistics:
             lambda images: strategy.run(lambda x: _measure(model, layers, x), args=(images,)),
             reduce_retracing=True,
         )
+        prior = _read(model, strategy) if self.uses_prior else None
         sums: list[Any] = [0.0] * (2 * len(layers))
         batches = image_batches.iterate_image_batches(
             chosen, domain.read_image, size=size, batch_size=batch_size
@@ -105,6 +124,9 @@ class TargetStatistics:
         averages = [value / len(chosen) for value in sums]
         means, squares = averages[: len(layers)], averages[len(layers) :]
         variances = [square - mean**2 for square, mean in zip(squares, means)]
+        if prior is not None:
+            share = self._prior_images / (self._prior_images + len(chosen))
+            means, variances = mix_moments((means, variances), prior, share)
         store = tf.function(
             lambda values: strategy.run(lambda x: _store(layers, x), args=(values,))
         )
@@ -127,6 +149,57 @@ def find_batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization
         for layer in layers
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
+
+
+def list_statistics(model: keras.Model) -> list[tf.Variable]:
+    """Lists the variables that `TargetStatistics` sets.
+
+    Args:
+        model: any Keras model.
+
+    Returns:
+        The means of all layers of `find_batch_norms`, then their variances.
+    """
+    layers = find_batch_norms(model)
+    variables = [*(x.moving_mean for x in layers), *(x.moving_variance for x in layers)]
+    return [compat.as_tf_variable(variable) for variable in variables]
+
+
+def mix_moments(
+    moments: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    others: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    share: float,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Computes means and variances of mixtures of two distributions.
+
+    Args:
+        moments: means and variances.
+        others: those of the other distribution of each pair, of the same shapes.
+        share: share of the other one, in [0, 1].
+
+    Returns:
+        Means and variances, by the law of total variance.
+    """
+    means, variances = [], []
+    for mean, variance, other_mean, other_variance in zip(*moments, *others):
+        shift = other_mean - mean
+        means.append(mean + share * shift)
+        within = (1.0 - share) * variance + share * other_variance
+        variances.append(within + share * (1.0 - share) * shift**2)
+    return means, variances
+
+
+def _read(model, strategy):
+    """Returns the model's own means and variances, float64; collective on several machines."""
+    variables = list_statistics(model)
+    Evener(variables, strategy).even_out()
+
+    def read():
+        return [tf.identity(variable) for variable in variables]
+
+    values = tf.function(lambda: strategy.run(read))()
+    values = [np.float64(strategy.experimental_local_results(value)[0]) for value in values]
+    return values[: len(values) // 2], values[len(values) // 2 :]
 
 
 @contextlib.contextmanager

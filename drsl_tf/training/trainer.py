@@ -34,6 +34,7 @@ from drsl_tf.self_training.label_free import LabelFreeScorer
 from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
+from drsl_tf.self_training.target_statistics import list_statistics
 from drsl_tf.training.loop import Progress
 from drsl_tf.training.loop import Stage
 from drsl_tf.training.loop import TrainingLoop
@@ -394,10 +395,19 @@ class Trainer:
         self._checkpoints.save()
 
     def _take_statistics(self):
-        """Sets batch normalisation's statistics to the target's.
+        """Sets batch normalisation's statistics to the target's, mixed with those of training.
 
-        They depend only on the weights, so an interrupted run recomputes the same values.
+        An interrupted run recomputes the same values: they depend only on the weights and, with a
+        prior, on the statistics that training computed last.
         """
+        trained = int(self._step) > 0 and not self._model.freeze_statistics
+        if self._target_statistics.uses_prior and not trained:
+            # Those in the model may be mixed already, by an interrupted run or the last round.
+            stored_weights.restore_variables(
+                self._model,
+                stored_weights.find_checkpoint(self._run.path, "source"),
+                list_statistics(self._model),
+            )
         self._target_statistics.update(
             self._model,
             self._strategy,

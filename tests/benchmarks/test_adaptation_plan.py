@@ -104,6 +104,25 @@ def test_one_run_is_scored_by_its_last_and_by_its_selected_model():
     assert drsl.run_name == f"drsl_{drsl.fingerprint}"
 
 
+def test_controls_share_a_source_stage_of_all_steps():
+    def plan(arm, *params):
+        return Plan("streets", arm, gin_params=params)
+
+    control = plan("source_only").source_fingerprint
+    arms = ("target_statistics", "target_statistics_prior", "target_statistics_prior_1000")
+    for arm in arms:
+        assert plan(arm).source_fingerprint == control
+        arguments = plan(arm).make_arguments(0, "there", rounds=False)
+        stage = Experiment(
+            [a.removeprefix("--gin_file=") for a in arguments if a.startswith("--gin_file=")],
+            [a.removeprefix("--gin_param=") for a in arguments if a.startswith("--gin_param=")],
+        ).get("schedule")
+        assert (stage.rounds, stage.count_steps(0, 1, 1)) == (0, plan(arm).steps)
+    # The macro that scales the rounds sets the control's steps too.
+    assert plan("source_only", "STEPS_PER_ROUND = 7").source_fingerprint != control
+    assert plan("oracle").source_fingerprint != control
+
+
 @pytest.mark.parametrize("setup", ["streets7", "simtown7_kitti7"])
 def test_hidden_classes_are_those_of_the_categories(setup):
     """Every stored id has the category of its hidden class, and is ignored with it."""

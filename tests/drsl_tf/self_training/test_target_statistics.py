@@ -53,6 +53,31 @@ def test_the_first_layer_gets_the_moments_of_all_images_as_one(domain):
     np.testing.assert_allclose(variance, inputs.var((0, 1, 2)), rtol=3e-3)
 
 
+def test_a_prior_counts_as_that_many_images(domain):
+    plain, mixed = toys.make_model(), toys.make_model()
+    own = _read(mixed)
+    _update(plain, domain, TargetStatistics(images=5), batch_size=2)
+    _update(mixed, domain, TargetStatistics(images=5, prior_images=15), batch_size=2)
+    replaced = _read(plain)
+    for name, (mean, variance) in _read(mixed).items():
+        means, variances = (np.float64([replaced[name][i], own[name][i]]) for i in range(2))
+        expected = 0.25 * means[0] + 0.75 * means[1]
+        np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
+        squares = 0.25 * (variances + means**2)[0] + 0.75 * (variances + means**2)[1]
+        np.testing.assert_allclose(variance, squares - expected**2, rtol=1e-4, atol=1e-5)
+
+
+def test_mixed_moments_are_those_of_the_samples_together():
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(3.0, 2.0, (300, 4)), rng.normal(-1.0, 0.5, (100, 4))]
+    first, second = (([each.mean(0)], [each.var(0)]) for each in samples)
+    (mean,), (variance,) = target_statistics.mix_moments(first, second, 0.25)
+    np.testing.assert_allclose(mean, np.concatenate(samples).mean(0))
+    np.testing.assert_allclose(variance, np.concatenate(samples).var(0))
+    for share, expected in ((0.0, first), (1.0, second)):
+        np.testing.assert_allclose(target_statistics.mix_moments(first, second, share), expected)
+
+
 def test_no_weight_moves_and_a_second_time_gives_the_same_bits(domain):
     model = toys.make_model()
     weights = [variable.numpy() for variable in model.trainable_variables]
@@ -121,6 +146,7 @@ def test_an_image_that_cannot_be_read_leaves_the_layers_as_they_were(domain):
     assert not any("call" in vars(layer) for layer in layers)
 
 
-def test_settings_out_of_range_are_refused():
-    with pytest.raises(UserError, match="images"):
-        TargetStatistics(images=-1)
+@pytest.mark.parametrize("name", ["images", "prior_images"])
+def test_settings_out_of_range_are_refused(name):
+    with pytest.raises(UserError, match=f"TargetStatistics.{name} is -1"):
+        TargetStatistics(**{name: -1})

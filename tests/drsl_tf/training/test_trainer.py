@@ -1,5 +1,6 @@
 """Whole runs on a handful of rendered scenes."""
 
+import functools
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.run_directory import RunDirectory
+from drsl_tf.self_training import target_statistics
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
@@ -83,22 +85,22 @@ class _Keep(keras.callbacks.Callback):
         self.stages[epoch] = [compat.as_tf_variable(v).numpy() for v in self.model.variables]
 
 
-def _build_model(label_space):
+def _build_model(label_space, **settings):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
     base = backbones.small_cnn(width=8)
-    return DrslModel(base, segmentation_heads.LinearHead(num_classes), head)
+    return DrslModel(base, segmentation_heads.LinearHead(num_classes), head, **settings)
 
 
 def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):
     keep = _Keep()
+    options.setdefault("build_model", _build_model)
     results = training.train(
         run_dir,
         data=streets.make_data(roots, scale=(0.8, 1.2)),
         schedule=Schedule(
             source_steps=5, rounds=rounds, steps_per_round=adaptation_steps, checkpoint_every=2
         ),
-        build_model=_build_model,
         optimizer=lambda: keras.optimizers.Adam(1e-3),
         callbacks=[keep, *callbacks],
         **options,
@@ -247,6 +249,48 @@ def test_the_last_and_best_weights_have_the_targets_statistics(roots, tmp_path, 
     twin.set_weights(model.get_weights())
     strategy = tf.distribute.get_strategy()
     TargetStatistics().update(twin, strategy, target, target.list_pairs("train"))
+    for array, other in zip(model.get_weights(), twin.get_weights()):
+        np.testing.assert_array_equal(array, other)
+
+
+class _BreakRoundOne(keras.callbacks.Callback):
+    """Breaks the first run off where round 1 starts, and keeps what its statistics are there."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            variables = target_statistics.list_statistics(self.model)
+            self.found.append([variable.numpy() for variable in variables])
+            if len(self.found) == 1:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_the_sources_statistics_are_mixed_in_once(roots, tmp_path):
+    """Not again where the run resumes, nor after a round that did not change them."""
+    statistics = TargetStatistics(prior_images=4)
+    watch = _BreakRoundOne()
+
+    def run():
+        build = functools.partial(_build_model, freeze_statistics=True)
+        settings = {"target_statistics": statistics, "build_model": build}
+        return _run(roots, tmp_path, [watch], rounds=1, adaptation_steps=1, **settings)[1]
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    model = run()
+    for array, again in zip(*watch.found):
+        np.testing.assert_array_equal(array, again)
+    target = streets.make_data(roots).target
+    twin = _build_model(target.label_space)
+    twin.set_weights(model.get_weights())
+    source = stored_weights.find_checkpoint(str(tmp_path), "source")
+    stored_weights.restore_variables(twin, source, target_statistics.list_statistics(twin))
+    strategy = tf.distribute.get_strategy()
+    statistics.update(twin, strategy, target, target.list_pairs("train"))
     for array, other in zip(model.get_weights(), twin.get_weights()):
         np.testing.assert_array_equal(array, other)
 
