@@ -25,7 +25,7 @@ _AFTER_SOURCE = re.compile(
     r"|.*\.(threshold|mix_classes|jitter|jitter_chance|blur_chance|mask_ratio|mask_block)"
 )
 # A source stage reads only whether these are 0, which removes a term of the loss.
-_WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.(target_weight|mask_weight)")
+_WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.(target_weight|mask_weight|mode_label_weight)")
 
 
 class Plan:
