@@ -40,10 +40,12 @@ class Teacher:
         self._head(features)
         self._copies = [(self._base, model.base), (self._head, head)]
         if mode_weight:
-            self._modes, self._embedding_stride = model.multimodal_head, model.embedding_stride
-            self._embed = type(self._modes).from_config(self._modes.get_config())
+            modes = model.multimodal_head
+            assert modes is not None
+            self._modes, self._embedding_stride = modes, model.embedding_stride
+            self._embed = type(modes).from_config(modes.get_config())
             self._embed(features)
-            self._copies.append((self._embed, self._modes))
+            self._copies.append((self._embed, modes))
         self._pairs = [
             (compat.as_tf_variable(own), compat.as_tf_variable(followed))
             for copy, student in self._copies
