@@ -78,6 +78,7 @@ MODE_ARMS = {
     "k6": "drsl_k6",
     "p1": "drsl_p1",
     "p1_p2": "drsl_p1_p2",
+    "p1_position": "drsl_p1_position",
     "k6_p1": "drsl_k6_p1",
 }
 """The methods of the benchmark of modes, by their names in its results."""
@@ -174,10 +175,12 @@ _TRIPLET = "benchmarks/triplet.gin"
 _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _FROM_DATA = "recipes/modes_from_data.gin"
+_POSITION = "drsl_tf.ModeStart.position_weight = 1.0"
 _SIBLINGS = (
     "drsl_tf.MultimodalHead.mode_decay = 0.99",
     "drsl_tf.DrslModel.sibling_weight = 1.0",
 )
+_CORRECTION = "drsl_tf.OnlineDrslModel.mode_label_weight = 1.0"
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
 _SELECTION = 'drsl_tf.SelfTraining.selection = "label_free"'
@@ -239,6 +242,7 @@ ARMS: dict[str, Arm] = {
     "drsl_k6": Arm("DRSL, K = 6", gin_params=(_MODES.format(6),)),
     "drsl_p1": Arm("DRSL, modes from data", (_FROM_DATA,)),
     "drsl_p1_p2": Arm("DRSL, modes from data that compete", (_FROM_DATA,), _SIBLINGS),
+    "drsl_p1_position": Arm("DRSL, modes from data and positions", (_FROM_DATA,), (_POSITION,)),
     "drsl_k6_p1": Arm("DRSL, K = 6, modes from data", (_FROM_DATA,), (_MODES.format(6),)),
     "triplet_semihard": Arm("CBST + semi-hard triplets", (_TRIPLET,), module=_ADDONS),
     "triplet_hard": Arm(
@@ -273,6 +277,14 @@ ARMS: dict[str, Arm] = {
         "mean teacher + masks, the model selected without labels", selected_from="teacher_mic"
     ),
     "teacher_mic_drsl": Arm("mean teacher + masks + DRSL", (_TEACHER, _MASKS), (_DECAY,)),
+    "teacher_mic_p1": Arm(
+        "mean teacher + masks + DRSL, modes from data", (_TEACHER, _MASKS, _FROM_DATA), (_DECAY,)
+    ),
+    "teacher_mic_p1_p3": Arm(
+        "mean teacher + masks + DRSL, modes from data that correct labels",
+        (_TEACHER, _MASKS, _FROM_DATA),
+        (_DECAY, _CORRECTION),
+    ),
 }
 
 

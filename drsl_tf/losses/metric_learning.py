@@ -140,6 +140,26 @@ def class_scores(distances: tf.Tensor, sigma: float = 0.5, reduce: str = "max") 
     raise ValueError(f'reduce must be "max" or "sum", not {reduce!r}.')
 
 
+def mode_log_scores(distances: tf.Tensor, usage: tf.Tensor, temperature: float = 0.1) -> tf.Tensor:
+    """Computes how well the modes of each class explain every pixel, on a logarithmic scale.
+
+    a[p, c] = log sum_k usage_ck exp(E_p . R_ck / temperature), this project's choice: the softmax
+    of ProDA (P. Zhang et al., CVPR 2021) over the distances to prototypes, with a mixture in place
+    of each prototype.
+
+    Args:
+        distances: (N, C, K) float tensor, from `squared_distances`.
+        usage: (C, K) float32, the share of each mode in the pixels of its class.
+        temperature: scale of the cosines.
+
+    Returns:
+        (N, C) float32 tensor, without gradient.
+    """
+    weights = tf.math.log(tf.maximum(usage, _LEAST_USAGE))
+    scores = _cosines(tf.cast(distances, tf.float32)) / temperature + weights
+    return tf.stop_gradient(tf.reduce_logsumexp(scores, axis=2))
+
+
 def nearest_modes(distances: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNORE_ID) -> tf.Tensor:
     """Finds the mode of each pixel: the nearest one of its own (pseudo-)class.
 

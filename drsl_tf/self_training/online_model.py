@@ -66,10 +66,14 @@ class OnlineDrslModel(DrslModel):
         mask_ratio: share of a masked image that is masked.
         mask_block: side of the masked blocks in pixels; None is an eighth of the crop's shorter
             side, at most 64.
+        mode_label_weight: power in [0, 1] of the factors by which modes correct the teacher's
+            probabilities before they become labels and confidences (`docs/method.md`, modes from
+            data); their temperature is `sibling_temperature`. 0 corrects nothing; above 0 it needs
+            a multi-modal head.
         **settings: further arguments of `DrslModel`.
 
     Raises:
-        UserError: an argument is out of range.
+        UserError: an argument is out of range, or `mode_label_weight` has no multi-modal head.
     """
 
     labels_online = True
@@ -91,6 +95,7 @@ class OnlineDrslModel(DrslModel):
         feature_classes: Sequence[int] = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18),
         mask_ratio: float = 0.7,
         mask_block: int | None = None,
+        mode_label_weight: float = 0.0,
         **settings: Any,
     ):
         fractions = {
@@ -102,6 +107,7 @@ class OnlineDrslModel(DrslModel):
             "ignore_top": ignore_top,
             "ignore_bottom": ignore_bottom,
             "mask_ratio": mask_ratio,
+            "mode_label_weight": mode_label_weight,
         }
         for name, value in fractions.items():
             if not 0 <= value <= 1:
@@ -109,6 +115,12 @@ class OnlineDrslModel(DrslModel):
         if mask_block is not None and mask_block < 1:
             raise UserError(
                 f"OnlineDrslModel.mask_block is {mask_block}; it must be at least 1, or None."
+            )
+        if mode_label_weight and multimodal_head is None:
+            raise UserError(
+                f"OnlineDrslModel.mode_label_weight is {mode_label_weight}, but the model has no "
+                "multi-modal head, whose modes correct labels. Bind build_model.multimodal_head = "
+                "@drsl_tf.MultimodalHead, or mode_label_weight = 0.0."
             )
         super().__init__(base, segmentation_head, multimodal_head, **settings)
         self._online_settings = {
@@ -118,7 +130,7 @@ class OnlineDrslModel(DrslModel):
         }
         self._feature_classes = tuple(feature_classes)
         self._neutral_colour = find_neutral_colour(base)
-        self._teacher = Teacher(self)
+        self._teacher = Teacher(self, mode_label_weight, self._settings["sibling_temperature"])
         self._initial = InitialEncoder(base) if self._settings["feature_weight"] else None
 
     @property

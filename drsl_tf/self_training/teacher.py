@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from drsl_tf import compat
+from drsl_tf.losses import metric_learning
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
 
@@ -22,16 +23,29 @@ class Teacher:
 
     Args:
         model: a built `DrslModel`; the copy is initialised from it.
+        mode_weight: power of the factors by which modes change predictions, see `predict_logits`;
+            above 0 the multi-modal head, which the model must have, is averaged too.
+        temperature: of these factors.
     """
 
-    def __init__(self, model: DrslModel):
+    def __init__(self, model: DrslModel, mode_weight: float = 0.0, temperature: float = 0.1):
+        self._mode_weight = mode_weight
+        self._temperature = temperature
         self._stride = model.logits_stride
         self._multiple = model.size_multiple
         self._base = keras.models.clone_model(model.base)
         head = model.segmentation_head
         self._head = type(head).from_config(head.get_config())
-        self._head(self._base(tf.zeros((1, self._multiple, self._multiple, 3))))
+        features = self._base(tf.zeros((1, self._multiple, self._multiple, 3)))
+        self._head(features)
         self._copies = [(self._base, model.base), (self._head, head)]
+        if mode_weight:
+            modes = model.multimodal_head
+            assert modes is not None
+            self._modes, self._embedding_stride = modes, model.embedding_stride
+            self._embed = type(modes).from_config(modes.get_config())
+            self._embed(features)
+            self._copies.append((self._embed, modes))
         self._pairs = [
             (compat.as_tf_variable(own), compat.as_tf_variable(followed))
             for copy, student in self._copies
@@ -53,6 +67,11 @@ class Teacher:
     def predict_logits(self, images: tf.Tensor) -> tf.Tensor:
         """Predicts images with the averaged network.
 
+        With `mode_weight` the probabilities are multiplied by w^mode_weight and renormalised, w the
+        softmax over the classes of `metric_learning.mode_log_scores`: of the averaged network's
+        embedding, and of the model's current modes and their usage (equal where the head keeps no
+        track of it).
+
         Args:
             images: (B, H, W, 3) float32 in [0, 255].
 
@@ -60,9 +79,29 @@ class Teacher:
             (B, H, W, C) float32 logits, without gradient.
         """
         features = self._base(inference.pad_images(images, self._multiple), training=False)
+        size = tf.shape(images)[1:3]
         logits = self._head(features, training=False)
-        logits = inference.upsample_logits(logits, self._stride, tf.shape(images)[1:3])
+        logits = inference.upsample_logits(logits, self._stride, size)
+        if self._mode_weight:
+            # The softmax of a sum of logits is the normalised product of their softmaxes.
+            scores = inference.upsample_logits(
+                self._score_classes(features), self._embedding_stride, size
+            )
+            logits += self._mode_weight * scores
         return tf.stop_gradient(logits)
+
+    def _score_classes(self, features):
+        """Computes (B, h, w, C), the scores of the classes by their modes."""
+        embedding = self._embed(features, training=False)
+        modes = self._modes.modes
+        num_classes, num_modes, _ = modes.shape
+        usage = tf.fill((num_classes, num_modes), 1.0 / num_modes)
+        if self._modes.usage_decay is not None:
+            usage = tf.convert_to_tensor(self._modes.usage)
+        scores = metric_learning.mode_log_scores(
+            metric_learning.squared_distances(embedding, modes), usage, self._temperature
+        )
+        return tf.reshape(scores, tf.concat([tf.shape(embedding)[:3], [num_classes]], axis=0))
 
     def follow(self, decay: tf.Tensor) -> None:
         """Updates every average: w' = decay * w' + (1 - decay) * w; called in replica context.

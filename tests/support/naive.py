@@ -130,6 +130,17 @@ def competing_modes(cosines, labels, usage, temperature):
     return [-1 if each is None else int(each.argmax()) for each in scores]
 
 
+def mode_log_scores(embedding, modes, usage, temperature):
+    """log sum_k usage_ck exp(E . R_ck / temperature) of each pixel and class."""
+    scores = np.zeros((len(embedding), len(modes)))
+    for pixel, vector in enumerate(embedding.astype(np.float64)):
+        for c, own in enumerate(modes.astype(np.float64)):
+            scores[pixel, c] = np.log(
+                sum(pi * np.exp(vector @ mode / temperature) for pi, mode in zip(usage[c], own))
+            )
+    return scores
+
+
 def mode_sibling_loss(cosines, labels, usage, temperature, rivalry):
     """Sums and counts by class, and the gradient of the sums with respect to the cosines."""
     num_classes, num_modes = usage.shape

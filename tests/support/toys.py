@@ -51,9 +51,19 @@ def freeze_batch_norm(model):
             layer.trainable = False
 
 
-def make_frozen_base(width=8):
-    """Builds a base network whose batch norms do not train."""
-    base = backbones.small_cnn(width=width)
+def make_smooth_base(width=8):
+    """Builds a base network whose batch norms do not train, with swish in place of ReLU.
+
+    Where a ReLU's input is 0 up to rounding, rounding decides whether it has a gradient: equal runs
+    on one and on two workers would differ by more than rounding from there on.
+    """
+
+    def edit_layer(layer):
+        if isinstance(layer, keras.layers.ReLU):
+            return keras.layers.Activation("swish", name=layer.name)
+        return layer.__class__.from_config(layer.get_config())
+
+    base = keras.models.clone_model(backbones.small_cnn(width=width), clone_function=edit_layer)
     surgery.freeze_batch_norm(base)
     return base
 

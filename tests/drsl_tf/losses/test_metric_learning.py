@@ -327,6 +327,18 @@ def test_scores_equal_the_formulas(case):
     np.testing.assert_allclose(np.sum(normalised, axis=1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_scores_by_usage_equal_the_naive_loop_in_any_order_of_modes(case):
+    embedding, modes, _ = _draw_case(*case)
+    usage = np.random.default_rng(1).dirichlet(np.ones(modes.shape[1]), len(modes))
+    usage = usage.astype(np.float32)
+    expected = naive.mode_log_scores(embedding, modes, usage, 0.2)
+    for order in (slice(None), slice(None, None, -1)):
+        distances = metric_learning.squared_distances(embedding, modes[:, order])
+        found = metric_learning.mode_log_scores(distances, usage[:, order], 0.2)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_scores_refuse_another_reduction():
     with pytest.raises(ValueError, match='"max" or "sum", not \'mean\''):
         metric_learning.class_scores(np.zeros((1, 2, 3)), reduce="mean")

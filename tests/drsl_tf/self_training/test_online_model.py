@@ -8,6 +8,7 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.online_model import OnlineDrslModel
+from tests.support import naive
 from tests.support import toys
 
 
@@ -83,6 +84,44 @@ def test_labels_are_the_teachers_and_weigh_their_confident_share(threshold):
         np.testing.assert_allclose(target["weight"][index], share, rtol=1e-5)
     if threshold == 0.25:
         assert 0 < confident.sum() < (~padding).sum()
+
+
+@pytest.mark.parametrize("weight, keeps_usage", [(1.0, True), (0.5, False)])
+def test_modes_correct_the_teachers_labels(weight, keeps_usage):
+    model = _make_model(
+        head_settings={"usage_decay": 0.5 if keeps_usage else None},
+        mode_label_weight=weight,
+        threshold=0.5,
+    )
+    toys.compile_model(model, keras.optimizers.SGD(0.5))
+    batch = toys.make_batch()
+    model.train_step(batch)  # The teacher is the student after it.
+    head, images = model.multimodal_head, batch["target"]["image"]
+    usage = head.usage.numpy() if keeps_usage else np.full((toys.NUM_CLASSES, 2), 0.5)
+    outputs = model(images)
+    scores = naive.mode_log_scores(
+        outputs["embedding"].numpy().reshape(-1, 8), head.modes.numpy(), usage, 0.1
+    )
+    scores = scores.reshape(*outputs["embedding"].shape[:3], toys.NUM_CLASSES)
+    plain, factors = (
+        tf.nn.softmax(tf.image.resize(each, (32, 64))).numpy()
+        for each in (outputs["logits"], scores)
+    )
+    expected = plain * factors**weight
+    expected /= expected.sum(-1, keepdims=True)
+    found = tf.nn.softmax(model.teacher.predict_logits(images)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert (expected.argmax(-1) != plain.argmax(-1)).any()
+    target = model.prepare_batch(batch)["target"]
+    is_image = batch["target"]["label"].numpy() != 255
+    np.testing.assert_array_equal(target["label"], np.where(is_image, found.argmax(-1), 255))
+    confident = is_image & (found.max(-1) >= 0.5)
+    np.testing.assert_array_equal(target["mode_label"] != 255, confident)
+
+
+def test_modes_that_correct_labels_need_a_head():
+    with pytest.raises(UserError, match="mode_label_weight is 1.0, but the model has no"):
+        _make_model(with_modes=False, mode_label_weight=1.0)
 
 
 def test_mixed_images_carry_labels_and_weights_with_them():
@@ -264,7 +303,9 @@ def test_config_round_trip_keeps_the_settings():
     assert (config["threshold"], config["mix_classes"], config["dml_weight"]) == (0.5, True, 0.25)
 
 
-@pytest.mark.parametrize("name", ["threshold", "teacher_decay", "jitter", "mask_ratio"])
+@pytest.mark.parametrize(
+    "name", ["threshold", "teacher_decay", "jitter", "mask_ratio", "mode_label_weight"]
+)
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(UserError, match=name):
         _make_model(**{name: 1.5})

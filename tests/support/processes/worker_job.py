@@ -14,7 +14,8 @@ from drsl_tf.runs.run_directory import RunDirectory
 from tests.support import streets
 from tests.support.processes import local_jobs
 
-# With a large epsilon Adam moves along the gradient, and does not blow up what is only noise.
+# With a large epsilon Adam moves along the gradient, and does not blow up what is only noise. The
+# network is smooth for the same reason, see `toys.make_smooth_base`.
 _CONFIG = """
 from __gin__ import dynamic_registration
 import keras
@@ -28,6 +29,9 @@ drsl_tf.RunSettings.deterministic = True
 drsl_tf.Inference.batch_size = 1
 keras.optimizers.Adam.epsilon = 1.0
 drsl_tf.DrslModel.sma_weight = 0.0
+drsl_tf.Learner.mode_start = @drsl_tf.ModeStart()
+drsl_tf.ModeStart.images = 4
+drsl_tf.MultimodalHead.hidden_units = ()
 drsl_tf.MultimodalHead.usage_decay = 0.9
 drsl_tf.MultimodalHead.mode_decay = 0.9
 drsl_tf.SelfTraining.selection = "label_free"
@@ -67,7 +71,7 @@ class WorkerJob:
         with open(config, "w", encoding="utf-8") as file:
             file.write(_CONFIG)
         scenes = streets.list_demo_bindings(self._folder, source=4, target=5, val=3)
-        scenes.append("drsl_tf.build_model.base = @toys.make_frozen_base")
+        scenes.append("drsl_tf.build_model.base = @toys.make_smooth_base")
         command = [sys.executable, "-m", "drsl_tf.train", f"--gin_file={config}", *flags]
         command += [f"--run_dir={self.run_dir}"]
         command += [f"--gin_param={param}" for param in (*scenes, *params)]
