@@ -144,7 +144,7 @@ class AdaptationReport:
         choices = self._make_choice_table()
         if choices[1]:
             parts += [
-                "## Choice without labels",
+                "## Selection without labels",
                 "The model with the highest score on unlabelled target images, and the one with "
                 "the highest mIoU. Their difference in mIoU is the regret, in points.",
                 format_rows(*choices),
