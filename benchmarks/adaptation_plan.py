@@ -29,7 +29,8 @@ _AFTER_SOURCE = re.compile(
 )
 # Bound directly where the source stage takes the steps of all stages.
 _SCHEDULE_AFTER_SOURCE = ("drsl_tf.Schedule.rounds", "drsl_tf.Schedule.steps_per_round")
-# A source stage reads only whether these are 0, which removes a term of the loss.
+# A source stage reads only whether these are 0, which removes a term of the loss, or variables of
+# the teacher.
 _WEIGHTS_AFTER_SOURCE = re.compile(r"SMA_WEIGHT|.*\.(target_weight|mask_weight|mode_label_weight)")
 
 

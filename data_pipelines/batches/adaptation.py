@@ -118,6 +118,7 @@ class AdaptationData:
         self._samplers = {"source": source_sampler, "target": target_sampler}
         self._target_miner = target_miner
         self._stamp_dir: str | None = None
+        self._warned: set[str] = set()
         self._source_pairs: dict[str, list[Pair]] = {}
         self.digests: dict[str, str] = {}
         self.target_pairs: list[Pair] = []
@@ -357,7 +358,8 @@ class AdaptationData:
         if sampler is None:
             return None
         weights = sampler.weigh(self._count(role, pairs, domain))
-        if weights is None:
+        if weights is None and role not in self._warned:
+            self._warned.add(role)
             logging.warning(
                 "The sampler of the %s finds no class in any of its %d images: they are sampled "
                 "uniformly. Lower RareClassSampler.min_pixels.", role, len(pairs),

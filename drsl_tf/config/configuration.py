@@ -166,7 +166,7 @@ class Configuration:
         for line in used.values():
             for text in line.references:
                 macro = self._bindings.get(text[1:])
-                if text[0] == "%" and (not macro or f"%{line.key}" in macro.references):
+                if text[0] == "%" and (not macro or line.key in self._follow(text[1:])):
                     name = line.key if text == _REQUIRED else text[1:]
                     why = "refers to it" if macro else "nothing defines"
                     hint = "" if macro else _suggest(text[1:], self._bindings)
@@ -175,6 +175,14 @@ class Configuration:
                         f'to {text}. Add a line "{name} = ..." to your gin file, or '
                         f'--gin_param="{name} = ...".'
                     )
+
+    def _follow(self, name: str) -> list[str]:
+        """Lists a macro and those that it refers to, directly or not."""
+        found = [name]
+        for each in found:  # Grows by what is referred to.
+            texts = self._bindings[each].references if each in self._bindings else ()
+            found += [text[1:] for text in texts if text[0] == "%" and text[1:] not in found]
+        return found
 
     def _drop_unused(self, used: dict[str, Line]) -> None:
         replaced = {old.origin: new.origin for old, new in self._overridden if old.references}

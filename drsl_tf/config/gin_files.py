@@ -102,7 +102,9 @@ def parse_gin(text: str, origin: str, including: Sequence[str] = ()) -> Iterator
     try:
         statements = list(config_parser.ConfigParser(text, _Delegate()))
     except Exception as error:  # Of gin's, or of Python's tokenizer and parser.
-        hint = f" {_BACKSLASHES}" if "\\" in (getattr(error, "text", None) or text) else ""
+        # Only some errors have the line; a text of one line, such as a parameter, is that line.
+        line = getattr(error, "text", None) or (text if "\n" not in text.strip() else "")
+        hint = f" {_BACKSLASHES}" if "\\" in line else ""
         reason = " ".join(str(error).split())
         raise UserError(f"{origin} is not valid gin: {reason}{hint}") from error
     for statement in statements:

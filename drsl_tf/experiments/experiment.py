@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import os
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -76,8 +77,9 @@ class Experiment:
         target, scopes = self._find("data", "target")
         # The classes do not depend on the root, which may be a reference that renders a data set.
         scopes = [*(target.scopes or scopes), "without_root"]
+        absent = os.path.join(os.devnull, "absent")
         with contextlib.suppress(ValueError):  # A reader may have none.
-            gin.bind_parameter(("/".join(scopes), target.configurable.selector, "root"), ".")
+            gin.bind_parameter(("/".join(scopes), target.configurable.selector, "root"), absent)
         with explain_bad_values(adapt), gin.config_scope(scopes):
             with contextlib.suppress(UserError):
                 return target.configurable.wrapper()

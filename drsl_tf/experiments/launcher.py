@@ -63,14 +63,14 @@ def launch(
             with _refused_together():
                 _check_same_run(run_dir, configuration)
         return _run(configuration, run, run_dir)
-    with contextlib.ExitStack() as locked:
+    with contextlib.ExitStack() as entered:
         with _refused_together():
             if fresh and os.path.lexists(run_dir):
                 _move_aside(run_dir)
-            locked.enter_context(run_lock.lock_run(run_dir))
+            entered.enter_context(run_lock.lock_run(run_dir))
             _check_same_run(run_dir, configuration)
-        with _recorded(configuration, run_dir):
-            results = _run(configuration, run, run_dir)
+            entered.enter_context(_recorded(configuration, run_dir))
+        results = _run(configuration, run, run_dir)
     _print_summary(results, run_dir)
     return results
 
@@ -181,10 +181,10 @@ def _move_aside(run_dir: str) -> None:
     # Of what is no directory, such as a link to an absent one, no process holds the lock.
     lock = run_lock.lock_run(run_dir) if os.path.isdir(run_dir) else contextlib.nullcontext()
     base = os.path.normpath(run_dir)
-    number = 1
-    while os.path.lexists(f"{base}.old-{number}"):
-        number += 1
     with lock, whole_files.explain_failures(run_dir):
+        number = 1
+        while os.path.lexists(f"{base}.old-{number}"):
+            number += 1
         whole_files.rename_whole(base, f"{base}.old-{number}")
     logging.info("The previous run is kept as %s.old-%d.", base, number)
 

@@ -102,6 +102,9 @@ class DrslModel(keras.Model):
     labels_online = False
     """Whether the model labels its target images itself, in every step."""
 
+    needs_trained_modes = False
+    """Whether its labels depend on the modes of the multi-modal head."""
+
     def __init__(
         self,
         base: keras.Model,

@@ -125,7 +125,7 @@ class CheckpointStore:
         The copy replaces the previous copy, and is kept when training deletes its own checkpoints.
 
         Args:
-            folder: that of a `RunDirectory`'s best or source checkpoint.
+            folder: that of a `RunDirectory`'s best, selected or source checkpoint.
 
         Raises:
             UserError: it cannot be written.

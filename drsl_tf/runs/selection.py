@@ -71,7 +71,7 @@ class Candidate(files.Entry):
 
     @property
     def name(self) -> str:
-        """Names it in texts."""
+        """The model's name in texts."""
         name = f"round {self.round}" if self.round else "the source stage"
         return name + " with the target's batch statistics" * self.target_statistics
 

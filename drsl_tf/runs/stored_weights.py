@@ -38,7 +38,7 @@ def start_from(
 
     Raises:
         UserError: the directory holds no weights of this base network, or the segmentation heads
-            differ and no step on the source follows.
+            or the modes that correct labels differ and no step on the source follows.
     """
     checkpoint = find_checkpoint(run_dir)
     trained = _read_class_names(run_dir)
@@ -54,6 +54,13 @@ def start_from(
             f"The segmentation head of {run_dir} cannot be taken: {why}. Without a step on the "
             "source the new head remains untrained. Set source_steps above 0, or bind the head and "
             "the classes of that run's config.gin."
+        )
+    if model.needs_trained_modes and not matching.multimodal_head and not trains_head:
+        raise UserError(
+            f"The multi-modal head of {run_dir} cannot be taken: it differs. Its modes would "
+            "correct labels, and without a step on the source they remain untrained. Set "
+            "source_steps above 0, bind the head of that run's config.gin, or mode_label_weight = "
+            "0.0."
         )
     _assign(model, checkpoint, matching)
     notes = []
@@ -115,7 +122,7 @@ def find_checkpoint(run_dir: str, checkpoint: str = "last") -> str:
         raise UserError(
             f"{os.path.abspath(folder)} holds no checkpoint {checkpoint!r}; it holds "
             f"{', '.join(found)}. A run keeps its last checkpoints, the source "
-            "stage's and the best only."
+            "stage's, the best and the selected one only."
         )
     return os.path.join(folder, checkpoint)
 
@@ -137,9 +144,12 @@ def _find_selected(run_dir):
     selected = selection.select(stages)
     if not found or selected is None:
         raise UserError(
-            f"{os.path.abspath(run_dir)} holds no selected checkpoint: bind SelfTraining.selection "
-            'to "label_free" and train again, or use the last one.'
+            f"{os.path.abspath(run_dir)} holds no selected checkpoint: its source stage is not "
+            "finished yet, or it selects none, which only a run with SelfTraining.selection = "
+            '"label_free" does. Use the last one.'
         )
+    if not selected.round and not selected.target_statistics:
+        return _find_source(run_dir)
     if selected.target_statistics:
         # They are computed at the start of the first round.
         place = {"round": 1, "step": 0}

@@ -123,6 +123,7 @@ class OnlineDrslModel(DrslModel):
                 "@drsl_tf.MultimodalHead, or mode_label_weight = 0.0."
             )
         super().__init__(base, segmentation_head, multimodal_head, **settings)
+        self.needs_trained_modes = mode_label_weight > 0
         self._online_settings = {
             **fractions,
             "mix_classes": mix_classes,

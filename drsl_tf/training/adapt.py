@@ -79,7 +79,7 @@ def adapt(
         if schedule.rounds:
             workers.ask_chief(data.check_target)
         workers.ask_chief(lambda: _record_data(run_dir, data))
-        _check_same_run(workers, data, schedule, settings)
+        _check_same_run(workers, data, schedule, settings, self_training)
         with strategy.scope():
             model = learner.build_model(data.label_space)
             model.compile(
@@ -143,7 +143,11 @@ def _record_data(run_dir: str, data: AdaptationData) -> None:
 
 
 def _check_same_run(
-    workers: Workers, data: AdaptationData, schedule: Schedule, settings: RunSettings
+    workers: Workers,
+    data: AdaptationData,
+    schedule: Schedule,
+    settings: RunSettings,
+    self_training: SelfTraining,
 ) -> None:
     """Checks that all processes of a job have the same settings and images."""
     rounds = range(schedule.rounds + 1)
@@ -157,4 +161,6 @@ def _check_same_run(
         "the batch sizes": [data.source_batch, data.target_batch],
         "the schedule": [schedule.count_steps(r, *count) for r in rounds],
         "checkpoint_every": schedule.checkpoint_every,
+        "SelfTraining.selection": self_training.selection,
+        "whether SelfTraining.target_statistics is bound": bool(self_training.target_statistics),
     })  # fmt: skip

@@ -141,6 +141,13 @@ def test_a_path_with_backslashes_is_refused_with_a_hint(path):
         Configuration([], [f'PATH = ["{path}"]'])
 
 
+def test_a_path_with_backslashes_is_not_blamed_for_another_line(tmp_path):
+    path = _write(tmp_path, 'PATH = r"C:\\data"\nSIZE = (1,\n')
+    with pytest.raises(UserError, match="is not valid gin") as error:
+        Configuration([path])
+    assert "A backslash starts" not in str(error.value)
+
+
 @pytest.mark.parametrize("text", [r'r"C:\Users\new"', r'"C:\\Users\\new"', r'"C:/Users/new"'])
 def test_paths_of_windows_that_gin_accepts(text):
     bound = Configuration([], [f"PATH = {text}"]).bindings["PATH"]
@@ -285,8 +292,11 @@ def test_a_circle_of_includes_is_named(tmp_path):
         Configuration([path])
 
 
-def test_a_circle_of_macros_is_refused(tmp_path):
-    path = _write(tmp_path, _TEXT.replace("FIRST = 5", "FIRST = %SECOND\nSECOND = %FIRST"))
+@pytest.mark.parametrize("others", [["SECOND"], ["SECOND", "THIRD"]])
+def test_a_circle_of_macros_is_refused(tmp_path, others):
+    names = ["FIRST", *others, "FIRST"]
+    circle = "\n".join(f"{name} = %{other}" for name, other in zip(names, names[1:]))
+    path = _write(tmp_path, _TEXT.replace("FIRST = 5", circle))
     with pytest.raises(UserError, match="requires SECOND, which refers to it, as it binds FIRST"):
         Configuration([path]).apply(experiment)
 

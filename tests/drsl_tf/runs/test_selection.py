@@ -107,6 +107,17 @@ def test_a_checkpoint_of_another_candidate_is_refused(tmp_path):
     assert stored_weights.find_checkpoint(str(tmp_path), "selected") == expected
 
 
+def test_the_source_stage_is_found_where_its_copy_was_replaced(tmp_path):
+    scores = [_make_scores([agreement, 0.7, 0.5]) for agreement in (0.9, 0.8)]
+    _record(tmp_path, *scores)
+    # By a round that was trained again, and selected no more.
+    _write_selected(tmp_path, 1, 1)
+    source = RunDirectory(str(tmp_path)).source_checkpoint + "/ckpt-1"
+    counters = {"round": tf.Variable(0), "step": tf.Variable(1)}
+    expected = tf.train.Checkpoint(counters=counters).write(source)
+    assert stored_weights.find_checkpoint(str(tmp_path), "selected") == expected
+
+
 def test_the_last_line_and_the_report_say_how_to_export_it(tmp_path):
     run_dir = tmp_path / "mine"
     run_dir.mkdir()

@@ -11,6 +11,9 @@ from drsl_tf.self_training.online_model import OnlineDrslModel
 from tests.support import naive
 from tests.support import toys
 
+# The teacher has a multi-modal head of its own.
+_MODE_LABELS = {"mode_label_weight": 1.0, "head_settings": {"usage_decay": 0.5}}
+
 
 def _make_model(**settings):
     return toys.make_model(model_class=OnlineDrslModel, **settings)
@@ -238,9 +241,10 @@ def test_every_loss_is_there_and_the_source_stage_trains_too():
     assert all(logs[name] > 0 for name in ("ce_target", "dml_source", "dml_target"))
 
 
-def test_a_checkpoint_holds_the_teacher(tmp_path):
+@pytest.mark.parametrize("settings", [{}, _MODE_LABELS], ids=["", "modes"])
+def test_a_checkpoint_holds_the_teacher(tmp_path, settings):
     def make():
-        model = _make_model(mix_classes=True, mask_weight=1.0)
+        model = _make_model(mix_classes=True, mask_weight=1.0, **settings)
         toys.compile_model(model, keras.optimizers.SGD(0.1))
         return model, CheckpointStore(str(tmp_path), model, model.optimizer, {})
 
@@ -259,9 +263,10 @@ def test_a_checkpoint_holds_the_teacher(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.parametrize("settings", [{}, _MODE_LABELS], ids=["", "modes"])
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_saved_model_has_its_teacher_again(tmp_path, whole):
-    model = _make_model(teacher_decay=0.7)
+def test_a_saved_model_has_its_teacher_again(tmp_path, whole, settings):
+    model = _make_model(teacher_decay=0.7, **settings)
     toys.compile_model(model, keras.optimizers.SGD(0.5))
     for index in range(3):
         model.train_step(toys.make_batch(seed=index))

@@ -186,6 +186,20 @@ def test_a_teacher_starts_as_the_equal_of_the_weights(source_run):
     np.testing.assert_allclose(after, teacher.predict_logits(images), atol=1e-6)
 
 
+def test_modes_that_correct_labels_are_trained_somewhere(source_run):
+    run_dir, source, _ = source_run
+    model = OnlineDrslModel(
+        source.base,
+        source.segmentation_head,
+        multimodal_head.MultimodalHead(source.num_classes, 5, 8, hidden_units=(8,)),
+        mode_label_weight=1.0,
+    )
+    names = cityscapes19().class_names
+    with pytest.raises(UserError, match="modes would correct labels.*mode_label_weight = 0.0"):
+        stored_weights.start_from(model, run_dir, names, trains_head=False)
+    stored_weights.start_from(model, run_dir, names, trains_head=True)
+
+
 def test_what_cannot_be_started_from_is_refused(source_run, roots, tmp_path):
     run_dir, _, _ = source_run
     with pytest.raises(UserError, match="no checkpoint"):
