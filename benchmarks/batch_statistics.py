@@ -20,26 +20,26 @@ from typing import Any
 
 from absl import flags
 
+from benchmarks import finished_run
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.adaptation_runs import RecordFile
 
-_RUNS = flags.DEFINE_list("runs", None, "Run directories.")
+flags.adopt_module_key_flags(finished_run)
 _PRIORS = flags.DEFINE_list("priors", ["0", "10", "100", "1000", "inf"], "Values of N.")
-_IMAGES = flags.DEFINE_integer("images", 100, "Training images of the score without labels.")
 _PARTS = flags.DEFINE_bool("parts", False, "Measure a target of which half is at dusk.")
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder of the records.")
 
 
 def main() -> None:
     """Measures what has no record, and prints a table of each run."""
     (runs,) = cli.require_flags("runs")
-    path = os.path.join(_OUTPUT.value, "batch_statistics.jsonl")
+    path = os.path.join(finished_run.OUTPUT.value, "batch_statistics.jsonl")
     priors = parse_priors(_PRIORS.value)
     for run_dir in runs:
-        print(measure_run(run_dir, priors, path, images=_IMAGES.value, parts=_PARTS.value))
+        images = finished_run.IMAGES.value
+        print(measure_run(run_dir, priors, path, images=images, parts=_PARTS.value))
 
 
 def parse_priors(texts: Sequence[str]) -> list[float]:
@@ -92,11 +92,10 @@ class _Bench:
     """Measures one run, and keeps its records."""
 
     def __init__(self, run_dir: str, file: RecordFile):
-        # The last two folders: the same run may lie below any root.
-        self.name = "/".join(os.path.abspath(run_dir).split(os.sep)[-2:])
+        self.name = finished_run.name_run(run_dir)
         self._run_dir = run_dir
         self._file = file
-        self._loaded: Any = None
+        self._run: Any = None
 
     def find(self, kind: str, prior: float, images: int | None = None) -> dict[str, Any]:
         """Returns the record of a measurement, which is made if there is none."""
@@ -109,53 +108,27 @@ class _Bench:
         for record in self._file.read():
             if key.items() <= record.items():
                 return record
-        if self._loaded is None:
-            self._loaded = _Source(self._run_dir)
+        if self._run is None:
+            self._run = finished_run.FinishedRun(self._run_dir)
         measured = (
-            self._loaded.measure_parts(prior)
-            if images is None
-            else self._loaded.measure_whole(prior, images)
+            self._measure_parts(prior) if images is None else self._measure_whole(prior, images)
         )
         record = {**key, **measured}
         self._file.append(record)
         print(f"{self.name}, {kind}, N = {key['prior']}: measured.", flush=True)
         return record
 
-
-class _Source:
-    """The source stage of a run and its target."""
-
-    def __init__(self, run_dir: str):
-        import keras
-
-        from drsl_tf.distribution.strategy import create_local_strategy
-        from drsl_tf.evaluation.evaluator import Evaluator
-        from drsl_tf.experiments import loaded_run
-
-        keras.backend.clear_session()
-        self._strategy = create_local_strategy()
-        with self._strategy.scope():
-            run = loaded_run.load_run(run_dir, "source")
-        self._model = run.model
-        self._checkpoint = run.checkpoint
-        self._target = run.experiment.get("data", "target")
-        self._pairs = self._target.list_pairs(run.experiment.get("data", "target_split"))
-        self._eval_pairs = self._target.list_pairs(run.experiment.get("data", "eval_split"))
-        if self._eval_pairs[0].label_path is None:
-            raise UserError(f"The target of {run_dir} has no labels to score with.")
-        inference = run.experiment.get("inference")
-        self._sizes = {"size": inference.size, "batch_size": inference.batch_size}
-        self._evaluator = Evaluator(self._model, self._strategy, **self._sizes)
-
-    def measure_whole(self, prior, images):
+    def _measure_whole(self, prior, images):
         """Scores the statistics of all images, with labels and without."""
         from drsl_tf.runs import selection
         from drsl_tf.self_training.label_free import LabelFreeScorer
 
-        self._set_statistics(prior, self._target, self._pairs)
-        confusion = self._evaluator.evaluate(self._target, self._eval_pairs)
-        scorer = LabelFreeScorer(self._model, self._strategy, images=images, **self._sizes)
-        scores = scorer.score(self._target, self._pairs)
+        self._set_statistics(prior, self._run.target, self._run.pairs)
+        confusion = self._run.evaluator.evaluate(self._run.target, self._run.eval_pairs)
+        scorer = LabelFreeScorer(
+            self._run.model, self._run.strategy, images=images, **self._run.sizes
+        )
+        scores = scorer.score(self._run.target, self._run.pairs)
         return {
             "miou": 100.0 * confusion.mean_iou(),
             "score": selection.compute_score(scores),
@@ -163,22 +136,22 @@ class _Source:
             "entropy": scores.entropy,
         }
 
-    def measure_parts(self, prior):
+    def _measure_parts(self, prior):
         """Scores each part with the statistics of all images, and with those of the part."""
         from benchmarks import dusk
         from drsl_tf.evaluation.confusion import ConfusionMatrix
 
-        target = dusk.HalfAtDusk(self._target)
-        trained = target.split(self._pairs)
-        scored = target.split(self._eval_pairs)
+        target = dusk.HalfAtDusk(self._run.target)
+        trained = target.split(self._run.pairs)
+        scored = target.split(self._run.eval_pairs)
         found = {}
         for name in ("all", "part"):
             matrices = []
             for place, pairs in enumerate(scored):
                 if name == "part" or place == 0:
-                    chosen = trained[place] if name == "part" else self._pairs
+                    chosen = trained[place] if name == "part" else self._run.pairs
                     self._set_statistics(prior, target, chosen)
-                matrices.append(self._evaluator.evaluate(target, pairs).matrix)
+                matrices.append(self._run.evaluator.evaluate(target, pairs).matrix)
             mious = {
                 part: 100.0 * ConfusionMatrix.from_matrix(matrix).mean_iou()
                 for part, matrix in zip((*dusk.PARTS, "both"), (*matrices, sum(matrices)))
@@ -190,10 +163,10 @@ class _Source:
         from drsl_tf.runs import stored_weights
         from drsl_tf.self_training.target_statistics import TargetStatistics
 
-        stored_weights.restore_weights(self._model, self._checkpoint)
+        stored_weights.restore_weights(self._run.model, self._run.checkpoint)
         if not math.isinf(prior):
             TargetStatistics(prior_images=int(prior)).update(
-                self._model, self._strategy, domain, pairs, **self._sizes
+                self._run.model, self._run.strategy, domain, pairs, **self._run.sizes
             )
 
 

@@ -12,20 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import Any
 
 from absl import flags
 
+from benchmarks import finished_run
 from data_pipelines import cli
-from data_pipelines.errors import UserError
 
-if TYPE_CHECKING:
-    from drsl_tf.models.model import DrslModel
-
-_RUNS = flags.DEFINE_list("runs", None, "Run directories.")
-_IMAGES = flags.DEFINE_integer("images", 100, "Number of training images; 0 is all.")
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder of the records.")
+flags.adopt_module_key_flags(finished_run)
 
 _COLUMNS = ("within", "overall", "regret", "worst_regret", "gain", "least_gain")
 
@@ -33,8 +27,8 @@ _COLUMNS = ("within", "overall", "regret", "worst_regret", "gain", "least_gain")
 def main() -> None:
     """Measures the runs without records, and prints the table."""
     (runs,) = cli.require_flags("runs")
-    path = os.path.join(_OUTPUT.value, "label_free.jsonl")
-    print(compare_runs(runs, path, images=_IMAGES.value))
+    path = os.path.join(finished_run.OUTPUT.value, "label_free.jsonl")
+    print(compare_runs(runs, path, images=finished_run.IMAGES.value))
 
 
 def compare_runs(run_dirs: Sequence[str], path: str, *, images: int = 100) -> str:
@@ -58,7 +52,7 @@ def compare_runs(run_dirs: Sequence[str], path: str, *, images: int = 100) -> st
     file = adaptation_runs.RecordFile(path)
     runs = []
     for run_dir in run_dirs:
-        name = _name(run_dir)
+        name = finished_run.name_run(run_dir)
         found = [r for r in file.read() if (r["run"], r["images"]) == (name, images)]
         if not found:
             found = _measure(run_dir, images)
@@ -71,41 +65,21 @@ def compare_runs(run_dirs: Sequence[str], path: str, *, images: int = 100) -> st
     return adaptation_report.format_rows(["score", *_COLUMNS], rows)
 
 
-def _name(run_dir):
-    """Returns the last two folders: the same run may lie below any root."""
-    return "/".join(os.path.abspath(run_dir).split(os.sep)[-2:])
-
-
 def _measure(run_dir: str, images: int) -> list[dict[str, Any]]:
     """Scores every candidate of a run, then compares their predictions."""
-    import keras
     import numpy as np
 
     from benchmarks import label_free_scores
-    from drsl_tf.distribution.strategy import create_local_strategy
-    from drsl_tf.evaluation.evaluator import Evaluator
-    from drsl_tf.experiments import loaded_run
     from drsl_tf.runs import results_schema
     from drsl_tf.runs import stored_weights
     from drsl_tf.runs.run_directory import RunDirectory
     from drsl_tf.self_training.label_free import LabelFreeScorer
     from drsl_tf.self_training.target_statistics import TargetStatistics
 
-    keras.backend.clear_session()
+    run = finished_run.FinishedRun(run_dir)
+    model, target, pairs = run.model, run.target, run.pairs
     results = results_schema.read_results(RunDirectory(run_dir).results)
-    if any(stage.miou is None for stage in results.stages):
-        raise UserError(f"{run_dir} has no labels to compare with: its stages have no mIoU.")
-    strategy = create_local_strategy()
-    with strategy.scope():
-        run = loaded_run.load_run(run_dir, "source")
-    model: DrslModel = run.model
-    target = run.experiment.get("data", "target")
-    pairs = target.list_pairs(run.experiment.get("data", "target_split"))
-    eval_pairs = target.list_pairs(run.experiment.get("data", "eval_split"))
-    inference = run.experiment.get("inference")
-    sizes = {"size": inference.size, "batch_size": inference.batch_size}
-    scorer = LabelFreeScorer(model, strategy, images=images, **sizes)
-    evaluator = Evaluator(model, strategy, **sizes)
+    scorer = LabelFreeScorer(model, run.strategy, images=images, **run.sizes)
     last = results.stages[-1].round
     best = results_schema.find_best_round(results.stages)
     candidates = [("source", 0, False), ("source", 0, True)]
@@ -120,15 +94,15 @@ def _measure(run_dir: str, images: int) -> list[dict[str, Any]]:
     for checkpoint, round_index, takes_statistics in candidates:
         stored_weights.restore_weights(model, stored_weights.find_checkpoint(run_dir, checkpoint))
         if takes_statistics:
-            TargetStatistics().update(model, strategy, target, pairs, **sizes)
+            TargetStatistics().update(model, run.strategy, target, pairs, **run.sizes)
         maps.append([])
         scores = scorer.score(
             target, pairs, on_prediction=lambda pair, ids, found=maps[-1]: found.append(ids)
         )
-        confusion = evaluator.evaluate(target, eval_pairs)
+        confusion = run.evaluator.evaluate(target, run.eval_pairs)
         records.append(
             {
-                "run": _name(run_dir),
+                "run": finished_run.name_run(run_dir),
                 "checkpoint": checkpoint + "_statistics" * takes_statistics,
                 "round": round_index,
                 "images": images,
