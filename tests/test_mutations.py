@@ -5,10 +5,12 @@ parts of their names with commas between them. DRSL_TF_MUTATIONS_RECORD names a 
 the outcome is added under TensorFlow's version; a table goes beside it. The full count:
 
     DRSL_TF_MUTATIONS=1000 DRSL_TF_MUTATIONS_RECORD=benchmarks/results/mutations.json \
-        python -m pytest tests/test_mutations.py
+        python -m pytest -m slow tests/test_mutations.py
 """
 
 import os
+
+import pytest
 
 from tests.support.mutations.readers import READERS
 from tests.support.mutations.record import LIMIT_SECONDS
@@ -18,6 +20,7 @@ _COUNT = int(os.environ.get("DRSL_TF_MUTATIONS", "24"))
 _PARTS = os.environ.get("DRSL_TF_MUTATIONS_READERS", "").split(",")
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused():
     names = [name for name in READERS if any(part in name for part in _PARTS)]
     record = MutationRecord(names, _COUNT)

@@ -329,9 +329,8 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     assert len(_list_files(tmp_path / "data/kitti")) == 10
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_command_is_killed_and_run_again(number, tmp_path):
     source = published.write_kitti_semantics(tmp_path / "source", count=200, size=(60, 200))
     words = ["kitti", f"--archive={source}", f"--out={tmp_path / 'data' / 'kitti'}"]

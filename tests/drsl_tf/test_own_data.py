@@ -140,6 +140,7 @@ def test_a_target_that_is_the_source_is_refused_where_there_are_rounds(workplace
     assert not os.path.exists("runs/same/checkpoints")
 
 
+@pytest.mark.slow
 def test_from_folders_to_label_maps(workplace):
     _call("drsl_tf.train", "--gin_file=short.gin", "--run_dir=runs/short", cwd=workplace)
     results = json.loads((workplace / "runs" / "short" / "results.json").read_text())

@@ -511,6 +511,7 @@ def test_a_missing_opencv_is_said(model, tmp_path, monkeypatch):
         folder_prediction.predict_files(model, str(tmp_path), str(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_tflite_files_predict_too(tmp_path):
     for name, lines in (("any", []), ("fixed", ["drsl_tf.Inference.size = (32, 64)"])):
         run_dir, _ = run_dirs.make_run(tmp_path / name, lines=lines)

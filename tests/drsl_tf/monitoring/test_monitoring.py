@@ -212,6 +212,7 @@ def test_modes_are_pictured_once_after_the_last_round(events, finished):
     assert road.width > 500 and road.height > 2 * _MODES * 64
 
 
+@pytest.mark.slow
 def test_event_files_can_be_switched_off(tmp_path):
     _run(tmp_path, tmp_path / "run", tensorboard=False)
     assert not (tmp_path / "run" / "tensorboard").exists()

@@ -108,13 +108,8 @@ def _train_once(model, weights, size):
     return results, model.get_weights()
 
 
-@pytest.mark.parametrize(
-    "networks",
-    [
-        pytest.param(["deeplab_v2", "deeplab_v3plus"], marks=pytest.mark.slow),
-        ["fcn8s", "segformer"],
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", [["deeplab_v2", "deeplab_v3plus"], ["fcn8s", "segformer"]])
 def test_mixed_precision_trains_with_losses_in_float32(networks):
     # oneDNN's bfloat16 gives NaN gradients now and then on TensorFlow 2.21's CPU: in 8 of 25 equal
     # steps of FCN-8s, in none without it. It is switched off before TensorFlow is imported only.

@@ -82,6 +82,7 @@ def test_the_page_needs_no_scrolling_to_the_side(layout):
     assert layout["overflow"] <= 0
 
 
+@pytest.mark.slow
 def test_no_text_of_a_chart_covers_another_or_leaves_it(layout):
     charts = [chart for chart in layout["charts"] if chart["texts"]]
     assert charts

@@ -52,6 +52,7 @@ def test_the_distance_is_the_norm_of_the_change_since_the_start():
     assert float(again) == pytest.approx(16 * 0.5 * features.shape[-1] ** 0.5, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_training_has_the_term_and_leaves_the_initial_encoder_alone(tmp_path):
     settings = {"feature_weight": 0.5, "feature_classes": (0, 1, 2, 3, 4), "threshold": 0.2}
     model = toys.make_model(model_class=OnlineDrslModel, **settings)

@@ -136,6 +136,7 @@ def _read_last(run_dir):
     return {key.split("/.")[0]: reader.get_tensor(key) for key in keys}
 
 
+@pytest.mark.slow
 def test_a_run_broken_off_in_a_retry_goes_on_in_it(roots, tmp_path, recovered):
     run_dir, whole, _ = recovered
     # The fault shows in the last step of the round; the retry's first step comes after it.

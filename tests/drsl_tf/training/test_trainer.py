@@ -188,6 +188,7 @@ def test_pseudo_labels_bear_the_images_names_and_their_own_statistics(finished, 
         assert left == {"report.json"}
 
 
+@pytest.mark.slow
 def test_pseudo_labels_of_another_size_than_the_images(roots, tmp_path):
     size = (streets.SIZE[0] // 2, streets.SIZE[1] // 2)
     results, _ = _run(roots, tmp_path / "run", rounds=1, inference=Inference(size))
@@ -230,6 +231,7 @@ def test_a_broken_run_resumes_to_the_same_end(finished, roots, tmp_path):
         np.testing.assert_allclose(array, other, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds, steps", [(2, 3), (1, 0)])
 def test_the_last_and_best_weights_have_the_targets_statistics(roots, tmp_path, rounds, steps):
     results, model = _run(
@@ -295,6 +297,7 @@ def test_the_sources_statistics_are_mixed_in_once(roots, tmp_path):
         np.testing.assert_array_equal(array, other)
 
 
+@pytest.mark.slow
 def test_a_callback_can_stop_the_run_within_a_stage_and_after_one(roots, tmp_path):
     within = _Ask(step=3)
     results, _ = _run(roots, tmp_path, [within], rounds=1)
@@ -342,6 +345,7 @@ def test_ctrl_c_saves_the_step_and_a_second_one_ends_at_once(roots, tmp_path, ti
     assert ("Run the same command again" in caplog.text) == (times == 1)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
     _, whole, _ = finished
 
@@ -357,6 +361,7 @@ def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypa
     assert results.stages[0].iou == pytest.approx(whole.stages[0].iou, abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_while_the_best_is_copied_resumes(finished, roots, tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt

@@ -93,6 +93,7 @@ def source_run(roots, tmp_path_factory):
     return str(run_dir), watch.model, results.stages[0].miou
 
 
+@pytest.mark.slow
 def test_the_rounds_alone_start_from_a_source_only_run(source_run, roots, tmp_path):
     run_dir, source, score = source_run
     watch = _Watch(stop=3)
@@ -118,6 +119,7 @@ def _build_teacher(label_space):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, unused", [(_build_model, "sma_weight"), (_build_teacher, "mix_classes")]
 )
