@@ -187,6 +187,18 @@ _SELECTION = 'drsl_tf.SelfTraining.selection = "label_free"'
 _PRIOR = "drsl_tf.TargetStatistics.prior_images = {}"
 _TRAINING_STATISTICS = "drsl_tf.SelfTraining.target_statistics = None"
 
+
+def _make_statistics_arm(title, *gin_params):
+    """Creates a method that trains on the source alone and then takes the target's statistics."""
+    return Arm(
+        title,
+        (_SOURCE_ONLY,),
+        (_STATISTICS, *gin_params),
+        adapts=False,
+        takes_statistics=True,
+    )
+
+
 ARMS: dict[str, Arm] = {
     "source_only": Arm("source only", (_SOURCE_ONLY,), adapts=False),
     "cbst": Arm("cross-entropy self-training (CBST)", gin_params=(_NO_MODES,)),
@@ -195,26 +207,14 @@ ARMS: dict[str, Arm] = {
     "dml": Arm("CBST + DML", gin_params=("SMA_WEIGHT = 0.0",)),
     "margin": Arm("CBST + margin over all pixels + SMA", gin_params=("CLASS_BALANCE = False",)),
     "drsl_posterior": Arm("DRSL + posterior loss", gin_params=(_POSTERIOR,)),
-    "target_statistics": Arm(
-        "source only, the target's batch statistics",
-        (_SOURCE_ONLY,),
-        (_STATISTICS,),
-        adapts=False,
-        takes_statistics=True,
-    ),
-    "target_statistics_prior": Arm(
+    "target_statistics": _make_statistics_arm("source only, the target's batch statistics"),
+    "target_statistics_prior": _make_statistics_arm(
         "source only, the target's batch statistics and the source's as 100 images",
-        (_SOURCE_ONLY,),
-        (_STATISTICS, _PRIOR.format(100)),
-        adapts=False,
-        takes_statistics=True,
+        _PRIOR.format(100),
     ),
-    "target_statistics_prior_1000": Arm(
+    "target_statistics_prior_1000": _make_statistics_arm(
         "source only, the target's batch statistics and the source's as 1,000 images",
-        (_SOURCE_ONLY,),
-        (_STATISTICS, _PRIOR.format(1000)),
-        adapts=False,
-        takes_statistics=True,
+        _PRIOR.format(1000),
     ),
     "cbst_target_bn": Arm(
         "CBST, the target's batch statistics", gin_params=(_NO_MODES, _STATISTICS)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Annotated
@@ -13,6 +11,7 @@ import pydantic
 
 from drsl_tf import files
 from drsl_tf.files import Number
+from drsl_tf.runs.export_command import format_export
 
 if TYPE_CHECKING:
     from drsl_tf.runs.results_schema import Stage
@@ -172,9 +171,7 @@ def format_selection(selected: Selected, run_dir: str) -> str:
     Returns:
         Text of one line.
     """
-    output = f"models/{os.path.basename(os.path.abspath(run_dir))}_selected"
     return (
         f"Selected without target labels: {selected.name} (score {selected.score:.3f}, source "
-        f"stage {selected.source_score:.3f}). Export it: python -m drsl_tf.export "
-        f"--run_dir={shlex.quote(run_dir)} --checkpoint=selected --output={shlex.quote(output)}"
+        f"stage {selected.source_score:.3f}). Export it: {format_export(run_dir, 'selected')}"
     )

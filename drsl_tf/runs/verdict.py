@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import Literal
 
 from drsl_tf import files
 from drsl_tf.files import Number
+from drsl_tf.runs.export_command import format_export
 
 if TYPE_CHECKING:
     from drsl_tf.runs.results_schema import Stage
@@ -84,18 +84,13 @@ def format_verdict(verdict: Verdict, run_dir: str) -> str:
     Returns:
         Text of one line.
     """
-    output = f"models/{os.path.basename(os.path.abspath(run_dir))}_source"
-    folder = shlex.quote(run_dir)
-    export = (
-        f"python -m drsl_tf.export --run_dir={folder} --checkpoint=source "
-        f"--output={shlex.quote(output)}"
-    )
+    export = format_export(run_dir, "source")
     if verdict.reason == "no_labels":
         return (
             "Whether adaptation helped cannot be told: the target's evaluation split has no "
-            f"labels. Compare the stages by eye (python -m drsl_tf.report {folder}), or add masks "
-            "for some target images to the evaluation split, which score both models. The source "
-            f"stage is kept: {export}"
+            "labels. Compare the stages by eye (python -m drsl_tf.report "
+            f"{shlex.quote(run_dir)}), or add masks for some target images to the evaluation "
+            f"split, which score both models. The source stage is kept: {export}"
         )
     if verdict.reason == "no_source_stage":
         return (

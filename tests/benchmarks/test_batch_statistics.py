@@ -1,19 +1,14 @@
 """The command that scores mixed batch statistics, on a run that was never trained."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from benchmarks import adaptation_runs
 from benchmarks import batch_statistics
 from benchmarks import dusk
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.errors import UserError
-from drsl_tf.runs.checkpoint_store import CheckpointStore
-from drsl_tf.runs.run_directory import RunDirectory
 from tests.support import run_dirs
-from tests.support import toys
 
 
 @pytest.fixture(name="root", scope="module")
@@ -48,12 +43,7 @@ def test_priors_are_numbers_of_images_or_infinite():
 @pytest.mark.slow
 def test_each_prior_is_measured_once(root, tmp_path):
     run_dir, model = run_dirs.make_run(str(tmp_path), root)
-    optimizer = keras.optimizers.SGD(0.1)
-    toys.compile_model(model, optimizer)
-    counters = {"round": tf.Variable(0, dtype=tf.int64, name="round")}
-    store = CheckpointStore(run_dir, model, optimizer, counters)
-    store.save()
-    store.keep_copy(RunDirectory(run_dir).source_checkpoint)
+    run_dirs.keep_source(run_dir, model)
     path = str(tmp_path / "records.jsonl")
     infinite = float("inf")
     for _ in range(2):

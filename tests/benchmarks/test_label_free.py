@@ -1,29 +1,19 @@
 """The command that measures choices without labels, on a run that was never trained."""
 
-import keras
 import pytest
-import tensorflow as tf
 
 from benchmarks import adaptation_runs
 from benchmarks import label_free
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.runs.results_file import ResultsFile
-from drsl_tf.runs.run_directory import RunDirectory
 from tests.support import run_dirs
-from tests.support import toys
 
 
 @pytest.mark.slow
 def test_each_candidate_is_scored_once_with_and_without_labels(tmp_path):
     root = run_dirs.render_target(str(tmp_path), count=2, val_count=1)
     run_dir, model = run_dirs.make_run(str(tmp_path), root)
-    optimizer = keras.optimizers.SGD(0.1)
-    toys.compile_model(model, optimizer)
-    counters = {"round": tf.Variable(0, dtype=tf.int64, name="round")}
-    store = CheckpointStore(run_dir, model, optimizer, counters)
-    store.save()
-    store.keep_copy(RunDirectory(run_dir).source_checkpoint)
+    run_dirs.keep_source(run_dir, model)
     names = [str(index) for index in range(19)]
     results = ResultsFile(run_dir, experiment="test", seed=0, class_names=names)
     results.record_stage(0, ConfusionMatrix.from_matrix([[1] * 20] * 19), None, 1.0)

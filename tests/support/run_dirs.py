@@ -5,6 +5,7 @@ import os
 import gin
 import keras
 import numpy as np
+import tensorflow as tf
 
 from data_pipelines.streets import rendered
 from drsl_tf.experiments.experiment import Experiment
@@ -85,3 +86,13 @@ def make_run(folder, root="absent", lines=(), seed=0):
     CheckpointStore(run_dir, model, optimizer, {}).save()
     gin.clear_config()
     return run_dir, model
+
+
+def keep_source(run_dir, model):
+    """Writes a run's model as the checkpoint of its source stage."""
+    optimizer = keras.optimizers.SGD(0.1)
+    toys.compile_model(model, optimizer)
+    counters = {"round": tf.Variable(0, dtype=tf.int64, name="round")}
+    store = CheckpointStore(run_dir, model, optimizer, counters)
+    store.save()
+    store.keep_copy(RunDirectory(run_dir).source_checkpoint)
