@@ -33,38 +33,27 @@ _IMAGES = flags.DEFINE_integer(
 _POLICY = flags.DEFINE_string("policy", "float32", "Keras's precision policy.")
 _MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Parts of a training batch.")
 _WARM_STEPS = flags.DEFINE_integer("warm_steps", 2, "Warm-up steps that are not timed.")
-_NUM_CLASSES = 19
 
 
 def main() -> None:
     """Builds the model and runs steps until the end of input."""
     import keras
 
+    from benchmarks import step_model
     from drsl_tf import compat
     from drsl_tf.distribution.strategy import create_strategy
-    from drsl_tf.models.model import DrslModel
-    from drsl_tf.networks.heads.multimodal_head import MultimodalHead
-    from drsl_tf.optimization.gradient_update import GradientUpdate
-    from drsl_tf.self_training.online_model import OnlineDrslModel
 
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_global_policy(_POLICY.value)
     strategy = create_strategy()
     with strategy.scope():
-        base, head = networks.build_parts(_NETWORK.value, _NUM_CLASSES)
-        modes = MultimodalHead(_NUM_CLASSES, _MODES.value) if _MODES.value else None
-        if _TEACHER.value:
-            model = OnlineDrslModel(
-                base, head, modes, mix_classes=True, mask_weight=_MASK_WEIGHT.value
-            )
-        else:
-            model = DrslModel(base, head, modes)
-        if _STEP.value == "train":
-            model.compile(
-                optimizer=keras.optimizers.Adam(1e-4),
-                gradient_update=GradientUpdate(micro_batches=_MICRO_BATCHES.value),
-                jit_compile=False,
-            )
+        model = step_model.build_model(
+            _NETWORK.value,
+            _MODES.value,
+            teacher=_TEACHER.value,
+            mask_weight=_MASK_WEIGHT.value,
+            micro_batches=_MICRO_BATCHES.value,
+        )
     make_run = {"train": _make_training, "evaluate": _make_evaluation}[_STEP.value]
     run = make_run(model, strategy)
 
@@ -88,10 +77,10 @@ def _make_training(model, strategy):
     """Returns a function that trains a number of steps."""
     import tensorflow as tf
 
-    def to_tensors(image, label):
-        return {"image": tf.constant(image), "label": tf.constant(label, tf.int32)}
+    from benchmarks import step_model
 
-    batch = {"source": to_tensors(*_draw(0, 0.1)), "target": to_tensors(*_draw(1, 0.5))}
+    batch = step_model.draw_batch(_IMAGES.value, _HEIGHT.value, _WIDTH.value)
+    batch = tf.nest.map_structure(tf.constant, batch)
 
     @tf.function
     def train():
@@ -109,10 +98,11 @@ def _make_training(model, strategy):
 
 def _make_evaluation(model, strategy):
     """Returns a function that evaluates a number of batches."""
+    from benchmarks import step_model
     from data_pipelines.domains.domain import Pair
     from drsl_tf.evaluation.evaluator import Evaluator
 
-    images, labels = _draw(0, 0.1)
+    images, labels = step_model.draw_half(0, 0.1, (_IMAGES.value, _HEIGHT.value, _WIDTH.value))
     images, labels = images.astype("uint8"), labels.astype("uint8")
     domain = types.SimpleNamespace(
         read_image=lambda place: images[int(place)], read_label=lambda place: labels[int(place)]
@@ -124,19 +114,6 @@ def _make_evaluation(model, strategy):
         evaluator.evaluate(domain, count * [Pair(place, place, place) for place in places])
 
     return run
-
-
-def _draw(seed, ignored):
-    """Draws noise (n, H, W, 3) float32 and labels in blocks (n, H, W), partly ignored."""
-    import numpy as np
-
-    generator = np.random.default_rng(seed)
-    size = (_IMAGES.value, _HEIGHT.value, _WIDTH.value)
-    shape = (size[0], -(-size[1] // 16), -(-size[2] // 16))
-    blocks = generator.integers(0, _NUM_CLASSES, shape)
-    blocks[generator.random(shape) < ignored] = 255
-    label = blocks.repeat(16, axis=1).repeat(16, axis=2)[:, : size[1], : size[2]]
-    return generator.uniform(0, 255, (*size, 3)).astype("float32"), label
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """The same networks and training step as `step_worker`, in plain PyTorch.
 
-Needs a Python with torch and nothing else. Input and output are those of `step_worker`:
+Needs a Python with torch, for segformer_b5 also transformers, and nothing else. Input and output
+are those of `step_worker`:
 
   echo 5 | TORCH_PYTHON benchmarks/torch_step.py efficientnet_lite0 176 240 4 [channels_last]
+  echo 5 | TORCH_PYTHON benchmarks/torch_step.py resnet101 512 1024 1 cuda [bfloat16]
 
 The networks have the same layers as the Keras ones; the number of trainable parameters in the first
-line checks it.
+line checks it. On a GPU matrix products may use TensorFloat-32, and the peak in the last line is
+that of the GPU's memory.
 """
 
 from __future__ import annotations
@@ -184,6 +187,35 @@ class ResNetDeepLab(nn.Module):
         return sum(branch(x) for branch in self.branches)
 
 
+class SegFormer(nn.Module):
+    """SegFormer with MiT-B5 of the library transformers."""
+
+    def __init__(self):
+        super().__init__()
+        import transformers
+
+        config = transformers.SegformerConfig(
+            num_labels=NUM_CLASSES,
+            depths=[3, 6, 40, 3],
+            hidden_sizes=[64, 128, 320, 512],
+            decoder_hidden_size=768,
+        )
+        self.model = transformers.SegformerForSemanticSegmentation(config)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, x):
+        """Computes logits at stride 4."""
+        return self.model((x / 255 - self.mean) / self.std).logits
+
+
+NETWORKS = {
+    "efficientnet_lite0": Lite0Segmenter,
+    "resnet101": ResNetDeepLab,
+    "segformer_b5": SegFormer,
+}
+
+
 def make_batch(height, width, images):
     """Creates noise with labels in blocks, source images first; half of the target is ignored."""
     generator = torch.Generator().manual_seed(0)
@@ -202,9 +234,13 @@ def make_batch(height, width, images):
 def main():
     """Builds the network and runs steps until the end of input."""
     network, height, width, images = sys.argv[1], *map(int, sys.argv[2:5])
-    model = {"efficientnet_lite0": Lite0Segmenter, "resnet101": ResNetDeepLab}[network]()
-    image, label = make_batch(height, width, images)
-    if sys.argv[5:] == ["channels_last"]:
+    options = sys.argv[5:]
+    device = "cuda" if "cuda" in options else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    model = NETWORKS[network]().to(device)
+    image, label = (part.to(device) for part in make_batch(height, width, images))
+    if "channels_last" in options:
         model = model.to(memory_format=torch.channels_last)
         image = image.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
@@ -213,8 +249,10 @@ def main():
     def run(count):
         began = time.perf_counter()
         for _ in range(count):
+            with torch.autocast(device, torch.bfloat16, enabled="bfloat16" in options):
+                logits = model(image)
             logits = functional.interpolate(
-                model(image), (height, width), mode="bilinear", align_corners=False
+                logits.float(), (height, width), mode="bilinear", align_corners=False
             )
             loss = functional.cross_entropy(logits[:images], label[:images], ignore_index=255)
             loss = loss + functional.cross_entropy(
@@ -230,7 +268,8 @@ def main():
     print(sum(p.numel() for p in model.parameters() if p.requires_grad), flush=True)
     for line in sys.stdin:
         print(run(int(line)), flush=True)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(torch.cuda.max_memory_allocated() if device == "cuda" else peak, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,151 @@
+"""Runs lowered steps and PyTorch's on an accelerator, without TensorFlow and this project.
+
+  python benchmarks/accelerator.py runs/benchmark/lowered accelerator.json
+
+Needs a Python with JAX, PyTorch and transformers, and `accelerator_step.py` and `torch_step.py`
+beside this file. The first argument is the folder of `lower_step`; names after the second select
+steps. All steps are compiled at the same time, then they run one at a time. The JSON file is
+written after each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_REPETITIONS = 9
+_TARGET_SECONDS = 0.5
+
+
+class Process:
+    """A step in its own process, which compiles at once and runs when it is told to."""
+
+    def __init__(self, command, log):
+        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        self._log = open(log, "w+", encoding="utf-8")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, line=None):
+        """Sends a line if it is given; returns the next line of the answer that is JSON."""
+        if line is not None:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        while True:
+            answer = self._process.stdout.readline()
+            if not answer:
+                self._log.seek(0)
+                raise RuntimeError(self._log.read()[-1500:])
+            try:
+                return json.loads(answer)
+            except ValueError:
+                continue
+
+    def end(self):
+        """Closes the input; returns the last line of output, None if there is none."""
+        self._process.stdin.close()
+        lines = self._process.stdout.read().strip().splitlines()
+        self._process.wait()
+        return json.loads(lines[-1]) if lines else None
+
+    def kill(self):
+        """Kills the process."""
+        self._process.kill()
+
+
+def time_steps(ask_seconds):
+    """Returns milliseconds a step: median, smallest and largest of nine repetitions."""
+    once = ask_seconds(5)
+    count = max(3, round(_TARGET_SECONDS / once))
+    values = [1000 * ask_seconds(count) for _ in range(_REPETITIONS)]
+    return {
+        "median": round(statistics.median(values), 3),
+        "low": round(min(values), 3),
+        "high": round(max(values), 3),
+        "steps": count,
+    }
+
+
+def measure_lowered(process, found):
+    """Adds errors, milliseconds and memory of a lowered step to what is found of it."""
+    found.update(process.ask())
+    found.update(process.ask("go"))
+    answers = []
+
+    def ask_seconds(count):
+        answers.append(process.ask(count))
+        return answers[-1]["seconds"]
+
+    found["milliseconds"] = time_steps(ask_seconds)
+    found["peak_bytes"] = answers[-1]["peak_bytes"]
+    found["last_terms"] = answers[-1]["terms"]
+    process.end()
+
+
+def measure_torch(process, found):
+    """Adds milliseconds and memory of PyTorch's step to what is found of it."""
+    found["parameters"] = process.ask()
+    found["milliseconds"] = time_steps(process.ask)
+    found["peak_bytes"] = process.end()
+
+
+def main():
+    """Compiles all steps, then runs one after the other."""
+    folder, output = sys.argv[1:3]
+    only = sys.argv[3:]
+    steps, torch_steps = {}, {}
+    for name in sorted(os.listdir(folder)):
+        if only and name not in only:
+            continue
+        path = os.path.join(folder, name)
+        with open(os.path.join(path, "step.json"), encoding="utf-8") as file:
+            content = json.load(file)
+        script = os.path.join(_HERE, "accelerator_step.py")
+        steps[name] = [sys.executable, script, path]
+        if content["policy"] == "float32":
+            steps[f"{name}_exact"] = [*steps[name], "exact"]
+        if not content["modes"]:
+            words = [content[key] for key in ("network", "height", "width", "images")] + ["cuda"]
+            if "bfloat16" in content["policy"]:
+                words.append("bfloat16")
+            command = [sys.executable, os.path.join(_HERE, "torch_step.py"), *map(str, words)]
+            torch_steps[f"torch_{name}"] = command
+            torch_steps[f"torch_{name}_channels_last"] = [*command, "channels_last"]
+    began = time.monotonic()
+    logs = os.path.dirname(os.path.abspath(output))
+    processes = {
+        name: Process(command, os.path.join(logs, f"{name}.log")) for name, command in steps.items()
+    }
+    report = {}
+
+    def run(name, process, measure):
+        found = report[name] = {}
+        try:
+            measure(process, found)
+        except Exception as error:  # One step's failure must not end the others.
+            found["error"] = str(error)[-1500:]
+            process.kill()
+        shown = {key: value for key, value in found.items() if key != "errors"}
+        print(f"{time.monotonic() - began:.0f} s: {name}: {shown}", flush=True)
+        with open(output, "w", encoding="utf-8") as file:
+            json.dump(report, file, indent=1)
+
+    for name, process in processes.items():
+        run(name, process, measure_lowered)
+    for name, command in torch_steps.items():
+        run(name, Process(command, os.path.join(logs, f"{name}.log")), measure_torch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Lowers training steps for a machine with an accelerator and without TensorFlow.
+
+  python -m benchmarks.lower_step --output=runs/benchmark/lowered
+  python -m benchmarks.lower_step --output=/tmp/lowered --networks=small_cnn --size=64x128
+
+Needs the newer dependency line. Each step, a network with DRSL's modes or without, becomes a folder
+of a few megabytes: the step in XLA's format (step.hlo.gz), how to create its arguments (step.json,
+arguments.npz), and what TensorFlow computes from them on this machine (expected.npz).
+`accelerator_step.py` runs it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+
+from absl import flags
+
+from benchmarks import networks
+from data_pipelines import cli
+from data_pipelines.errors import UserError
+
+_SIZES = {"resnet101": (512, 1024), "segformer_b5": (512, 512)}
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
+_NETWORKS = flags.DEFINE_list("networks", list(_SIZES), "Networks to lower.")
+_SIZE = flags.DEFINE_string("size", "all", "HEIGHTxWIDTH; default: of the network's recipe.")
+_MODES = flags.DEFINE_list("modes", ["0", "3"], "Modes per class; 0 is cross-entropy only.")
+_POLICIES = flags.DEFINE_list("policies", ["float32"], "Keras's precision policies.")
+_IMAGES = flags.DEFINE_integer("images", 1, "Images of each domain in a batch.")
+
+
+def main() -> int:
+    """Lowers the steps one after the other."""
+    import keras
+
+    if int(keras.__version__.split(".")[0]) < 3:
+        raise UserError("Steps are lowered on the newer dependency line (docs/reproduce.md).")
+    size = cli.parse_size(_SIZE.value, "all")
+    for network in _NETWORKS.value:
+        if network not in networks.NAMES:
+            raise UserError(f"--networks names {network!r}; there are {', '.join(networks.NAMES)}.")
+        height, width = size or _SIZES.get(network, (512, 512))
+        for policy in _POLICIES.value:
+            for modes in map(int, _MODES.value):
+                name = f"{network}_{height}x{width}_k{modes}_{policy}"
+                folder = os.path.join(_OUTPUT.value, name)
+                print(f"{name}: running.", flush=True)
+                keras.mixed_precision.set_global_policy(policy)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.makedirs(folder)
+                found = lower_step(folder, network, modes, (_IMAGES.value, height, width))
+                print(f"{name}: {found}", flush=True)
+    return 0
+
+
+def lower_step(folder: str, network: str, modes: int, size: tuple[int, int, int]) -> dict:
+    """Lowers one training step and computes what it must return.
+
+    Args:
+        folder: folder to write to.
+        network: one of `networks.NAMES`.
+        modes: modes per class; 0 trains by cross-entropy only.
+        size: images of each domain, height and width.
+
+    Returns:
+        The step's terms, by name.
+    """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from benchmarks import accelerator_step
+    from benchmarks import step_model
+
+    keras.utils.set_random_seed(0)
+    model = step_model.build_model(network, modes)
+    batch = step_model.draw_batch(*size)
+    tensors = tf.nest.map_structure(tf.constant, batch)
+    step = tf.function(model.train_step, jit_compile=True)
+    lowered = step.experimental_get_compiler_ir(tensors)(stage="hlo_serialized")
+    with gzip.open(os.path.join(folder, "step.hlo.gz"), "wb") as file:
+        file.write(lowered)
+
+    # The arguments of the lowered step: the batch, then what the function captures.
+    concrete = step.get_concrete_function(tensors)
+    variables = {id(variable.handle): variable for variable in concrete.graph.variables}
+    inputs = [*tf.nest.flatten(batch)]
+    inputs += [variables.get(id(tensor), tensor) for tensor in concrete.captured_inputs]
+    arguments, stored, drawn_batch = [], {}, []
+    for number, item in enumerate(inputs):
+        value = item if isinstance(item, np.ndarray) else item.numpy()
+        if value.dtype == np.float32 and value.size > accelerator_step.MOST_STORED:
+            drawn = {
+                "seed": number,
+                "shape": list(value.shape),
+                "mean": float(value.mean()),
+                "deviation": float(value.std()),
+            }
+            value = accelerator_step.draw(**drawn)
+            arguments.append({"drawn": drawn})
+        else:
+            arguments.append({"stored": f"a{number}"})
+            stored[f"a{number}"] = value
+        if isinstance(item, np.ndarray):
+            drawn_batch.append(tf.constant(value))
+        elif isinstance(item, tf.Variable):
+            item.assign(value)
+    np.savez_compressed(os.path.join(folder, "arguments.npz"), **stored)
+
+    old = {
+        number: item.numpy() for number, item in enumerate(inputs) if isinstance(item, tf.Variable)
+    }
+    terms = tf.function(model.train_step)(tf.nest.pack_sequence_as(batch, drawn_batch))
+    expected = {}
+    for number, value in old.items():
+        new = inputs[number].numpy()
+        # A lowered step returns its terms and then the variables that it writes.
+        if np.any(new != value):
+            arguments[number]["written"] = inputs[number].name
+            expected[f"a{number}"] = accelerator_step.sample(new)
+    np.savez_compressed(os.path.join(folder, "expected.npz"), **expected)
+    terms = {name: float(value) for name, value in sorted(terms.items())}
+    content = {
+        "network": network,
+        "modes": modes,
+        "images": size[0],
+        "height": size[1],
+        "width": size[2],
+        "policy": keras.mixed_precision.global_policy().name,
+        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        "terms": terms,
+        "arguments": arguments,
+    }
+    with open(os.path.join(folder, "step.json"), "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+    return terms
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
