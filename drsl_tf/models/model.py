@@ -267,7 +267,7 @@ class DrslModel(keras.Model):
 
     @property
     def mode_settings(self) -> list[str]:
-        """Names of the arguments, off by default, that have no effect without a multi-modal head."""
+        """Names of the weights, 0 by default, that have no effect without a multi-modal head."""
         return [name for name in ("posterior_weight", "sibling_weight") if self._settings[name]]
 
     @property
