@@ -119,6 +119,14 @@ def test_what_a_run_cannot_change_is_refused(folder, param, words):
     assert (folder / "run" / "config.gin").read_text() == config
 
 
+def test_a_teacher_that_is_hardly_confident_is_a_warning_of_its_round(folder):
+    """Two steps a stage are too few."""
+    source, adapted = _read_results(folder / "run")["stages"]
+    (warning,) = adapted["warnings"]
+    assert not source["warnings"]
+    assert "After round 1 the teacher is confident of 0.0% of the pixels of 3 target" in warning
+
+
 def test_a_weight_without_its_head_is_warned_of(folder, caplog):
     with caplog.at_level("WARNING"):
         _launch(folder, folder / "a", folder / "run", "ROUNDS = 1")
