@@ -170,9 +170,14 @@ def test_the_labels_of_a_teacher_are_those_in_which_it_is_confident(tmp_path):
     data = streets.make_data(streets.render_roots(tmp_path, num_source=1))
     pair = data.target.list_pairs("train")[0]
     image = data.target.read_image(pair.image_path)[np.newaxis].astype(np.float32)
-    model = toys.make_model(
-        model_class=OnlineDrslModel, with_modes=False, num_classes=19, threshold=0.1
-    )
+
+    def make_model(threshold):
+        return toys.make_model(
+            model_class=OnlineDrslModel, with_modes=False, num_classes=19, threshold=threshold
+        )
+
+    probabilities = tf.nn.softmax(make_model(0.0).teacher.predict_logits(image)).numpy()
+    model = make_model(float(np.median(probabilities.max(-1))))
     writer = PanelWriter(str(tmp_path), data.target, [pair], tf.distribute.get_strategy())
     writer.set_model(model)
     writer.on_epoch_end(0)
