@@ -24,6 +24,7 @@ from gin.config_parser import ImportStatement
 
 from data_pipelines.errors import UserError
 from drsl_tf.config.gin_files import Line
+from drsl_tf.config.gin_files import is_part_of_project
 from drsl_tf.config.gin_files import parse_gin
 from drsl_tf.config.gin_files import read_gin_file
 
@@ -71,16 +72,18 @@ class Configuration:
         self._imports: dict[str, Line] = {}
         self._bindings: dict[str, Line] = {}
         self._overridden: list[tuple[Line, Line]] = []
+        self._places: dict[str, int] = {}
         self._unbound: dict[str, inspect.Parameter] = {}
         read = [*parse_gin("from __gin__ import dynamic_registration", "The configuration")]
         read += [line for path in gin_files for line in read_gin_file(path)]
         read += [line for text in gin_params for line in parse_gin(text, f"--gin_param={text}")]
-        for line in read:
+        for place, line in enumerate(read):
             lines = self._imports if isinstance(line.value, ImportStatement) else self._bindings
             old = lines.get(line.key)
             if not old or line.references != [_REQUIRED]:
                 self._overridden += [(old, line)] if old else []
                 lines[line.key] = line
+                self._places[line.key] = place
         if any(line.references == ["%EXPERIMENT"] for line in self._bindings.values()):
             name = os.path.splitext(os.path.basename(gin_files[0]))[0]
             self._bindings.setdefault("EXPERIMENT", Line("EXPERIMENT", name, gin_files[0]))
@@ -121,7 +124,8 @@ class Configuration:
         """Passes the configuration to gin, and checks that every binding has an effect.
 
         Where a later line replaces a part, such as the network, lines of the file that had chosen
-        the part are dropped if they now reach nothing. In any other file such a line is an error.
+        the part are dropped if they now reach nothing, and so are earlier lines for that part in
+        other files of `gin_configs`. In any other file such a line is an error.
 
         Args:
             root: the callable that the experiment starts from.
@@ -188,9 +192,17 @@ class Configuration:
         replaced = {old.origin: new.origin for old, new in self._overridden if old.references}
         by = {each.strip("@%()"): new for old, new in self._overridden for each in old.references}
         unused = [line for key, line in self._bindings.items() if key not in used]
+        dropped: dict[tuple[str, str], list[str]] = {}
         for line in unused:
-            if line.origin not in replaced:
-                new = by.get(line.key.rpartition(".")[0] or line.key)
+            # A macro is replaced with the lines that refer to it.
+            users = [each.key for each in unused if f"%{line.key}" in each.references]
+            found = (by.get(key.rpartition(".")[0] or key) for key in (line.key, *users))
+            new = next(filter(None, found), None)
+            if line.origin in replaced:
+                new_origin = replaced[line.origin]
+            elif new and is_part_of_project(line.origin) and self._is_before(line, new):
+                new_origin = new.origin
+            else:
                 why = "" if "." in line.key else _suggest(line.key, used)
                 why = f" ({new.origin} binds {new.key} to {new.value!r})" if new else why
                 raise UserError(
@@ -198,10 +210,14 @@ class Configuration:
                     "the line, or bind what refers to it."
                 )
             del self._bindings[line.key]
-        for origin, new_origin in replaced.items():
-            keys = ", ".join(line.key for line in unused if line.origin == origin)
-            if keys:
-                logging.info("%s replaces a part of %s, which drops %s.", new_origin, origin, keys)
+            dropped.setdefault((line.origin, new_origin), []).append(line.key)
+        for (origin, new_origin), keys in dropped.items():
+            logging.info(
+                "%s replaces a part of %s, which drops %s.", new_origin, origin, ", ".join(keys)
+            )
+
+    def _is_before(self, line: Line, other: Line) -> bool:
+        return self._places[line.key] < self._places[other.key]
 
     def _bind_keys(self) -> None:
         """Binds each argument to its key, references and value in gin, which checks all names."""

@@ -61,6 +61,19 @@ class _Delegate(config_parser.ParserDelegate):
         return Reference(f"%{macro_name}")
 
 
+def is_part_of_project(origin: str) -> bool:
+    """Returns whether lines come from a file of `gin_configs`, and not from a user's.
+
+    Args:
+        origin: as in `Line`.
+
+    Returns:
+        True for a file in that package.
+    """
+    (root,) = gin_configs.__path__
+    return origin.startswith(os.path.join(os.path.abspath(root), ""))
+
+
 def read_gin_file(gin_file: str, including: Sequence[str] = ()) -> Iterator[Line]:
     """Reads a gin file and the files that it includes.
 

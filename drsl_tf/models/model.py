@@ -266,6 +266,11 @@ class DrslModel(keras.Model):
         return [name for term, name in terms.items() if term in self._loss_metrics]
 
     @property
+    def mode_settings(self) -> list[str]:
+        """Names of the weights, 0 by default, that have no effect without a multi-modal head."""
+        return [name for name in ("posterior_weight", "sibling_weight") if self._settings[name]]
+
+    @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The running means of the loss, its terms and the gradient's norm, and the mean IoU."""
         return [*self.loss_metrics, self._fit_metrics.norm, self._fit_metrics.miou]

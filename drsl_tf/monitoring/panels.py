@@ -62,6 +62,7 @@ class PanelWriter(keras.callbacks.Callback):
         self._strategy = strategy
         self._size = size
         self._run: ReplicatedFunction | None = None
+        self._label: ReplicatedFunction | None = None
         self._frames: dict[str, np.ndarray] = {}
         self.pictures: dict[str, np.ndarray] = {}
 
@@ -76,6 +77,7 @@ class PanelWriter(keras.callbacks.Callback):
         head = self.model.multimodal_head
         if self._run is None:
             self._run = ReplicatedFunction(self._predict, self._strategy)
+            self._label = ReplicatedFunction(self._label_online, self._strategy)
             self._write_frames(space)
             self._frames = dict(self.pictures)
         self.pictures = dict(self._frames)
@@ -92,13 +94,24 @@ class PanelWriter(keras.callbacks.Callback):
                 stride = self.model.embedding_stride
                 ids = modes[0][0].repeat(stride, axis=0).repeat(stride, axis=1)
                 self._save("mode_map", frame, epoch, palette[ids[: shape[0], : shape[1]]])
-            # Read from disk: in a resumed run an earlier process wrote the labels.
-            folder = RunDirectory(self._run_dir).locate_pseudo_labels(epoch)
-            path = PseudoLabelDirectory(folder).locate_label(pair.name)
-            if os.path.isfile(path):
-                ids = read_id_map(path, self._domain.max_pixels)
+            ids = self._find_labels(epoch, pair, image)
+            if ids is not None:
                 painted = label_maps.color_label_map(ids, space)
                 self._save("pseudo_label", frame, epoch, painted)
+
+    def _find_labels(self, epoch, pair, image):
+        """Returns the labels that a stage trained on, (H, W), or None."""
+        if self.model.labels_online:
+            return self._label(image[np.newaxis])[0][0] if epoch else None
+        # Read from disk: in a resumed run an earlier process wrote the labels.
+        folder = RunDirectory(self._run_dir).locate_pseudo_labels(epoch)
+        path = PseudoLabelDirectory(folder).locate_label(pair.name)
+        return read_id_map(path, self._domain.max_pixels) if os.path.isfile(path) else None
+
+    def _label_online(self, images):
+        """Returns the model's own labels of images, without those that are not confident."""
+        labels, confident = self.model.label_images(images)
+        return (tf.where(confident, labels, common.IGNORE_ID),)
 
     def _predict(self, images):
         outputs = inference.predict_logits(self.model, images)

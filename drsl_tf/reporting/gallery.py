@@ -17,7 +17,7 @@ from drsl_tf.runs.run_directory import RunDirectory
 
 _OF_EVERY_STAGE = {"image": "image", "truth": "truth"}
 _BY_STAGE = {
-    "pseudo_label": "pseudo-label it trained on",
+    "pseudo_label": "pseudo-label",
     "prediction": "prediction",
     "confidence": "confidence",
     "mode_map": "mode map",

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from data_pipelines.batches import whole_images as image_batches
+from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import Pair
+from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.runs.label_report import LabelReport
+from drsl_tf.self_training.online_model import OnlineDrslModel
 
 # A round below this share of the previous one counts as collapsed: this project's choice.
 _COLLAPSE = 0.5
+# Images that a teacher labels for its warning, and the least confident share without one: this
+# project's choice.
+_IMAGES, _LEAST = 8, 0.05
 
 
 def list_warnings(report: LabelReport, previous: LabelReport | None = None) -> list[str]:
@@ -38,3 +50,45 @@ def list_warnings(report: LabelReport, previous: LabelReport | None = None) -> l
             f"{name} hold no pixel of {', '.join(gone)}, which those of the round before did."
         )
     return found
+
+
+def list_teacher_warnings(
+    model: OnlineDrslModel,
+    strategy: tf.distribute.Strategy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    *,
+    round_index: int,
+    size: tuple[int, int] | None = None,
+) -> list[str]:
+    """Measures of how much of the target a mean teacher is confident.
+
+    Its labels of an image are weighted by that share of the image's pixels.
+
+    Args:
+        model: labels its target images itself.
+        strategy: distribution strategy of the model.
+        domain: the target.
+        pairs: its training images; a few, evenly spaced, are read.
+        round_index: 1 for the first round.
+        size: (height, width) of the network's input; None keeps each image's.
+
+    Returns:
+        One sentence if the share is next to nothing, else none.
+    """
+    label = ReplicatedFunction(lambda images: (model.label_images(images)[1],), strategy)
+    shown = pairs[:: max(1, len(pairs) // _IMAGES)][:_IMAGES]
+    confident = total = 0
+    for batch in image_batches.iterate_image_batches(
+        shown, domain.read_image, size=size, batch_size=1
+    ):
+        (found,) = label(batch.images)
+        confident += int(found.sum())
+        total += found.size
+    if confident >= _LEAST * total:
+        return []
+    return [
+        f"After round {round_index} the teacher is confident of {confident / total:.1%} of the "
+        f"pixels of {len(shown)} target image(s), so its labels have next to no weight. Train "
+        "longer on the source (SOURCE_STEPS), or lower OnlineDrslModel.threshold."
+    ]

@@ -189,11 +189,24 @@ class OnlineDrslModel(DrslModel):
         """Initialises the teacher from the loaded weights."""
         self._teacher.restart()
 
-    def _label_target(self, target):
-        logits = self._teacher.predict_logits(target[common.IMAGE])
+    def label_images(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Labels images as in training, with the teacher.
+
+        Args:
+            images: (B, H, W, 3) float32 in [0, 255].
+
+        Returns:
+            The labels, (B, H, W) int32, and whether their confidence reaches the threshold,
+            (B, H, W) bool.
+        """
+        logits = self._teacher.predict_logits(images)
         confidence, prediction = pseudo_labels.confidence_and_prediction(logits)
+        return prediction, confidence >= self._online_settings["threshold"]
+
+    def _label_target(self, target):
+        prediction, confident = self.label_images(target[common.IMAGE])
         is_image = tf.not_equal(target[common.LABEL], common.IGNORE_ID)
-        confident = tf.logical_and(is_image, confidence >= self._online_settings["threshold"])
+        confident = tf.logical_and(is_image, confident)
         total = tf.reduce_sum(tf.cast(is_image, tf.float32), axis=(1, 2), keepdims=True)
         share = tf.reduce_sum(tf.cast(confident, tf.float32), axis=(1, 2), keepdims=True)
         share /= tf.maximum(total, 1.0)

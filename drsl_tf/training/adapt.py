@@ -14,6 +14,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.models.inference import Inference
+from drsl_tf.models.model import DrslModel
 from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.runs import checkpoint_files
@@ -85,12 +86,7 @@ def adapt(
             model.compile(
                 optimizer=learner.optimizer(), gradient_update=gradient_update, jit_compile=False
             )
-        if data.source_free and model.source_settings:
-            logging.warning(
-                "Without source images these arguments of %s have no effect: %s.",
-                type(model).__name__,
-                ", ".join(model.source_settings),
-            )
+        _warn_of_unused_settings(model, data)
         if model.labels_online and schedule.rounds:
             data.make_unlabelled_target_stream()  # Raises now if its sampler is invalid.
         trainer = Trainer(
@@ -122,6 +118,23 @@ def _check_source(data: AdaptationData, schedule: Schedule, settings: RunSetting
             "AdaptationData.source_free leaves nothing to train a source stage on: bind "
             "RunSettings.initial_run to a run that was trained on the source, and "
             "Schedule.source_steps to 0."
+        )
+
+
+def _warn_of_unused_settings(model: DrslModel, data: AdaptationData) -> None:
+    name = type(model).__name__
+    if data.source_free and model.source_settings:
+        logging.warning(
+            "Without source images these arguments of %s have no effect: %s.",
+            name,
+            ", ".join(model.source_settings),
+        )
+    if model.multimodal_head is None and model.mode_settings:
+        logging.warning(
+            "Without a multi-modal head these arguments of %s have no effect: %s. Bind "
+            "drsl_tf.build_model.multimodal_head = @drsl_tf.MultimodalHead, or remove them.",
+            name,
+            ", ".join(model.mode_settings),
         )
 
 

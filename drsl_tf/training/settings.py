@@ -72,7 +72,8 @@ class SelfTraining:
     """Use of the unlabelled target in the rounds.
 
     Args:
-        pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`.
+        pseudo_labeler: selects the pseudo-labels; None is `PseudoLabeler()`. It is not used by
+            `OnlineDrslModel`, which labels the target itself.
         target_statistics: computes batch normalisation's statistics over the target, before the
             first round and after each round; None keeps those of training.
         selection: "label_free" scores every stage on 100 unlabelled target images and keeps the

@@ -145,8 +145,14 @@ def test_from_folders_to_label_maps(workplace):
     _call("drsl_tf.train", "--gin_file=short.gin", "--run_dir=runs/short", cwd=workplace)
     results = json.loads((workplace / "runs" / "short" / "results.json").read_text())
     assert [stage["miou"] for stage in results["stages"]] == [None, None]
+    assert results["stages"][1]["pseudo_label"] is None
+    assert (workplace / "runs" / "short" / "panels" / "round_1" / "0_pseudo_label.png").is_file()
+
+    rounds = ("--gin_file=short.gin", "--gin_file=recipes/rounds.gin")
+    _call("drsl_tf.train", *rounds, cwd=workplace)
+    results = json.loads((workplace / "runs" / "short-rounds" / "results.json").read_text())
     assert set(results["stages"][1]["pseudo_label"]["pixels"]) == {"background", "road"}
-    labels = workplace / "runs" / "short" / "pseudo_labels" / "round_1" / "day one"
+    labels = workplace / "runs" / "short-rounds" / "pseudo_labels" / "round_1" / "day one"
     assert sorted(os.listdir(labels)) == ["0.png", "1.png", "2.png"]
 
     _call("drsl_tf.export", "--run_dir=runs/short", "--output=models/mine", cwd=workplace)

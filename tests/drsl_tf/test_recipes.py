@@ -155,7 +155,7 @@ def test_controls_take_as_many_steps_with_every_network():
                 _read([f"{kind}.gin", *network])
                 for kind in (name, f"crst_{name}", f"{name}_source_only")
             )
-            own = {"EXPERIMENT", "drsl_tf.build_model.multimodal_head"}
+            own = {"EXPERIMENT", "POSTERIOR_WEIGHT", "drsl_tf.build_model.multimodal_head"}
             assert {key for key in crst if crst[key] != run[key]} == own
             assert {key for key in control if control[key] != crst.get(key)} == {
                 "EXPERIMENT",

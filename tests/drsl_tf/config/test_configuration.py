@@ -261,6 +261,42 @@ def test_a_line_of_another_file_for_a_replaced_part_names_both_files(tmp_path):
         Configuration(files).apply(experiment)
 
 
+_CLASSES = "CLASS_NAMES = ['background', 'foreground']"
+
+
+def test_files_of_the_project_drop_their_lines_for_a_part_replaced_later(caplog):
+    """The teacher is chosen by one file; two others bind its arguments."""
+    files = ["folder.gin", "recipes/rounds.gin"]
+    configuration = Configuration(files, [_CLASSES])
+    assert configuration.bindings["drsl_tf.OnlineDrslModel.teacher_decay"] == "0.99"
+    with caplog.at_level("INFO", logger="absl"):
+        configuration.apply(adapt)
+    assert not any("OnlineDrslModel" in key for key in configuration.bindings)
+    assert configuration.bindings["drsl_tf.DrslModel.freeze_statistics"] == "%FREEZE_STATISTICS"
+    for name, argument in (("folder", "teacher_decay"), ("recipes/mic", "mask_weight")):
+        assert re.search(rf"rounds.gin replaces .*{name}.gin, .*{argument}", caplog.text)
+    with pytest.raises(UserError, match=r"mic.gin binds .*mask_weight, .*rounds.gin binds"):
+        Configuration([*files, "recipes/mic.gin"], [_CLASSES]).apply(adapt)
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("drsl_tf.PseudoLabeler.confidence_floor = 0.95", "pseudo_labeler to None"),
+        ("LABEL_SIZE = (64, 64)", "pseudo_labeler to None"),
+        ("drsl_tf.MultimodalHead.modes_per_class = 1", "multimodal_head to None"),
+    ],
+)
+def test_lines_of_another_method_name_the_file_that_leaves_it_out(tmp_path, line, words):
+    """Lines of files that were written when folder.gin was DRSL in rounds."""
+    text = f'include "folder.gin"\nimport drsl_tf\n{_CLASSES}\n'
+    path = _write(tmp_path, text + line, "mine.gin")
+    with pytest.raises(UserError, match=rf"mine.gin binds .*folder.gin binds drsl_tf.*{words}"):
+        Configuration([path]).apply(adapt)
+    path = _write(tmp_path, f'{text}include "recipes/rounds.gin"\n{line}', "mine.gin")
+    Configuration([path]).apply(adapt)
+
+
 def test_a_macro_whose_only_use_is_overridden_is_dropped_with_its_file_alone(tmp_path):
     param = "test_configuration.experiment.first = 8"
     path = _write(tmp_path, _TEXT)
@@ -344,7 +380,7 @@ def test_an_experiment_opens_few_files(name):
 @pytest.mark.parametrize("name", _list_experiments())
 def test_every_experiment_is_complete(name):
     # Nobody else can know a user's classes.
-    params = ["CLASS_NAMES = ['background', 'foreground']"] if name == "folder.gin" else []
+    params = [_CLASSES] if name == "folder.gin" else []
     configuration = Configuration([name], params)
     configuration.apply(adapt)
     assert configuration.bindings["EXPERIMENT"] == repr(name.removesuffix(".gin"))

@@ -26,7 +26,7 @@ CROP = (32, 32)
 SOURCE_STEPS = 2
 STEPS_PER_ROUND = 2
 drsl_tf.backbones.small_cnn.width = 8
-drsl_tf.build_model.multimodal_head = None
+POSTERIOR_WEIGHT = 0.5  # Of no use without a multi-modal head.
 drsl_tf.Monitoring.figure_images = 0
 drsl_tf.Monitoring.tensorboard = False
 """
@@ -117,6 +117,20 @@ def test_what_a_run_cannot_change_is_refused(folder, param, words):
     with pytest.raises(UserError, match=words):
         _launch(folder, folder / "a", folder / "run", "ROUNDS = 1", param)
     assert (folder / "run" / "config.gin").read_text() == config
+
+
+def test_a_teacher_that_is_hardly_confident_is_a_warning_of_its_round(folder):
+    """Two steps a stage are too few."""
+    source, adapted = _read_results(folder / "run")["stages"]
+    (warning,) = adapted["warnings"]
+    assert not source["warnings"]
+    assert "After round 1 the teacher is confident of 0.0% of the pixels of 3 target" in warning
+
+
+def test_a_weight_without_its_head_is_warned_of(folder, caplog):
+    with caplog.at_level("WARNING"):
+        _launch(folder, folder / "a", folder / "run", "ROUNDS = 1")
+    assert "arguments of OnlineDrslModel have no effect: posterior_weight. Bind" in caplog.text
 
 
 def test_other_files_below_another_root_are_another_run(folder, tmp_path, caplog):

@@ -18,6 +18,7 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.figures import label_maps
 from drsl_tf.models.model import DrslModel
 from drsl_tf.monitoring.callbacks import Monitoring
+from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.monitoring.tensorboard import read_hparams
 from drsl_tf.networks import backbones
@@ -26,8 +27,10 @@ from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.optimization.stage_schedule import StageSchedule
 from drsl_tf.runs import panel_files
+from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import streets
+from tests.support import toys
 from tests.support import training
 from tests.support.events import read_events
 
@@ -161,6 +164,29 @@ def test_panels_show_the_same_frames_after_every_stage(events, finished):
     panel = Image.open(finished[0] / "panels" / "round_1" / "0_pseudo_label.png")
     painted = label_maps.color_label_map(np.asarray(label), cityscapes19())
     np.testing.assert_array_equal(np.asarray(panel), painted)
+
+
+def test_the_labels_of_a_teacher_are_those_in_which_it_is_confident(tmp_path):
+    data = streets.make_data(streets.render_roots(tmp_path, num_source=1))
+    pair = data.target.list_pairs("train")[0]
+    image = data.target.read_image(pair.image_path)[np.newaxis].astype(np.float32)
+
+    def make_model(threshold):
+        return toys.make_model(
+            model_class=OnlineDrslModel, with_modes=False, num_classes=19, threshold=threshold
+        )
+
+    probabilities = tf.nn.softmax(make_model(0.0).teacher.predict_logits(image)).numpy()
+    model = make_model(float(np.median(probabilities.max(-1))))
+    writer = PanelWriter(str(tmp_path), data.target, [pair], tf.distribute.get_strategy())
+    writer.set_model(model)
+    writer.on_epoch_end(0)
+    assert "frame_0/pseudo_label" not in writer.pictures
+    writer.on_epoch_end(1)
+    labels, confident = (array.numpy()[0] for array in model.label_images(image))
+    painted = label_maps.color_label_map(np.where(confident, labels, 255), cityscapes19())
+    np.testing.assert_array_equal(writer.pictures["frame_0/pseudo_label"], painted)
+    assert 0 < confident.mean() < 1
 
 
 def test_configuration_and_hparams_are_there(events, finished):

@@ -82,6 +82,9 @@ def test_labels_are_the_teachers_and_weigh_their_confident_share(threshold):
     target = {key: value.numpy() for key, value in prepared["target"].items()}
     np.testing.assert_array_equal(target["label"], label)
     np.testing.assert_array_equal(target["mode_label"], np.where(confident, label, 255))
+    found, is_confident = model.label_images(batch["target"]["image"])
+    np.testing.assert_array_equal(found, logits.argmax(-1))
+    np.testing.assert_array_equal(is_confident & ~padding, confident)
     for index in range(4):
         share = confident[index].sum() / (~padding[index]).sum()
         np.testing.assert_allclose(target["weight"][index], share, rtol=1e-5)
