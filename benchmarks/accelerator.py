@@ -79,7 +79,6 @@ def time_steps(ask_seconds):
 
 def measure_lowered(process, found):
     """Adds errors, milliseconds and memory of a lowered step to what is found of it."""
-    found.update(process.ask())
     found.update(process.ask("go"))
     answers = []
 
@@ -130,7 +129,7 @@ def main():
     report = {}
 
     def run(name, process, measure):
-        found = report[name] = {}
+        found = report.setdefault(name, {})
         try:
             measure(process, found)
         except Exception as error:  # One step's failure must not end the others.
@@ -141,8 +140,14 @@ def main():
         with open(output, "w", encoding="utf-8") as file:
             json.dump(report, file, indent=1)
 
+    def read_compilation(process, found):
+        found.update(process.ask())
+
     for name, process in processes.items():
-        run(name, process, measure_lowered)
+        run(name, process, read_compilation)
+    for name, process in processes.items():
+        if "error" not in report[name]:
+            run(name, process, measure_lowered)
     for name, command in torch_steps.items():
         run(name, Process(command, os.path.join(logs, f"{name}.log")), measure_torch)
 

@@ -25,8 +25,10 @@ from data_pipelines.errors import UserError
 _SIZES = {"resnet101": (512, 1024), "segformer_b5": (512, 512)}
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 _NETWORKS = flags.DEFINE_list("networks", list(_SIZES), "Networks to lower.")
-_SIZE = flags.DEFINE_string("size", "all", "HEIGHTxWIDTH; default: of the network's recipe.")
-_MODES = flags.DEFINE_list("modes", ["0", "3"], "Modes per class; 0 is cross-entropy only.")
+_SIZE = flags.DEFINE_string(
+    "size", "recipe", "HEIGHTxWIDTH, or that of the network's recipe, 512x512 for other networks."
+)
+_MODES = flags.DEFINE_multi_integer("modes", [0, 3], "Modes per class; 0 is cross-entropy only.")
 _POLICIES = flags.DEFINE_list("policies", ["float32"], "Keras's precision policies.")
 _IMAGES = flags.DEFINE_integer("images", 1, "Images of each domain in a batch.")
 
@@ -37,13 +39,13 @@ def main() -> int:
 
     if int(keras.__version__.split(".")[0]) < 3:
         raise UserError("Steps are lowered on the newer dependency line (docs/reproduce.md).")
-    size = cli.parse_size(_SIZE.value, "all")
+    size = cli.parse_size(_SIZE.value, "recipe")
     for network in _NETWORKS.value:
         if network not in networks.NAMES:
             raise UserError(f"--networks names {network!r}; there are {', '.join(networks.NAMES)}.")
         height, width = size or _SIZES.get(network, (512, 512))
         for policy in _POLICIES.value:
-            for modes in map(int, _MODES.value):
+            for modes in _MODES.value:
                 name = f"{network}_{height}x{width}_k{modes}_{policy}"
                 folder = os.path.join(_OUTPUT.value, name)
                 print(f"{name}: running.", flush=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.batches.augment import Augmenter
+from data_pipelines.batches.parallelism import PARALLEL_CALLS
+from data_pipelines.batches.parallelism import fix_parallelism
 from data_pipelines.batches.patch_mining import PatchMiner
 from data_pipelines.batches.whole_images import resize_label_map
 from data_pipelines.domains.domain import Pair
@@ -163,7 +164,7 @@ def make_training_batches(
     seed: int,
     round_index: int,
     shard: Shard = Shard(),
-    parallel_calls: int = tf.data.AUTOTUNE,
+    parallel_calls: int = PARALLEL_CALLS,
 ) -> tf.data.Dataset:
     """Builds the batches of one stage, from `start_step` on.
 
@@ -210,9 +211,9 @@ def make_training_batches(
     options = tf.data.Options()
     # A private pool with a thread a core, one thread an operator: in the pool that all operators
     # share, decoding and augmenting sometimes get one thread, which halves the throughput.
-    options.threading.private_threadpool_size = os.cpu_count() or 1
+    options.threading.private_threadpool_size = PARALLEL_CALLS
     options.threading.max_intra_op_parallelism = 1
-    return tf.data.Dataset.zip(datasets).prefetch(2).with_options(options)
+    return fix_parallelism(tf.data.Dataset.zip(datasets).prefetch(2).with_options(options))
 
 
 def list_batch(stream: Stream, name: str, *, step: int, seed: int, round_index: int) -> list[Pair]:

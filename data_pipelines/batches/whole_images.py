@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from data_pipelines.batches.parallelism import PARALLEL_CALLS
+from data_pipelines.batches.parallelism import fix_parallelism
 from data_pipelines.domains.domain import Pair
 from data_pipelines.error_relay import ErrorRelay
 from data_pipelines.labels.label_spaces import IGNORE_ID
@@ -87,9 +89,10 @@ def iterate_image_batches(
         return image, tf.ensure_shape(label, (None, None))
 
     dataset = tf.data.Dataset.range(len(pairs))
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(load, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
+    dataset = fix_parallelism(dataset.prefetch(2))
     held: list[tuple] = []
-    arrays = relay.pass_errors(dataset.prefetch(2).as_numpy_iterator())
+    arrays = relay.pass_errors(dataset.as_numpy_iterator())
     for place, (image, label) in enumerate(arrays):
         fits = not held or (image.shape, label.shape) == (held[0][1].shape, held[0][2].shape)
         if not fits or len(held) == batch_size:

@@ -124,8 +124,9 @@ class Configuration:
         """Passes the configuration to gin, and checks that every binding has an effect.
 
         Where a later line replaces a part, such as the network, lines of the file that had chosen
-        the part are dropped if they now reach nothing, and so are earlier lines for that part in
-        other files of `gin_configs`. In any other file such a line is an error.
+        the part are dropped if they now reach nothing. So are, in other files of `gin_configs`,
+        earlier lines for that part and macros that only it used. In any other file such a line is
+        an error.
 
         Args:
             root: the callable that the experiment starts from.
@@ -200,7 +201,7 @@ class Configuration:
             new = next(filter(None, found), None)
             if line.origin in replaced:
                 new_origin = replaced[line.origin]
-            elif new and is_part_of_project(line.origin) and self._is_before(line, new):
+            elif new and is_part_of_project(line.origin) and self._may_drop(line, new):
                 new_origin = new.origin
             else:
                 why = "" if "." in line.key else _suggest(line.key, used)
@@ -216,8 +217,9 @@ class Configuration:
                 "%s replaces a part of %s, which drops %s.", new_origin, origin, ", ".join(keys)
             )
 
-    def _is_before(self, line: Line, other: Line) -> bool:
-        return self._places[line.key] < self._places[other.key]
+    def _may_drop(self, line: Line, new: Line) -> bool:
+        """Returns whether a line is a macro, or comes before the one that replaced its part."""
+        return "." not in line.key or self._places[line.key] < self._places[new.key]
 
     def _bind_keys(self) -> None:
         """Binds each argument to its key, references and value in gin, which checks all names."""

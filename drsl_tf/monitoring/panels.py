@@ -62,7 +62,7 @@ class PanelWriter(keras.callbacks.Callback):
         self._strategy = strategy
         self._size = size
         self._run: ReplicatedFunction | None = None
-        self._label: ReplicatedFunction | None = None
+        self._run_labels: ReplicatedFunction | None = None
         self._frames: dict[str, np.ndarray] = {}
         self.pictures: dict[str, np.ndarray] = {}
 
@@ -77,7 +77,8 @@ class PanelWriter(keras.callbacks.Callback):
         head = self.model.multimodal_head
         if self._run is None:
             self._run = ReplicatedFunction(self._predict, self._strategy)
-            self._label = ReplicatedFunction(self._label_online, self._strategy)
+            if self.model.labels_online:
+                self._run_labels = ReplicatedFunction(self._label_online, self._strategy)
             self._write_frames(space)
             self._frames = dict(self.pictures)
         self.pictures = dict(self._frames)
@@ -100,9 +101,12 @@ class PanelWriter(keras.callbacks.Callback):
                 self._save("pseudo_label", frame, epoch, painted)
 
     def _find_labels(self, epoch, pair, image):
-        """Returns the labels that a stage trained on, (H, W), or None."""
-        if self.model.labels_online:
-            return self._label(image[np.newaxis])[0][0] if epoch else None
+        """Returns a stage's labels of an image, (H, W); None if there are none.
+
+        They are the pseudo-labels that it trained on, or the teacher's at its end.
+        """
+        if self._run_labels is not None:
+            return self._run_labels(image[np.newaxis])[0][0] if epoch else None
         # Read from disk: in a resumed run an earlier process wrote the labels.
         folder = RunDirectory(self._run_dir).locate_pseudo_labels(epoch)
         path = PseudoLabelDirectory(folder).locate_label(pair.name)

@@ -61,9 +61,9 @@ def list_teacher_warnings(
     round_index: int,
     size: tuple[int, int] | None = None,
 ) -> list[str]:
-    """Measures of how much of the target a mean teacher is confident.
+    """Lists a warning if a mean teacher is confident of few pixels of the target.
 
-    Its labels of an image are weighted by that share of the image's pixels.
+    Its labels of an image are weighted by the confident share of the image's pixels.
 
     Args:
         model: labels its target images itself.
@@ -77,7 +77,7 @@ def list_teacher_warnings(
         One sentence if the share is next to nothing, else none.
     """
     label = ReplicatedFunction(lambda images: (model.label_images(images)[1],), strategy)
-    shown = pairs[:: max(1, len(pairs) // _IMAGES)][:_IMAGES]
+    shown = image_batches.spread_evenly(pairs, _IMAGES)
     confident = total = 0
     for batch in image_batches.iterate_image_batches(
         shown, domain.read_image, size=size, batch_size=1

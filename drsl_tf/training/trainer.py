@@ -33,7 +33,6 @@ from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_free import LabelFreeScorer
 from drsl_tf.self_training.label_warnings import list_teacher_warnings
 from drsl_tf.self_training.label_warnings import list_warnings
-from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import list_statistics
@@ -381,14 +380,16 @@ class Trainer:
         if report is not None:
             stages = [s for s in self._results.stages if s.round == round_index - 1]
             found += list_warnings(report, stages[0].pseudo_label if stages else None)
-        if isinstance(self._model, OnlineDrslModel) and round_index and self._workers.is_chief:
-            found += list_teacher_warnings(
-                self._model,
-                self._strategy,
-                self._data.target,
-                self._data.target_pairs,
-                round_index=round_index,
-                size=self._inference["size"],
+        if self._model.labels_online and round_index:
+            found += self._workers.ask_chief(
+                lambda: list_teacher_warnings(
+                    self._model,
+                    self._strategy,
+                    self._data.target,
+                    self._data.target_pairs,
+                    round_index=round_index,
+                    size=self._inference["size"],
+                )
             )
         for warning in found:
             logging.warning("%s", warning)

@@ -190,3 +190,11 @@ def test_a_batch_is_named_as_it_was_drawn():
 def test_uneven_replicas_are_refused():
     with pytest.raises(ValueError, match="3 replicas"):
         _collect(shard=Shard(3, range(3)))
+
+
+def test_no_pipeline_is_autotuned():
+    """Its thread would delay the end of a stage."""
+    batches = training_batches.make_training_batches(
+        _make_stream(), None, steps=2, seed=0, round_index=0
+    )
+    assert batches.options().autotune.enabled is False

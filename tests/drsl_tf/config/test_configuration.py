@@ -279,6 +279,16 @@ def test_files_of_the_project_drop_their_lines_for_a_part_replaced_later(caplog)
         Configuration([*files, "recipes/mic.gin"], [_CLASSES]).apply(adapt)
 
 
+def test_a_macro_of_the_project_may_serve_a_part_that_was_replaced_before(tmp_path):
+    """Files of targets bind the size for labelling; a mean teacher has no such step."""
+    space = "from data_pipelines.labels import label_spaces\n"
+    space += "LABEL_SPACE = @label_spaces.cityscapes19()\n"
+    mine = _write(tmp_path, f'include "folder.gin"\n{space}{_CLASSES}\n', "mine.gin")
+    configuration = Configuration([mine, "data/acdc_target.gin"])
+    configuration.apply(adapt)
+    assert "LABEL_SIZE" not in configuration.bindings
+
+
 @pytest.mark.parametrize(
     "line, words",
     [
