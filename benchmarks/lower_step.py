@@ -37,7 +37,9 @@ def main() -> int:
     """Lowers the steps one after the other."""
     import keras
 
-    if int(keras.__version__.split(".")[0]) < 3:
+    from drsl_tf import compat
+
+    if not compat.KERAS_3:
         raise UserError("Steps are lowered on the newer dependency line (docs/reproduce.md).")
     size = cli.parse_size(_SIZE.value, "recipe")
     for network in _NETWORKS.value:

@@ -7,7 +7,7 @@ import os
 import tensorflow as tf
 
 PARALLEL_CALLS = os.cpu_count() or 1
-"""Images that are read and prepared in parallel: one a core."""
+"""Images that a pipeline reads and prepares in parallel: one a core."""
 
 
 def fix_parallelism(dataset: tf.data.Dataset) -> tf.data.Dataset:

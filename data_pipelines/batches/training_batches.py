@@ -164,7 +164,6 @@ def make_training_batches(
     seed: int,
     round_index: int,
     shard: Shard = Shard(),
-    parallel_calls: int = PARALLEL_CALLS,
 ) -> tf.data.Dataset:
     """Builds the batches of one stage, from `start_step` on.
 
@@ -177,7 +176,6 @@ def make_training_batches(
         seed: the experiment's seed.
         round_index: the stage.
         shard: the replicas to feed.
-        parallel_calls: images decoded and augmented in parallel.
 
     Returns:
         A dataset of (steps - start_step) * len(shard.here) batches
@@ -204,7 +202,6 @@ def make_training_batches(
             seed=seed,
             round_index=round_index,
             shard=shard,
-            parallel_calls=parallel_calls,
         )
         for name, stream in halves.items()
     }
@@ -249,7 +246,6 @@ def _make_stream_batches(
     seed: int,
     round_index: int,
     shard: Shard,
-    parallel_calls: int,
 ) -> tf.data.Dataset:
     if stream.batch_size % shard.total:
         raise ValueError(
@@ -311,5 +307,5 @@ def _make_stream_batches(
     dataset = tf.data.Dataset.from_tensor_slices(
         (order[places], places.astype(np.int32), classes[places])
     )
-    dataset = dataset.map(load, num_parallel_calls=parallel_calls, deterministic=True)
+    dataset = dataset.map(load, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     return dataset.batch(share, drop_remainder=True)
