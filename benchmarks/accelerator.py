@@ -4,8 +4,8 @@
 
 Needs a Python with JAX, PyTorch and transformers, and `accelerator_step.py` and `torch_step.py`
 beside this file. The first argument is the folder of `lower_step`; names after the second select
-steps. All steps are compiled at the same time, then they run one at a time. The JSON file is
-written after each.
+steps. Steps run one at a time: XLA compares algorithms on the accelerator while it compiles, which
+needs its memory. The JSON file is written after each.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _TARGET_SECONDS = 0.5
 
 
 class Process:
-    """A step in its own process, which compiles at once and runs when it is told to."""
+    """A step in its own process, which answers in lines of JSON."""
 
     def __init__(self, command, log):
+        # The peak of the memory in use is that of the step, whatever is allocated at first.
         environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         self._log = open(log, "w+", encoding="utf-8")
         self._process = subprocess.Popen(
@@ -79,7 +80,8 @@ def time_steps(ask_seconds):
 
 def measure_lowered(process, found):
     """Adds errors, milliseconds and memory of a lowered step to what is found of it."""
-    found.update(process.ask("go"))
+    found.update(process.ask())  # It is compiled.
+    found.update(process.ask())  # It is compared.
     answers = []
 
     def ask_seconds(count):
@@ -100,36 +102,33 @@ def measure_torch(process, found):
 
 
 def main():
-    """Compiles all steps, then runs one after the other."""
+    """Runs one step after the other."""
     folder, output = sys.argv[1:3]
     only = sys.argv[3:]
-    steps, torch_steps = {}, {}
+    steps = {}
     for name in sorted(os.listdir(folder)):
         if only and name not in only:
             continue
         path = os.path.join(folder, name)
         with open(os.path.join(path, "step.json"), encoding="utf-8") as file:
             content = json.load(file)
-        script = os.path.join(_HERE, "accelerator_step.py")
-        steps[name] = [sys.executable, script, path]
+        command = [sys.executable, os.path.join(_HERE, "accelerator_step.py"), path]
+        steps[name] = command, measure_lowered
         if content["policy"] == "float32":
-            steps[f"{name}_exact"] = [*steps[name], "exact"]
+            steps[f"{name}_exact"] = [*command, "exact"], measure_lowered
         if not content["modes"]:
             words = [content[key] for key in ("network", "height", "width", "images")] + ["cuda"]
             if "bfloat16" in content["policy"]:
                 words.append("bfloat16")
             command = [sys.executable, os.path.join(_HERE, "torch_step.py"), *map(str, words)]
-            torch_steps[f"torch_{name}"] = command
-            torch_steps[f"torch_{name}_channels_last"] = [*command, "channels_last"]
+            steps[f"torch_{name}"] = command, measure_torch
+            steps[f"torch_{name}_channels_last"] = [*command, "channels_last"], measure_torch
     began = time.monotonic()
     logs = os.path.dirname(os.path.abspath(output))
-    processes = {
-        name: Process(command, os.path.join(logs, f"{name}.log")) for name, command in steps.items()
-    }
     report = {}
-
-    def run(name, process, measure):
-        found = report.setdefault(name, {})
+    for name, (command, measure) in steps.items():
+        found = report[name] = {}
+        process = Process(command, os.path.join(logs, f"{name}.log"))
         try:
             measure(process, found)
         except Exception as error:  # One step's failure must not end the others.
@@ -139,17 +138,6 @@ def main():
         print(f"{time.monotonic() - began:.0f} s: {name}: {shown}", flush=True)
         with open(output, "w", encoding="utf-8") as file:
             json.dump(report, file, indent=1)
-
-    def read_compilation(process, found):
-        found.update(process.ask())
-
-    for name, process in processes.items():
-        run(name, process, read_compilation)
-    for name, process in processes.items():
-        if "error" not in report[name]:
-            run(name, process, measure_lowered)
-    for name, command in torch_steps.items():
-        run(name, Process(command, os.path.join(logs, f"{name}.log")), measure_torch)
 
 
 if __name__ == "__main__":

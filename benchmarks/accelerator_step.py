@@ -116,7 +116,6 @@ def main():
         - memory.alias_size_in_bytes,
     }
     print(json.dumps(found), flush=True)
-    sys.stdin.readline()  # The word to begin: all steps are compiled before one is timed.
 
     num_terms = len(content["terms"])
 

@@ -22,6 +22,7 @@ from benchmarks import networks
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
+_OF_ONE_TYPE = {"add", "divide", "dot", "maximum", "minimum", "multiply", "select", "subtract"}
 _SIZES = {"resnet101": (512, 1024), "segformer_b5": (512, 512)}
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 _NETWORKS = flags.DEFINE_list("networks", list(_SIZES), "Networks to lower.")
@@ -85,7 +86,8 @@ def lower_step(folder: str, network: str, modes: int, size: tuple[int, int, int]
     step = tf.function(model.train_step, jit_compile=True)
     lowered = step.experimental_get_compiler_ir(tensors)(stage="hlo_serialized")
     with gzip.open(os.path.join(folder, "step.hlo.gz"), "wb") as file:
-        file.write(lowered)
+        portable, written = make_portable(lowered)
+        file.write(portable)
 
     # The arguments of the lowered step: the batch, then what the function captures.
     concrete = step.get_concrete_function(tensors)
@@ -113,17 +115,11 @@ def lower_step(folder: str, network: str, modes: int, size: tuple[int, int, int]
             item.assign(value)
     np.savez_compressed(os.path.join(folder, "arguments.npz"), **stored)
 
-    old = {
-        number: item.numpy() for number, item in enumerate(inputs) if isinstance(item, tf.Variable)
-    }
     terms = tf.function(model.train_step)(tf.nest.pack_sequence_as(batch, drawn_batch))
     expected = {}
-    for number, value in old.items():
-        new = inputs[number].numpy()
-        # A lowered step returns its terms and then the variables that it writes.
-        if np.any(new != value):
-            arguments[number]["written"] = inputs[number].name
-            expected[f"a{number}"] = accelerator_step.sample(new)
+    for number in written:
+        arguments[number]["written"] = inputs[number].name
+        expected[f"a{number}"] = accelerator_step.sample(inputs[number].numpy())
     np.savez_compressed(os.path.join(folder, "expected.npz"), **expected)
     terms = {name: float(value) for name, value in sorted(terms.items())}
     content = {
@@ -140,6 +136,65 @@ def lower_step(folder: str, network: str, modes: int, size: tuple[int, int, int]
     with open(os.path.join(folder, "step.json"), "w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
     return terms
+
+
+def make_portable(lowered: bytes) -> tuple[bytes, list[int]]:
+    """Removes from a lowered step what StableHLO does not have.
+
+    Copies are dropped. In bfloat16 the gradient of `tf.image.resize` is float32, and sums and
+    products of the two types appear; the narrower operand is converted.
+
+    Args:
+        lowered: serialized HloModuleProto.
+
+    Returns:
+        The same computation, serialized, and the numbers of the arguments that it returns changed,
+        in the order of its results, where they follow the step's terms.
+    """
+    from tensorflow.compiler.xla import xla_data_pb2
+    from tensorflow.compiler.xla.service import hlo_pb2
+
+    floats = {xla_data_pb2.BF16, xla_data_pb2.F16, xla_data_pb2.F32}
+    module = hlo_pb2.HloModuleProto.FromString(lowered)
+    last_id = max(item.id for part in module.computations for item in part.instructions)
+    for computation in module.computations:
+        kept: dict[int, hlo_pb2.HloInstructionProto] = {}  # In order: operands come first.
+        source_of: dict[int, int] = {}  # A copy's id to the id of what it copies.
+        for instruction in computation.instructions:
+            operands = [source_of.get(number, number) for number in instruction.operand_ids]
+            if instruction.opcode == "copy":
+                source_of[instruction.id] = operands[0]
+                continue
+            found = floats & {kept[number].shape.element_type for number in operands}
+            if instruction.opcode in _OF_ONE_TYPE and len(found) > 1:
+                to_type = instruction.shape.element_type
+                for position, number in enumerate(operands):
+                    if kept[number].shape.element_type not in found - {to_type}:
+                        continue
+                    last_id += 1
+                    operands[position] = last_id
+                    convert = hlo_pb2.HloInstructionProto(
+                        id=last_id,
+                        name=f"portable.{last_id}",
+                        opcode="convert",
+                        operand_ids=[number],
+                        shape=kept[number].shape,
+                    )
+                    convert.shape.element_type = to_type
+                    kept[last_id] = convert
+            instruction.operand_ids[:] = operands
+            kept[instruction.id] = instruction
+        # A copy of the list: clearing the field would clear its elements as well.
+        instructions = [
+            hlo_pb2.HloInstructionProto.FromString(i.SerializeToString()) for i in kept.values()
+        ]
+        del computation.instructions[:]
+        computation.instructions.extend(instructions)
+        computation.root_id = source_of.get(computation.root_id, computation.root_id)
+    aliases = sorted(
+        module.input_output_alias.entries, key=lambda alias: alias.output_shape_index[0]
+    )
+    return module.SerializeToString(), [alias.parameter_number for alias in aliases]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Steps for an accelerator: arguments drawn on both sides, and what a lowered step holds."""
 
+import gzip
 import json
 import sys
 
@@ -52,6 +53,51 @@ def test_a_process_answers_in_json_and_its_failure_has_its_last_words(tmp_path):
     process.kill()
 
 
+def test_a_portable_step_has_no_copies_and_sums_of_one_type():
+    from tensorflow.compiler.xla import xla_data_pb2
+    from tensorflow.compiler.xla.service import hlo_pb2
+
+    from benchmarks import lower_step
+
+    def make(number, opcode, kind, *operands):
+        shape = xla_data_pb2.ShapeProto(element_type=kind, dimensions=[4])
+        return hlo_pb2.HloInstructionProto(
+            id=number, name=f"{opcode}.{number}", opcode=opcode, shape=shape, operand_ids=operands
+        )
+
+    narrow, wide = xla_data_pb2.BF16, xla_data_pb2.F32
+    instructions = [
+        make(1, "parameter", wide),
+        make(2, "parameter", narrow),
+        make(3, "copy", narrow, 2),
+        make(4, "add", wide, 1, 3),
+        make(5, "add", wide, 4, 1),
+        make(6, "copy", wide, 5),
+    ]
+    computation = hlo_pb2.HloComputationProto(id=1, instructions=instructions, root_id=6)
+    aliases = [
+        hlo_pb2.HloInputOutputAliasProto.AliasEntryProto(
+            output_shape_index=[result], parameter_number=number
+        )
+        for result, number in ((3, 0), (2, 1))
+    ]
+    module = hlo_pb2.HloModuleProto(computations=[computation])
+    module.input_output_alias.entries.extend(aliases)
+    portable, written = lower_step.make_portable(module.SerializeToString())
+    assert written == [1, 0]
+    (found,) = hlo_pb2.HloModuleProto.FromString(portable).computations
+    assert found.root_id == 5
+    assert [(i.id, i.opcode, list(i.operand_ids)) for i in found.instructions] == [
+        (1, "parameter", []),
+        (2, "parameter", []),
+        (7, "convert", [2]),
+        (4, "add", [1, 7]),
+        (5, "add", [4, 1]),
+    ]
+    assert [i.shape.element_type for i in found.instructions] == [wide, narrow, wide, wide, wide]
+    assert lower_step.make_portable(portable) == (portable, written)
+
+
 @pytest.mark.skipif(compat.KERAS_3, reason="The newer line lowers steps")
 def test_the_older_line_says_that_it_lowers_no_steps(tmp_path):
     result = calls.call_python("-m", "benchmarks.lower_step", f"--output={tmp_path}")
@@ -75,6 +121,8 @@ def test_a_lowered_step_lists_its_arguments_and_what_it_writes(tmp_path):
             drawn[number] = accelerator_step.draw(**argument["drawn"])
         assert ("drawn" in argument) != (argument.get("stored") in stored)
         assert ("written" in argument) == (f"a{number}" in expected)
+    results = lower_step.make_portable(gzip.open(tmp_path / "step.hlo.gz").read())[1]
+    assert results == [n for n, a in enumerate(content["arguments"]) if "written" in a]
     # Adam's first step changes a weight by its rate, whatever the gradient.
     kernels = [
         number
