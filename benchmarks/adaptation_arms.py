@@ -79,6 +79,8 @@ MODE_ARMS = {
     "p1": "drsl_p1",
     "p1_p2": "drsl_p1_p2",
     "p1_position": "drsl_p1_position",
+    "p1_features": "drsl_p1_features",
+    "p1_features_follow": "drsl_p1_features_follow",
     "k6_p1": "drsl_k6_p1",
 }
 """The methods of the benchmark of modes, by their names in its results."""
@@ -176,10 +178,9 @@ _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _FROM_DATA = "recipes/modes_from_data.gin"
 _POSITION = "drsl_tf.ModeStart.position_weight = 1.0"
-_SIBLINGS = (
-    "drsl_tf.MultimodalHead.mode_decay = 0.99",
-    "drsl_tf.DrslModel.sibling_weight = 1.0",
-)
+_FOLLOW = "drsl_tf.MultimodalHead.mode_decay = 0.99"
+_SIBLINGS = (_FOLLOW, "drsl_tf.DrslModel.sibling_weight = 1.0")
+_FEATURES = "drsl_tf.MultimodalHead.feature_share = 0.5"
 _CORRECTION = "drsl_tf.OnlineDrslModel.mode_label_weight = 1.0"
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
@@ -243,6 +244,14 @@ ARMS: dict[str, Arm] = {
     "drsl_p1": Arm("DRSL, modes from data", (_FROM_DATA,)),
     "drsl_p1_p2": Arm("DRSL, modes from data that compete", (_FROM_DATA,), _SIBLINGS),
     "drsl_p1_position": Arm("DRSL, modes from data and positions", (_FROM_DATA,), (_POSITION,)),
+    "drsl_p1_features": Arm(
+        "DRSL, modes from data in embedding and features", (_FROM_DATA,), (_FEATURES,)
+    ),
+    "drsl_p1_features_follow": Arm(
+        "DRSL, modes in embedding and features that follow their pixels",
+        (_FROM_DATA,),
+        (_FEATURES, _FOLLOW),
+    ),
     "drsl_k6_p1": Arm("DRSL, K = 6, modes from data", (_FROM_DATA,), (_MODES.format(6),)),
     "triplet_semihard": Arm("CBST + semi-hard triplets", (_TRIPLET,), module=_ADDONS),
     "triplet_hard": Arm(

@@ -31,6 +31,12 @@ class MultimodalHead(keras.layers.Layer):
     initialised as R[c, k] = u_c + v_k with u ~ N(0, 0.1^2) and v ~ N(0, 0.05^2) shared by the
     classes [RepMet]; three modes a class and the sizes are this project's choice.
 
+    The losses draw the pixels of a class together, and with them its modes, until nothing in the
+    embedding tells one kind of pixel from another. With `feature_share` s the embedding is
+    E = [(1 - s)^0.5 e, s^0.5 f], e the output of the convolutions and f the features, both of
+    length 1. No gradient of this head reaches f, which keeps what differs inside a class, so that
+    modes can follow it; e alone learns. This is this project's choice.
+
     Args:
         num_classes: number of classes C.
         modes_per_class: number of modes K of each class.
@@ -45,6 +51,8 @@ class MultimodalHead(keras.layers.Layer):
         mode_decay: decay of the moving average by which a mode follows its pixels, in each step,
             instead of training; no loss moves it then. It needs `usage_decay`. None trains the
             modes.
+        feature_share: share s of the features in the squared length of the embedding, whose
+            dimension is then d + D; 0 embeds by the convolutions alone.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
@@ -61,12 +69,14 @@ class MultimodalHead(keras.layers.Layer):
         usage_decay: float | None = None,
         restart_share: float | None = None,
         mode_decay: float | None = None,
+        feature_share: float = 0.0,
         **kwargs: Any,
     ):
         for name, value in (
             ("usage_decay", usage_decay),
             ("restart_share", restart_share),
             ("mode_decay", mode_decay),
+            ("feature_share", feature_share),
         ):
             if value is not None and not 0 <= value < 1:
                 raise UserError(
@@ -88,6 +98,7 @@ class MultimodalHead(keras.layers.Layer):
         tracks = usage_decay is not None
         self.restart_share = _RESTART_SHARE if tracks and restart_share is None else restart_share
         self.mode_decay = mode_decay
+        self.feature_share = feature_share
         self._hidden = [
             keras.layers.Conv2D(units, 1, activation="relu", name=f"hidden{index}")
             for index, units in enumerate(self.hidden_units)
@@ -111,7 +122,11 @@ class MultimodalHead(keras.layers.Layer):
         build_sublayer(self._embed, shape)
         self.mode_weights = self.add_weight(
             name="modes",
-            shape=(self.num_classes, self.modes_per_class, self.embedding_dim),
+            shape=(
+                self.num_classes,
+                self.modes_per_class,
+                self.compute_output_shape(input_shape)[-1],
+            ),
             dtype="float32",
             initializer=self._initialise_modes,
             trainable=self.mode_decay is None,
@@ -137,12 +152,19 @@ class MultimodalHead(keras.layers.Layer):
             inputs: outputs of a base, a dict with "features" (B, h, w, D), or that map alone.
 
         Returns:
-            (B, h, w, d) float32, every pixel's vector of length 1.
+            (B, h, w, d) float32, every pixel's vector of length 1; d + D with `feature_share`.
         """
-        x = _select_features(inputs)
+        x = features = _select_features(inputs)
         for layer in self._hidden:
             x = layer(x)
-        return tf.math.l2_normalize(self._embed(x), axis=-1)
+        embedding = tf.math.l2_normalize(self._embed(x), axis=-1)
+        if not self.feature_share:
+            return embedding
+        features = tf.math.l2_normalize(tf.cast(tf.stop_gradient(features), tf.float32), axis=-1)
+        shares = (1 - self.feature_share) ** 0.5, self.feature_share**0.5
+        joined = tf.concat([shares[0] * embedding, shares[1] * features], axis=-1)
+        # A pixel whose features are all 0 has the convolutions' part alone.
+        return tf.math.l2_normalize(joined, axis=-1)
 
     @property
     def modes(self) -> tf.Tensor:
@@ -169,8 +191,9 @@ class MultimodalHead(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Returns (B, h, w, d) for the shapes of the base's outputs."""
-        return (*tuple(_select_features(input_shape))[:3], self.embedding_dim)
+        """Returns (B, h, w, d or d + D) for the shapes of the base's outputs."""
+        *grid, depth = _select_features(input_shape)
+        return (*grid, self.embedding_dim + (depth if self.feature_share else 0))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -184,6 +207,7 @@ class MultimodalHead(keras.layers.Layer):
             "usage_decay": self.usage_decay,
             "restart_share": self.restart_share,
             "mode_decay": self.mode_decay,
+            "feature_share": self.feature_share,
         }
 
     def _initialise_modes(self, shape, dtype=None, **_):
