@@ -52,6 +52,30 @@ def test_a_pixel_of_zeros_has_a_direction_and_a_bounded_gradient():
         assert gradient is None or np.abs(gradient).max() < 100
 
 
+def test_features_join_the_embedding_and_get_no_gradient_by_it():
+    features = _features(2, 3, 4, 6)
+    head, plain = (MultimodalHead(5, 2, 16, (8,), feature_share=share) for share in (0.36, 0.0))
+    plain.build({FEATURES: features.shape})
+    assert head.compute_output_shape({FEATURES: (2, 3, 4, 6)}) == (2, 3, 4, 22)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(features)
+        joined = head({FEATURES: features})
+        by_features, by_layers = (
+            tf.reduce_sum(part[..., 0]) for part in (joined[..., 16:], joined)
+        )
+    layers = [weight for weight in head.weights if weight.shape != head.modes.shape]
+    for old, new in zip([w for w in plain.weights if w.shape != plain.modes.shape], layers):
+        old.assign(new)
+    np.testing.assert_allclose(joined[..., :16], 0.8 * plain(features), atol=1e-6)
+    unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
+    np.testing.assert_allclose(joined[..., 16:], 0.6 * unit, atol=1e-6)
+    assert head.modes.shape == (5, 2, 22)
+    np.testing.assert_allclose(tape.gradient(by_features, features), 0, atol=1e-6)
+    assert np.abs(tape.gradient(by_layers, features)).max() > 0.01
+    zero = head({FEATURES: tf.zeros((1, 1, 1, 6))})
+    np.testing.assert_allclose(np.linalg.norm(zero, axis=-1), 1, atol=1e-6)
+
+
 def test_the_map_alone_gives_the_same_embedding():
     head = MultimodalHead(5, embedding_dim=16)
     features = _features(1, 3, 4, 6)
@@ -92,7 +116,7 @@ def test_the_seed_alone_decides_the_modes():
 
 
 def test_config_round_trip():
-    head = MultimodalHead(5, 2, 8, (4, 6), seed=7, name="modes_of_five")
+    head = MultimodalHead(5, 2, 8, (4, 6), seed=7, feature_share=0.5, name="modes_of_five")
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(head))
     assert copy.get_config() == head.get_config()
     features = {FEATURES: _features(1, 3, 4, 6)}
