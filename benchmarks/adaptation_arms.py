@@ -78,7 +78,6 @@ MODE_ARMS = {
     "k6": "drsl_k6",
     "p1": "drsl_p1",
     "p1_p2": "drsl_p1_p2",
-    "p1_position": "drsl_p1_position",
     "p1_features": "drsl_p1_features",
     "p1_features_follow": "drsl_p1_features_follow",
     "k6_p1": "drsl_k6_p1",
@@ -177,7 +176,6 @@ _TRIPLET = "benchmarks/triplet.gin"
 _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _FROM_DATA = "recipes/modes_from_data.gin"
-_POSITION = "drsl_tf.ModeStart.position_weight = 1.0"
 _FOLLOW = "drsl_tf.MultimodalHead.mode_decay = 0.99"
 _SIBLINGS = (_FOLLOW, "drsl_tf.DrslModel.sibling_weight = 1.0")
 _FEATURES = "drsl_tf.MultimodalHead.feature_share = 0.5"
@@ -243,7 +241,6 @@ ARMS: dict[str, Arm] = {
     "drsl_k6": Arm("DRSL, K = 6", gin_params=(_MODES.format(6),)),
     "drsl_p1": Arm("DRSL, modes from data", (_FROM_DATA,)),
     "drsl_p1_p2": Arm("DRSL, modes from data that compete", (_FROM_DATA,), _SIBLINGS),
-    "drsl_p1_position": Arm("DRSL, modes from data and positions", (_FROM_DATA,), (_POSITION,)),
     "drsl_p1_features": Arm(
         "DRSL, modes from data in embedding and features", (_FROM_DATA,), (_FEATURES,)
     ),

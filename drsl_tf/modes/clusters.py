@@ -30,15 +30,10 @@ def cluster_directions(
     count: int,
     generator: np.random.Generator,
     *,
-    by: np.ndarray | None = None,
     restarts: int = 3,
     iterations: int = 10,
 ) -> Clusters:
     """Clusters unit vectors, so that the sum of their cosines to the nearest centre is large.
-
-    With `by`, other vectors of the same items are clustered; a centre is then the direction of the
-    sum of `vectors` over a cluster, shares and variances are those of the items whose vector is
-    nearest to it.
 
     The first centres are drawn as in k-means++ (D. Arthur, S. Vassilvitskii, SODA 2007). An
     iteration assigns each vector to the centre of the highest cosine, and moves each centre to the
@@ -48,7 +43,6 @@ def cluster_directions(
         vectors: (N, d) float of unit vectors, N at least 1.
         count: number of clusters K.
         generator: draws the first centres.
-        by: (N, e) float of unit vectors to cluster in place of `vectors`; None clusters `vectors`.
         restarts: how often to start; the highest sum of cosines wins.
         iterations: iterations of each start.
 
@@ -56,17 +50,13 @@ def cluster_directions(
         The clusters.
     """
     vectors = np.asarray(vectors, np.float64)
-    clustered = vectors if by is None else np.asarray(by, np.float64)
     starts = []
     for _ in range(restarts):
-        centres = _draw_centres(clustered, count, generator)
+        centres = _draw_centres(vectors, count, generator)
         for _ in range(iterations):
-            centres = _move_centres(clustered, clustered @ centres.T, centres)
+            centres = _move_centres(vectors, vectors @ centres.T, centres)
         starts.append(centres)
-    centres = max(starts, key=lambda each: (clustered @ each.T).max(axis=1).sum())
-    if by is not None:
-        cosines = clustered @ centres.T
-        centres = _move_centres(vectors, cosines, vectors[cosines.argmax(axis=0)])
+    centres = max(starts, key=lambda each: (vectors @ each.T).max(axis=1).sum())
     cosines = vectors @ centres.T
     members = _find_members(cosines)
     counts = members.sum(axis=0)

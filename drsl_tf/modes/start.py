@@ -37,13 +37,6 @@ class ModeStart:
     (`clusters`) of the class's embeddings finds modes that each have pixels. This is this
     project's choice.
 
-    With `position_weight` the clusters also see where in its crop a pixel is, as road and pavement
-    or trees and grass differ in it, and an embedding can learn it from context. What is clustered
-    is norm([E, s P]), E the embedding and P = (row, 2 |column| - 1), both from -1 to 1, less its
-    mean over the class: crops are mirrored, so columns count from the middle. s^2 is
-    `position_weight` times the variance of E over that of P, within the class. A mode is then the
-    mean direction of the embeddings of a cluster.
-
     A class of fewer than 10 pixels a mode keeps its modes. The optimizers' state of modes that are
     set is reset to 0. Images and draws are functions of the seed and the step; all replicas and
     machines use the modes of the chief.
@@ -53,8 +46,6 @@ class ModeStart:
         images: source crops whose pixels are clustered, drawn and augmented as in training; the
             number is rounded up to whole batches.
         pixels_per_class: most pixels of a class that are clustered, drawn at random.
-        position_weight: variance of the positions of a class's pixels relative to that of their
-            embeddings, in what is clustered; 0 clusters the embeddings alone.
 
     Raises:
         UserError: an argument is out of range.
@@ -66,7 +57,6 @@ class ModeStart:
         at: Sequence[float] = (1 / 3, 2 / 3),
         images: int = 200,
         pixels_per_class: int = 2000,
-        position_weight: float = 0.0,
     ):
         if not at or not all(0 < share <= 1 for share in at):
             raise UserError(
@@ -75,14 +65,9 @@ class ModeStart:
         for name, value in (("images", images), ("pixels_per_class", pixels_per_class)):
             if value < 1:
                 raise UserError(f"ModeStart.{name} is {value}; it must be at least 1.")
-        if position_weight < 0:
-            raise UserError(
-                f"ModeStart.position_weight is {position_weight}; it must be at least 0."
-            )
         self._at = tuple(at)
         self._images = images
         self._pixels_per_class = pixels_per_class
-        self._position_weight = position_weight
 
     def list_steps(self, stage_steps: int) -> list[int]:
         """Lists the steps after which the modes are set.
@@ -178,18 +163,14 @@ class ModeStart:
                 tf.constant(batch[common.LABEL]), embedding.shape[1:3]
             )
             vectors, ids = embedding.reshape(-1, embedding.shape[-1]), labels.numpy().reshape(-1)
-            places = np.tile(_list_places(*embedding.shape[1:3]), (len(embedding), 1))
             counted = (ids != common.IGNORE_ID) & np.isfinite(vectors).all(axis=1)
-            sample.add(ids[counted], vectors[counted], places[counted])
+            sample.add(ids[counted], vectors[counted])
         count = model.multimodal_head.modes_per_class
         found = {}
-        for each, (vectors, places) in sample.get().items():
+        for each, (vectors,) in sample.get().items():
             if len(vectors) >= _PIXELS_PER_MODE * count:
-                by = None
-                if self._position_weight:
-                    by = join_places(vectors, places, self._position_weight)
                 generator = _make_generator(seed, step, each)
-                clusters = cluster_directions(vectors, count, generator, by=by)
+                clusters = cluster_directions(vectors, count, generator)
                 found[str(each)] = {k: v.tolist() for k, v in clusters._asdict().items()}
         return found
 
@@ -239,32 +220,6 @@ class ModeStartCallback(keras.callbacks.Callback):
                 lambda: self._mode_start.draw_batches(self._source, **place),
                 **place,
             )
-
-
-def join_places(vectors: np.ndarray, places: np.ndarray, weight: float) -> np.ndarray:
-    """Joins the embeddings of a class's pixels with their places, as `ModeStart` describes.
-
-    Args:
-        vectors: (N, d) float of unit vectors.
-        places: (N, 2) float.
-        weight: variance of the places relative to that of the vectors.
-
-    Returns:
-        (N, d + 2) float64 of unit vectors.
-    """
-    vectors = np.asarray(vectors, np.float64)
-    places = places - places.mean(axis=0)
-    spread, width = vectors.var(axis=0).sum(), places.var(axis=0).sum()
-    scale = np.sqrt(weight * spread / width) if width > 0 else 0.0
-    joined = np.concatenate([vectors, scale * places], axis=1)
-    return joined / np.linalg.norm(joined, axis=1, keepdims=True)
-
-
-def _list_places(height, width):
-    """Returns (height * width, 2) float64: rows, and columns from the middle, from -1 to 1."""
-    columns = np.abs(np.linspace(-2.0, 2.0, width)) - 1.0
-    rows, columns = np.meshgrid(np.linspace(-1.0, 1.0, height), columns, indexing="ij")
-    return np.stack([rows, columns], axis=-1).reshape(-1, 2)
 
 
 def _reset_slots(model, classes):

@@ -46,29 +46,6 @@ def test_clusters_equal_the_naive_loop(count, seed):
         assert found.variances[k] == pytest.approx(np.mean(distances), abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_clusters_by_other_vectors_are_described_by_the_vectors(seed):
-    vectors, by = (naive.draw_unit_vectors(np.random.default_rng(seed), 40, n) for n in (4, 3))
-    found = mode_clusters.cluster_directions(
-        vectors, 3, np.random.default_rng(seed), by=by, restarts=2, iterations=4
-    )
-    _, members = _cluster_naively(by, 3, np.random.default_rng(seed), 2, 4)
-    for k in range(3):
-        total = sum(v for v, own in zip(vectors.astype(np.float64), members) if own == k)
-        np.testing.assert_allclose(found.centres[k], total / np.linalg.norm(total), atol=1e-6)
-    nearest = np.array([int(np.argmax([v @ c for c in found.centres])) for v in vectors])
-    np.testing.assert_allclose(found.shares, np.bincount(nearest, minlength=3) / 40)
-
-
-def test_a_cluster_without_members_has_the_vector_nearest_to_it():
-    vectors = naive.draw_unit_vectors(np.random.default_rng(0), 30, 4)
-    by = np.tile([[0.6, 0.8]], (30, 1))
-    found = mode_clusters.cluster_directions(vectors, 2, np.random.default_rng(0), by=by)
-    total = vectors.sum(axis=0)
-    np.testing.assert_allclose(found.centres[0], total / np.linalg.norm(total), atol=1e-6)
-    np.testing.assert_allclose(found.centres[1], vectors[0], atol=1e-6)
-
-
 def test_separate_groups_are_found():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.eye(3), [100, 40, 20], axis=0) + rng.normal(0, 0.05, (160, 3))

@@ -9,11 +9,8 @@ from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.losses import segmentation
-from drsl_tf.modes import clusters as mode_clusters
-from drsl_tf.modes import start
 from drsl_tf.modes.start import ModeStart
 from drsl_tf.optimization.gradient_update import GradientUpdate
-from tests.support import naive
 from tests.support import toys
 
 _ABSENT, _RARE = 3, 4
@@ -113,56 +110,6 @@ def test_seed_and_step_decide_the_modes(started):
     assert np.abs(find_modes(step=3) - modes).max() > 1e-6
 
 
-def _join_naively(model, batches, weight):
-    """For each class the embeddings of its pixels, and the same joined with their places."""
-    pixels = {}
-    halves = [np.concatenate([batch[key] for batch in batches]) for key in ("image", "label")]
-    for image, label in zip(*halves):
-        embedding = model(image[np.newaxis], training=False)[common.EMBEDDING][0].numpy()
-        height, width = embedding.shape[:2]
-        label = segmentation.sample_labels(label[np.newaxis], (height, width)).numpy()[0]
-        for y, x in np.ndindex(height, width):
-            row, column = 2 * y / (height - 1) - 1, 2 * x / (width - 1) - 1
-            pixels.setdefault(int(label[y, x]), []).append(
-                (*embedding[y, x].astype(np.float64), row, 2 * abs(column) - 1)
-            )
-    joined = {}
-    for each, rows in pixels.items():
-        vectors, places = np.split(np.array(rows), [-2], axis=1)
-        places -= places.mean(axis=0)
-        spread = np.mean(np.sum((vectors - vectors.mean(axis=0)) ** 2, axis=1))
-        width = max(np.mean(np.sum(places**2, axis=1)), 1e-9)
-        rows = np.concatenate([vectors, np.sqrt(weight * spread / width) * places], axis=1)
-        joined[each] = vectors, rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return joined
-
-
-def test_positions_join_the_embeddings_that_are_clustered(started, monkeypatch):
-    model, _, _ = started
-    found = []
-
-    def cluster(vectors, count, generator, by):
-        found.append((vectors, by))
-        return mode_clusters.cluster_directions(vectors, count, generator, by=by)
-
-    monkeypatch.setattr(start, "cluster_directions", cluster)
-    _start(model, position_weight=0.5)
-    expected = _join_naively(model, _make_batches(), 0.5)
-    assert len(found) == 3
-    for each, (vectors, by) in enumerate(found):
-        pixels, joined = expected[each]
-        assert by.shape == joined.shape
-        order = (vectors @ pixels.T).argmax(axis=1)  # Pixels are sampled in another order.
-        assert len(set(order)) == len(order)
-        np.testing.assert_allclose(by, joined[order], atol=1e-4)
-
-
-def test_positions_without_spread_join_nothing():
-    vectors = naive.draw_unit_vectors(np.random.default_rng(0), 5, 3)
-    joined = start.join_places(vectors, np.ones((5, 2)), 1.0)
-    np.testing.assert_allclose(joined, np.pad(vectors, [(0, 0), (0, 2)]), atol=1e-6)
-
-
 def test_other_variables_do_not_change():
     model = _train(toys.make_model())
     modes = id(compat.as_tf_variable(model.multimodal_head.mode_weights))
@@ -212,7 +159,6 @@ def test_starts_are_at_shares_of_the_steps():
         {"at": (1.5,)},
         {"images": 0},
         {"pixels_per_class": 0},
-        {"position_weight": -1.0},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):
