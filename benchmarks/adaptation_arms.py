@@ -178,7 +178,7 @@ _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _FROM_DATA = "recipes/modes_from_data.gin"
 _FOLLOW = "drsl_tf.MultimodalHead.mode_decay = 0.99"
 _SIBLINGS = (_FOLLOW, "drsl_tf.DrslModel.sibling_weight = 1.0")
-_FEATURES = "drsl_tf.MultimodalHead.feature_share = 0.5"
+_FEATURES = "drsl_tf.MultimodalHead.feature_share = 0.9"
 _CORRECTION = "drsl_tf.OnlineDrslModel.mode_label_weight = 1.0"
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"

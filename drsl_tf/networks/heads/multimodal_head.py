@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
+from drsl_tf.networks.layers.fusion import LEVELS
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
 # Initial standard deviation of the class centres and of the modes around them (RepMet's code).
@@ -31,11 +32,12 @@ class MultimodalHead(keras.layers.Layer):
     initialised as R[c, k] = u_c + v_k with u ~ N(0, 0.1^2) and v ~ N(0, 0.05^2) shared by the
     classes [RepMet]; three modes a class and the sizes are this project's choice.
 
-    The losses draw the pixels of a class together, and with them its modes, until nothing in the
-    embedding tells one kind of pixel from another. With `feature_share` s the embedding is
-    E = [(1 - s)^0.5 e, s^0.5 f], e the output of the convolutions and f the features, both of
-    length 1. No gradient of this head reaches f, which keeps what differs inside a class, so that
-    modes can follow it; e alone learns. This is this project's choice.
+    The losses draw the pixels of a class together, until little in the embedding tells one kind of
+    pixel from another. With `feature_share` s the embedding is E = [(1 - s)^0.5 e, s^0.5 f], e the
+    output of the convolutions and f the base's "features" and, where it has it, "level5",
+    interpolated to their size. e and f have length 1, and both parts of f the same length. No
+    gradient reaches f by this head, so f keeps what differs inside a class, and modes can follow
+    it; e alone learns. This is this project's choice.
 
     Args:
         num_classes: number of classes C.
@@ -52,7 +54,7 @@ class MultimodalHead(keras.layers.Layer):
             instead of training; no loss moves it then. It needs `usage_decay`. None trains the
             modes.
         feature_share: share s of the features in the squared length of the embedding, whose
-            dimension is then d + D; 0 embeds by the convolutions alone.
+            dimension is then d + D, D the channels of f; 0 embeds by the convolutions alone.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
@@ -154,17 +156,23 @@ class MultimodalHead(keras.layers.Layer):
         Returns:
             (B, h, w, d) float32, every pixel's vector of length 1; d + D with `feature_share`.
         """
-        x = features = _select_features(inputs)
+        x = _select_features(inputs)
         for layer in self._hidden:
             x = layer(x)
         embedding = tf.math.l2_normalize(self._embed(x), axis=-1)
         if not self.feature_share:
             return embedding
-        features = tf.math.l2_normalize(tf.cast(tf.stop_gradient(features), tf.float32), axis=-1)
-        shares = (1 - self.feature_share) ** 0.5, self.feature_share**0.5
-        joined = tf.concat([shares[0] * embedding, shares[1] * features], axis=-1)
-        # A pixel whose features are all 0 has the convolutions' part alone.
-        return tf.math.l2_normalize(joined, axis=-1)
+        fixed = [
+            tf.math.l2_normalize(
+                tf.image.resize(tf.cast(tf.stop_gradient(each), tf.float32), tf.shape(x)[1:3]),
+                axis=-1,
+            )
+            for each in _list_features(inputs)
+        ]
+        shares = 1 - self.feature_share, *(len(fixed) * [self.feature_share / len(fixed)])
+        parts = [share**0.5 * part for share, part in zip(shares, [embedding, *fixed])]
+        # A pixel without any features has the convolutions' part alone.
+        return tf.math.l2_normalize(tf.concat(parts, axis=-1), axis=-1)
 
     @property
     def modes(self) -> tf.Tensor:
@@ -192,8 +200,9 @@ class MultimodalHead(keras.layers.Layer):
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
         """Returns (B, h, w, d or d + D) for the shapes of the base's outputs."""
-        *grid, depth = _select_features(input_shape)
-        return (*grid, self.embedding_dim + (depth if self.feature_share else 0))
+        fixed = _list_features(input_shape) if self.feature_share else []
+        grid = tuple(_select_features(input_shape))[:3]
+        return (*grid, self.embedding_dim + sum(shape[-1] for shape in fixed))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -222,3 +231,9 @@ class MultimodalHead(keras.layers.Layer):
 def _select_features(inputs):
     """Returns "features" from a base's outputs or their shapes."""
     return inputs[FEATURES] if isinstance(inputs, dict) else inputs
+
+
+def _list_features(inputs):
+    """Returns the maps that join the embedding, or their shapes."""
+    deepest = [inputs[LEVELS[-1]]] if isinstance(inputs, dict) and LEVELS[-1] in inputs else []
+    return [_select_features(inputs), *deepest]

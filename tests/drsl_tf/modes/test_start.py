@@ -62,7 +62,8 @@ def _list_pixels(model, batches):
         for image, label in zip(batch["image"], batch["label"]):
             embedding = model(image[np.newaxis], training=False)[common.EMBEDDING]
             label = segmentation.sample_labels(label[np.newaxis], embedding.shape[1:3]).numpy()
-            for vector, each in zip(tf.reshape(embedding, (-1, 8)).numpy(), label.reshape(-1)):
+            vectors = tf.reshape(embedding, (-1, embedding.shape[-1])).numpy()
+            for vector, each in zip(vectors, label.reshape(-1)):
                 pixels.setdefault(int(each), []).append(vector)
     return {each: np.array(vectors) for each, vectors in pixels.items()}
 
@@ -130,8 +131,10 @@ def test_invalid_embeddings_change_no_mode():
     np.testing.assert_array_equal(model.multimodal_head.modes, modes)
 
 
-def test_usage_and_variance_are_those_of_the_clusters():
-    model = _train(toys.make_model(head_settings={"usage_decay": 0.9}))
+@pytest.mark.parametrize("feature_share", [0.0, 0.5])
+def test_usage_and_variance_are_those_of_the_clusters(feature_share):
+    settings = {"usage_decay": 0.9, "feature_share": feature_share}
+    model = _train(toys.make_model(head_settings=settings))
     usage = model.multimodal_head.usage.numpy()
     _start(model)
     head = model.multimodal_head

@@ -53,26 +53,38 @@ def test_a_pixel_of_zeros_has_a_direction_and_a_bounded_gradient():
 
 
 def test_features_join_the_embedding_and_get_no_gradient_by_it():
-    features = _features(2, 3, 4, 6)
+    maps = {FEATURES: _features(2, 3, 4, 6), "level5": _features(2, 1, 1, 7, seed=1)}
     head, plain = (MultimodalHead(5, 2, 16, (8,), feature_share=share) for share in (0.36, 0.0))
-    plain.build({FEATURES: features.shape})
-    assert head.compute_output_shape({FEATURES: (2, 3, 4, 6)}) == (2, 3, 4, 22)
+    plain.build({name: value.shape for name, value in maps.items()})
+    assert head.compute_output_shape({k: v.shape for k, v in maps.items()}) == (2, 3, 4, 29)
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(features)
-        joined = head({FEATURES: features})
+        tape.watch(maps)
+        joined = head({**maps, "level2": _features(2, 6, 8, 3)})
         by_features, by_layers = (
             tf.reduce_sum(part[..., 0]) for part in (joined[..., 16:], joined)
         )
     layers = [weight for weight in head.weights if weight.shape != head.modes.shape]
     for old, new in zip([w for w in plain.weights if w.shape != plain.modes.shape], layers):
         old.assign(new)
-    np.testing.assert_allclose(joined[..., :16], 0.8 * plain(features), atol=1e-6)
-    unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
-    np.testing.assert_allclose(joined[..., 16:], 0.6 * unit, atol=1e-6)
-    assert head.modes.shape == (5, 2, 22)
-    np.testing.assert_allclose(tape.gradient(by_features, features), 0, atol=1e-6)
-    assert np.abs(tape.gradient(by_layers, features)).max() > 0.01
-    zero = head({FEATURES: tf.zeros((1, 1, 1, 6))})
+    np.testing.assert_allclose(joined[..., :16], 0.8 * plain(maps), atol=1e-6)
+    features, deepest = (
+        value / np.linalg.norm(value, axis=-1, keepdims=True) for value in maps.values()
+    )
+    np.testing.assert_allclose(joined[..., 16:22], 0.18**0.5 * features, atol=1e-6)
+    deepest = np.broadcast_to(deepest, (2, 3, 4, 7))
+    np.testing.assert_allclose(joined[..., 22:], 0.18**0.5 * deepest, atol=1e-6)
+    assert head.modes.shape == (5, 2, 29)
+    for gradient in tape.gradient(by_features, list(maps.values())):
+        assert gradient is None or np.abs(gradient).max() < 1e-6
+    assert np.abs(tape.gradient(by_layers, maps[FEATURES])).max() > 0.01
+
+
+def test_features_alone_join_the_embedding_of_a_base_without_levels():
+    head = MultimodalHead(5, 2, 16, feature_share=0.5)
+    features = _features(1, 3, 4, 6)
+    assert head(features).shape == (1, 3, 4, 22)
+    np.testing.assert_array_equal(head({FEATURES: features}), head(features))
+    zero = head(tf.zeros((1, 1, 1, 6)))
     np.testing.assert_allclose(np.linalg.norm(zero, axis=-1), 1, atol=1e-6)
 
 
