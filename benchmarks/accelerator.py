@@ -26,7 +26,7 @@ class Process:
     """A step in its own process, which answers in lines of JSON."""
 
     def __init__(self, command, log):
-        # The peak of the memory in use is that of the step, whatever is allocated at first.
+        # Without preallocation PyTorch's processes find free memory.
         environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         self._log = open(log, "w+", encoding="utf-8")
         self._process = subprocess.Popen(
@@ -61,8 +61,9 @@ class Process:
         return json.loads(lines[-1]) if lines else None
 
     def kill(self):
-        """Kills the process."""
+        """Kills the process, and waits until its memory is free."""
         self._process.kill()
+        self._process.wait()
 
 
 def time_steps(ask_seconds):
@@ -80,8 +81,8 @@ def time_steps(ask_seconds):
 
 def measure_lowered(process, found):
     """Adds errors, milliseconds and memory of a lowered step to what is found of it."""
-    found.update(process.ask())  # It is compiled.
-    found.update(process.ask())  # It is compared.
+    found.update(process.ask())  # After the compilation.
+    found.update(process.ask())  # After the comparison.
     answers = []
 
     def ask_seconds(count):
@@ -89,7 +90,6 @@ def measure_lowered(process, found):
         return answers[-1]["seconds"]
 
     found["milliseconds"] = time_steps(ask_seconds)
-    found["peak_bytes"] = answers[-1]["peak_bytes"]
     found["last_terms"] = answers[-1]["terms"]
     process.end()
 

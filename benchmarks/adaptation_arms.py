@@ -245,7 +245,7 @@ ARMS: dict[str, Arm] = {
         "DRSL, modes from data in embedding and features", (_FROM_DATA,), (_FEATURES,)
     ),
     "drsl_p1_features_follow": Arm(
-        "DRSL, modes in embedding and features that follow their pixels",
+        "DRSL, modes from data in embedding and features that follow their pixels",
         (_FROM_DATA,),
         (_FEATURES, _FOLLOW),
     ),

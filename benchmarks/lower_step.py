@@ -11,8 +11,6 @@ arguments.npz), and what TensorFlow computes from them on this machine (expected
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import shutil
 
@@ -22,7 +20,6 @@ from benchmarks import networks
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
-_OF_ONE_TYPE = {"add", "divide", "dot", "maximum", "minimum", "multiply", "select", "subtract"}
 _SIZES = {"resnet101": (512, 1024), "segformer_b5": (512, 512)}
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 _NETWORKS = flags.DEFINE_list("networks", list(_SIZES), "Networks to lower.")
@@ -38,6 +35,7 @@ def main() -> int:
     """Lowers the steps one after the other."""
     import keras
 
+    from benchmarks import lowering
     from drsl_tf import compat
 
     if not compat.KERAS_3:
@@ -55,146 +53,9 @@ def main() -> int:
                 keras.mixed_precision.set_global_policy(policy)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.makedirs(folder)
-                found = lower_step(folder, network, modes, (_IMAGES.value, height, width))
+                found = lowering.lower_step(folder, network, modes, (_IMAGES.value, height, width))
                 print(f"{name}: {found}", flush=True)
     return 0
-
-
-def lower_step(folder: str, network: str, modes: int, size: tuple[int, int, int]) -> dict:
-    """Lowers one training step and computes what it must return.
-
-    Args:
-        folder: folder to write to.
-        network: one of `networks.NAMES`.
-        modes: modes per class; 0 trains by cross-entropy only.
-        size: images of each domain, height and width.
-
-    Returns:
-        The step's terms, by name.
-    """
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    from benchmarks import accelerator_step
-    from benchmarks import step_model
-
-    keras.utils.set_random_seed(0)
-    model = step_model.build_model(network, modes)
-    batch = step_model.draw_batch(*size)
-    tensors = tf.nest.map_structure(tf.constant, batch)
-    step = tf.function(model.train_step, jit_compile=True)
-    lowered = step.experimental_get_compiler_ir(tensors)(stage="hlo_serialized")
-    with gzip.open(os.path.join(folder, "step.hlo.gz"), "wb") as file:
-        portable, written = make_portable(lowered)
-        file.write(portable)
-
-    # The arguments of the lowered step: the batch, then what the function captures.
-    concrete = step.get_concrete_function(tensors)
-    variables = {id(variable.handle): variable for variable in concrete.graph.variables}
-    inputs = [*tf.nest.flatten(batch)]
-    inputs += [variables.get(id(tensor), tensor) for tensor in concrete.captured_inputs]
-    arguments, stored, drawn_batch = [], {}, []
-    for number, item in enumerate(inputs):
-        value = item if isinstance(item, np.ndarray) else item.numpy()
-        if value.dtype == np.float32 and value.size > accelerator_step.MOST_STORED:
-            drawn = {
-                "seed": number,
-                "shape": list(value.shape),
-                "mean": float(value.mean()),
-                "deviation": float(value.std()),
-            }
-            value = accelerator_step.draw(**drawn)
-            arguments.append({"drawn": drawn})
-        else:
-            arguments.append({"stored": f"a{number}"})
-            stored[f"a{number}"] = value
-        if isinstance(item, np.ndarray):
-            drawn_batch.append(tf.constant(value))
-        elif isinstance(item, tf.Variable):
-            item.assign(value)
-    np.savez_compressed(os.path.join(folder, "arguments.npz"), **stored)
-
-    terms = tf.function(model.train_step)(tf.nest.pack_sequence_as(batch, drawn_batch))
-    expected = {}
-    for number in written:
-        arguments[number]["written"] = inputs[number].name
-        expected[f"a{number}"] = accelerator_step.sample(inputs[number].numpy())
-    np.savez_compressed(os.path.join(folder, "expected.npz"), **expected)
-    terms = {name: float(value) for name, value in sorted(terms.items())}
-    content = {
-        "network": network,
-        "modes": modes,
-        "images": size[0],
-        "height": size[1],
-        "width": size[2],
-        "policy": keras.mixed_precision.global_policy().name,
-        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "terms": terms,
-        "arguments": arguments,
-    }
-    with open(os.path.join(folder, "step.json"), "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-    return terms
-
-
-def make_portable(lowered: bytes) -> tuple[bytes, list[int]]:
-    """Removes from a lowered step what StableHLO does not have.
-
-    Copies are dropped. In bfloat16 the gradient of `tf.image.resize` is float32, and sums and
-    products of the two types appear; the narrower operand is converted.
-
-    Args:
-        lowered: serialized HloModuleProto.
-
-    Returns:
-        The same computation, serialized, and the numbers of the arguments that it returns changed,
-        in the order of its results, where they follow the step's terms.
-    """
-    from tensorflow.compiler.xla import xla_data_pb2
-    from tensorflow.compiler.xla.service import hlo_pb2
-
-    floats = {xla_data_pb2.BF16, xla_data_pb2.F16, xla_data_pb2.F32}
-    module = hlo_pb2.HloModuleProto.FromString(lowered)
-    last_id = max(item.id for part in module.computations for item in part.instructions)
-    for computation in module.computations:
-        kept: dict[int, hlo_pb2.HloInstructionProto] = {}  # In order: operands come first.
-        source_of: dict[int, int] = {}  # A copy's id to the id of what it copies.
-        for instruction in computation.instructions:
-            operands = [source_of.get(number, number) for number in instruction.operand_ids]
-            if instruction.opcode == "copy":
-                source_of[instruction.id] = operands[0]
-                continue
-            found = floats & {kept[number].shape.element_type for number in operands}
-            if instruction.opcode in _OF_ONE_TYPE and len(found) > 1:
-                to_type = instruction.shape.element_type
-                for position, number in enumerate(operands):
-                    if kept[number].shape.element_type not in found - {to_type}:
-                        continue
-                    last_id += 1
-                    operands[position] = last_id
-                    convert = hlo_pb2.HloInstructionProto(
-                        id=last_id,
-                        name=f"portable.{last_id}",
-                        opcode="convert",
-                        operand_ids=[number],
-                        shape=kept[number].shape,
-                    )
-                    convert.shape.element_type = to_type
-                    kept[last_id] = convert
-            instruction.operand_ids[:] = operands
-            kept[instruction.id] = instruction
-        # A copy of the list: clearing the field would clear its elements as well.
-        instructions = [
-            hlo_pb2.HloInstructionProto.FromString(i.SerializeToString()) for i in kept.values()
-        ]
-        del computation.instructions[:]
-        computation.instructions.extend(instructions)
-        computation.root_id = source_of.get(computation.root_id, computation.root_id)
-    aliases = sorted(
-        module.input_output_alias.entries, key=lambda alias: alias.output_shape_index[0]
-    )
-    return module.SerializeToString(), [alias.parameter_number for alias in aliases]
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def test_a_portable_step_has_no_copies_and_sums_of_one_type():
     from tensorflow.compiler.xla import xla_data_pb2
     from tensorflow.compiler.xla.service import hlo_pb2
 
-    from benchmarks import lower_step
+    from benchmarks import lowering
 
     def make(number, opcode, kind, *operands):
         shape = xla_data_pb2.ShapeProto(element_type=kind, dimensions=[4])
@@ -83,7 +83,7 @@ def test_a_portable_step_has_no_copies_and_sums_of_one_type():
     ]
     module = hlo_pb2.HloModuleProto(computations=[computation])
     module.input_output_alias.entries.extend(aliases)
-    portable, written = lower_step.make_portable(module.SerializeToString())
+    portable, written = lowering.make_portable(module.SerializeToString())
     assert written == [1, 0]
     (found,) = hlo_pb2.HloModuleProto.FromString(portable).computations
     assert found.root_id == 5
@@ -95,7 +95,7 @@ def test_a_portable_step_has_no_copies_and_sums_of_one_type():
         (5, "add", [4, 1]),
     ]
     assert [i.shape.element_type for i in found.instructions] == [wide, narrow, wide, wide, wide]
-    assert lower_step.make_portable(portable) == (portable, written)
+    assert lowering.make_portable(portable) == (portable, written)
 
 
 @pytest.mark.skipif(compat.KERAS_3, reason="The newer line lowers steps")
@@ -107,9 +107,9 @@ def test_the_older_line_says_that_it_lowers_no_steps(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not compat.KERAS_3, reason="Steps are lowered on the newer line")
 def test_a_lowered_step_lists_its_arguments_and_what_it_writes(tmp_path):
-    from benchmarks import lower_step
+    from benchmarks import lowering
 
-    terms = lower_step.lower_step(str(tmp_path), "small_cnn", 3, (1, 64, 64))
+    terms = lowering.lower_step(str(tmp_path), "small_cnn", 3, (1, 64, 64))
     content = json.loads((tmp_path / "step.json").read_text())
     assert content["terms"] == terms
     assert set(terms) >= {"loss", "ce_source", "dml_target", "sma", "gradient_norm"}
@@ -121,7 +121,7 @@ def test_a_lowered_step_lists_its_arguments_and_what_it_writes(tmp_path):
             drawn[number] = accelerator_step.draw(**argument["drawn"])
         assert ("drawn" in argument) != (argument.get("stored") in stored)
         assert ("written" in argument) == (f"a{number}" in expected)
-    results = lower_step.make_portable(gzip.open(tmp_path / "step.hlo.gz").read())[1]
+    results = lowering.make_portable(gzip.open(tmp_path / "step.hlo.gz").read())[1]
     assert results == [n for n, a in enumerate(content["arguments"]) if "written" in a]
     # Adam's first step changes a weight by its rate, whatever the gradient.
     kernels = [

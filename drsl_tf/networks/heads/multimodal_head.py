@@ -32,12 +32,13 @@ class MultimodalHead(keras.layers.Layer):
     initialised as R[c, k] = u_c + v_k with u ~ N(0, 0.1^2) and v ~ N(0, 0.05^2) shared by the
     classes [RepMet]; three modes a class and the sizes are this project's choice.
 
-    The losses draw the pixels of a class together, until little in the embedding tells one kind of
-    pixel from another. With `feature_share` s the embedding is E = [(1 - s)^0.5 e, s^0.5 f], e the
+    The losses pull the pixels of a class together, until the embedding hardly separates kinds of
+    pixels inside it. With `feature_share` s the embedding is E = [(1 - s)^0.5 e, s^0.5 f], e the
     output of the convolutions and f the base's "features" and, where it has it, "level5",
-    interpolated to their size. e and f have length 1, and both parts of f the same length. No
-    gradient reaches f by this head, so f keeps what differs inside a class, and modes can follow
-    it; e alone learns. This is this project's choice.
+    interpolated to their size. e and f have length 1, and both parts of f the same length. f
+    passes no gradient on: the losses reach the base by e, so that f may keep what modes can
+    follow. Squared distances by e are at most 4 (1 - s): a margin above that can be met only
+    where f separates classes too. This is this project's choice.
 
     Args:
         num_classes: number of classes C.
@@ -53,8 +54,9 @@ class MultimodalHead(keras.layers.Layer):
         mode_decay: decay of the moving average by which a mode follows its pixels, in each step,
             instead of training; no loss moves it then. It needs `usage_decay`. None trains the
             modes.
-        feature_share: share s of the features in the squared length of the embedding, whose
-            dimension is then d + D, D the channels of f; 0 embeds by the convolutions alone.
+        feature_share: share of the base's "features" and "level5" in the squared length of the
+            embedding, whose dimension d grows by their channels; 0 embeds by the convolutions
+            alone.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
@@ -154,7 +156,7 @@ class MultimodalHead(keras.layers.Layer):
             inputs: outputs of a base, a dict with "features" (B, h, w, D), or that map alone.
 
         Returns:
-            (B, h, w, d) float32, every pixel's vector of length 1; d + D with `feature_share`.
+            (B, h, w, d) float32, every pixel's vector of length 1.
         """
         x = _select_features(inputs)
         for layer in self._hidden:
@@ -162,15 +164,15 @@ class MultimodalHead(keras.layers.Layer):
         embedding = tf.math.l2_normalize(self._embed(x), axis=-1)
         if not self.feature_share:
             return embedding
-        fixed = [
+        maps = [
             tf.math.l2_normalize(
                 tf.image.resize(tf.cast(tf.stop_gradient(each), tf.float32), tf.shape(x)[1:3]),
                 axis=-1,
             )
             for each in _list_features(inputs)
         ]
-        shares = 1 - self.feature_share, *(len(fixed) * [self.feature_share / len(fixed)])
-        parts = [share**0.5 * part for share, part in zip(shares, [embedding, *fixed])]
+        parts = [(1 - self.feature_share) ** 0.5 * embedding]
+        parts += [(self.feature_share / len(maps)) ** 0.5 * each for each in maps]
         # A pixel without any features has the convolutions' part alone.
         return tf.math.l2_normalize(tf.concat(parts, axis=-1), axis=-1)
 
@@ -199,10 +201,10 @@ class MultimodalHead(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
-        """Returns (B, h, w, d or d + D) for the shapes of the base's outputs."""
-        fixed = _list_features(input_shape) if self.feature_share else []
+        """Returns (B, h, w, d) for the shapes of the base's outputs."""
+        maps = _list_features(input_shape) if self.feature_share else []
         grid = tuple(_select_features(input_shape))[:3]
-        return (*grid, self.embedding_dim + sum(shape[-1] for shape in fixed))
+        return (*grid, self.embedding_dim + sum(shape[-1] for shape in maps))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

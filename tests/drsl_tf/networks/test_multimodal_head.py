@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.heads.multimodal_head import MultimodalHead
 
@@ -79,6 +80,12 @@ def test_features_join_the_embedding_and_get_no_gradient_by_it():
     assert np.abs(tape.gradient(by_layers, maps[FEATURES])).max() > 0.01
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_feature_share_out_of_range_is_refused(share):
+    with pytest.raises(UserError, match="MultimodalHead.feature_share is"):
+        MultimodalHead(5, feature_share=share)
+
+
 def test_features_alone_join_the_embedding_of_a_base_without_levels():
     head = MultimodalHead(5, 2, 16, feature_share=0.5)
     features = _features(1, 3, 4, 6)
@@ -141,7 +148,7 @@ def test_config_round_trip():
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_embedding_and_modes_stay_float32_in_mixed_precision(precision, policy):
     precision(policy)
-    head = MultimodalHead(5, embedding_dim=16)
+    head = MultimodalHead(5, embedding_dim=16, feature_share=0.5)
     features = tf.cast(_features(1, 3, 4, 6), policy[len("mixed_") :])
     embedding = head({FEATURES: features})
     assert embedding.dtype == tf.float32 and head.modes.dtype == tf.float32
