@@ -13,6 +13,7 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.layers.fusion import LEVELS
+from drsl_tf.networks.layers.resize_like import ResizeLike
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
 # Initial standard deviation of the class centres and of the modes around them (RepMet's code).
@@ -82,7 +83,8 @@ class MultimodalHead(keras.layers.Layer):
             ("mode_decay", mode_decay),
             ("feature_share", feature_share),
         ):
-            if value is not None and not 0 <= value < 1:
+            is_off = value is None and name != "feature_share"
+            if not is_off and (value is None or not 0 <= value < 1):
                 raise UserError(
                     f"MultimodalHead.{name} is {value}; it must be at least 0 and below 1."
                 )
@@ -117,6 +119,7 @@ class MultimodalHead(keras.layers.Layer):
             dtype="float32",
             name="embed",
         )
+        self._resize = ResizeLike()
 
     def build(self, input_shape: dict[str, Sequence[int | None]]) -> None:
         """Builds the convolutions and the modes for the shapes of the base's outputs."""
@@ -164,12 +167,10 @@ class MultimodalHead(keras.layers.Layer):
         embedding = tf.math.l2_normalize(self._embed(x), axis=-1)
         if not self.feature_share:
             return embedding
+        features, *deepest = _list_features(inputs)
         maps = [
-            tf.math.l2_normalize(
-                tf.image.resize(tf.cast(tf.stop_gradient(each), tf.float32), tf.shape(x)[1:3]),
-                axis=-1,
-            )
-            for each in _list_features(inputs)
+            tf.math.l2_normalize(tf.cast(tf.stop_gradient(each), tf.float32), axis=-1)
+            for each in (features, *(self._resize([level, features]) for level in deepest))
         ]
         parts = [(1 - self.feature_share) ** 0.5 * embedding]
         parts += [(self.feature_share / len(maps)) ** 0.5 * each for each in maps]

@@ -17,6 +17,7 @@ from tests.support import toys
 
 _TRACKED = {"usage_decay": 0.9, "restart_share": 0.0}
 _MOVING = {**_TRACKED, "mode_decay": 0.8}
+_JOINED = {**_MOVING, "feature_share": 0.5}
 
 
 def _make_model(head_settings, rate=0.0, micro_batches=1, **settings):
@@ -41,7 +42,7 @@ def _list_pixels(model, batch):
     labels = tf.concat([half["label"] for half in batch.values()], axis=0)
     embedding = model(images)[common.EMBEDDING]
     labels = segmentation.sample_labels(labels, embedding.shape[1:3])
-    return tf.reshape(embedding, (-1, 8)).numpy(), labels.numpy().reshape(-1)
+    return tf.reshape(embedding, (-1, embedding.shape[-1])).numpy(), labels.numpy().reshape(-1)
 
 
 def test_usage_and_variance_follow_the_nearest_modes_of_both_domains():
@@ -61,9 +62,11 @@ def test_usage_and_variance_follow_the_nearest_modes_of_both_domains():
         np.testing.assert_allclose(new, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("sibling_weight", [0.0, 0.5])
-def test_modes_follow_the_pixels_that_they_win(sibling_weight):
-    model = _make_model(_MOVING, sibling_weight=sibling_weight, sibling_temperature=0.5)
+@pytest.mark.parametrize(
+    "head_settings, sibling_weight", [(_MOVING, 0.0), (_MOVING, 0.5), (_JOINED, 0.0)]
+)
+def test_modes_follow_the_pixels_that_they_win(head_settings, sibling_weight):
+    model = _make_model(head_settings, sibling_weight=sibling_weight, sibling_temperature=0.5)
     batch = toys.make_uneven_batch()
     embedding, labels = _list_pixels(model, batch)
     usage, _, modes = _read_state(model)
@@ -93,7 +96,7 @@ def test_micro_batches_change_nothing():
     states = []
     for parts in (1, 2):
         model = _make_model(
-            _MOVING, rate=0.1, micro_batches=parts, sibling_weight=0.5, sma_weight=0
+            _JOINED, rate=0.1, micro_batches=parts, sibling_weight=0.5, sma_weight=0
         )
         logs = model.train_step(toys.make_uneven_batch())
         states.append([*_read_state(model), *(float(logs[name]) for name in sorted(logs))])
@@ -177,7 +180,7 @@ def test_head_settings_of_no_use_are_refused(settings):
 
 
 def test_a_saved_model_keeps_usage_and_modes(tmp_path):
-    model = _make_model(_MOVING, sibling_weight=0.5, sibling_steps=7)
+    model = _make_model(_JOINED, sibling_weight=0.5, sibling_steps=7)
     batch = toys.make_batch()
     model.train_step(batch)
     path = str(tmp_path / "model.keras")

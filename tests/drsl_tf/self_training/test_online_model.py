@@ -92,10 +92,15 @@ def test_labels_are_the_teachers_and_weigh_their_confident_share(threshold):
         assert 0 < confident.sum() < (~padding).sum()
 
 
-@pytest.mark.parametrize("weight, keeps_usage", [(1.0, True), (0.5, False)])
-def test_modes_correct_the_teachers_labels(weight, keeps_usage):
+@pytest.mark.parametrize(
+    "weight, keeps_usage, feature_share", [(1.0, True, 0.0), (0.5, False, 0.0), (1.0, True, 0.5)]
+)
+def test_modes_correct_the_teachers_labels(weight, keeps_usage, feature_share):
     model = _make_model(
-        head_settings={"usage_decay": 0.5 if keeps_usage else None},
+        head_settings={
+            "usage_decay": 0.5 if keeps_usage else None,
+            "feature_share": feature_share,
+        },
         mode_label_weight=weight,
         threshold=0.5,
     )
@@ -105,10 +110,11 @@ def test_modes_correct_the_teachers_labels(weight, keeps_usage):
     head, images = model.multimodal_head, batch["target"]["image"]
     usage = head.usage.numpy() if keeps_usage else np.full((toys.NUM_CLASSES, 2), 0.5)
     outputs = model(images)
+    *grid, dim = outputs["embedding"].shape
     scores = naive.mode_log_scores(
-        outputs["embedding"].numpy().reshape(-1, 8), head.modes.numpy(), usage, 0.1
+        outputs["embedding"].numpy().reshape(-1, dim), head.modes.numpy(), usage, 0.1
     )
-    scores = scores.reshape(*outputs["embedding"].shape[:3], toys.NUM_CLASSES)
+    scores = scores.reshape(*grid, toys.NUM_CLASSES)
     plain, factors = (
         tf.nn.softmax(tf.image.resize(each, (32, 64))).numpy()
         for each in (outputs["logits"], scores)

@@ -8,7 +8,7 @@ from drsl_tf.modes.start import ModeStart
 from tests.support import replicas
 from tests.support import toys
 
-_HEAD = {"usage_decay": 0.9, "restart_share": 0.9, "mode_decay": 0.8}
+_HEAD = {"usage_decay": 0.9, "restart_share": 0.9, "mode_decay": 0.8, "feature_share": 0.5}
 
 
 def _read_state(model):

@@ -34,6 +34,7 @@ drsl_tf.ModeStart.images = 4
 drsl_tf.MultimodalHead.hidden_units = ()
 drsl_tf.MultimodalHead.usage_decay = 0.9
 drsl_tf.MultimodalHead.mode_decay = 0.9
+drsl_tf.MultimodalHead.feature_share = 0.5
 drsl_tf.SelfTraining.selection = "label_free"
 drsl_tf.DrslModel.sibling_weight = 0.1
 drsl_tf.DrslModel.sibling_steps = 20
