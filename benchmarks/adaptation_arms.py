@@ -157,6 +157,7 @@ CLAIMS = (
     ("teacher_mic", "teacher"),
     ("teacher_mic_drsl", "source_only"),
     ("teacher_mic_drsl", "teacher_mic"),
+    ("teacher_mic_modes", "teacher_mic"),
     ("selected", "source_only"),
 )
 """Pairs of methods, the one that is expected to be better first."""
@@ -283,13 +284,15 @@ ARMS: dict[str, Arm] = {
         "mean teacher + masks, the model selected without labels", selected_from="teacher_mic"
     ),
     "teacher_mic_drsl": Arm("mean teacher + masks + DRSL", (_TEACHER, _MASKS), (_DECAY,)),
-    "teacher_mic_p1": Arm(
-        "mean teacher + masks + DRSL, modes from data", (_TEACHER, _MASKS, _FROM_DATA), (_DECAY,)
-    ),
-    "teacher_mic_p1_p3": Arm(
-        "mean teacher + masks + DRSL, modes from data that correct labels",
+    "teacher_mic_modes": Arm(
+        "mean teacher + masks + DRSL, modes in embedding and features that follow their pixels",
         (_TEACHER, _MASKS, _FROM_DATA),
-        (_DECAY, _CORRECTION),
+        (_DECAY, _FEATURES, _FOLLOW),
+    ),
+    "teacher_mic_modes_p3": Arm(
+        "the same, whose modes correct labels",
+        (_TEACHER, _MASKS, _FROM_DATA),
+        (_DECAY, _FEATURES, _FOLLOW, _CORRECTION),
     ),
 }
 

@@ -14,7 +14,8 @@ from drsl_tf.config.configuration import Configuration
 from drsl_tf.self_training.schedule import count_all_steps
 
 _STEP_MACROS = ("SOURCE_STEPS", "STEPS_PER_ROUND")
-_SEED = "drsl_tf.RunSettings.seed"
+_SEED = "SEED"
+_SEEDS = (_SEED, "drsl_tf.RunSettings.seed", "drsl_tf.build_model.seed")
 # Scores models and changes no weight.
 _SELECTION = "drsl_tf.SelfTraining.selection"
 _SIBLING_WEIGHT = "drsl_tf.DrslModel.sibling_weight"
@@ -163,7 +164,7 @@ class Plan:
 
 
 def _hash(bindings: dict[str, str]) -> str:
-    kept = {key: value for key, value in bindings.items() if key != _SEED}
+    kept = {key: value for key, value in bindings.items() if key not in _SEEDS}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

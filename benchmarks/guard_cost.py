@@ -36,8 +36,8 @@ def main() -> None:
 
     from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
+    from drsl_tf.networks.heads.linear_head import LinearHead
     from drsl_tf.networks.heads.multimodal_head import MultimodalHead
-    from drsl_tf.networks.heads.segmentation_heads import LinearHead
     from drsl_tf.training.number_guard import NumberGuard
 
     keras.utils.set_random_seed(0)

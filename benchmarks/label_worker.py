@@ -50,7 +50,7 @@ def main() -> None:
     from drsl_tf.distribution.strategy import create_strategy
     from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
-    from drsl_tf.networks.heads.segmentation_heads import LinearHead
+    from drsl_tf.networks.heads.linear_head import LinearHead
     from drsl_tf.self_training.rounds import PseudoLabeler
 
     keras.utils.set_random_seed(0)

@@ -33,8 +33,8 @@ def build_parts(name: str, num_classes: int):
     from drsl_tf.networks.heads.deeplab_v2_head import DeepLabV2Head
     from drsl_tf.networks.heads.deeplab_v3plus_head import DeepLabV3PlusHead
     from drsl_tf.networks.heads.fcn8s_head import Fcn8sHead
+    from drsl_tf.networks.heads.linear_head import LinearHead
     from drsl_tf.networks.heads.segformer_head import SegFormerHead
-    from drsl_tf.networks.heads.segmentation_heads import LinearHead
 
     if name in _SEGFORMERS:
         variant = name[-2:]

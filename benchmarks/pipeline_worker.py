@@ -115,8 +115,8 @@ def _measure_waiting(stream):
     from drsl_tf.distribution.strategy import create_strategy
     from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
+    from drsl_tf.networks.heads.linear_head import LinearHead
     from drsl_tf.networks.heads.multimodal_head import MultimodalHead
-    from drsl_tf.networks.heads.segmentation_heads import LinearHead
     from drsl_tf.training.loop import Stage
     from drsl_tf.training.loop import TrainingLoop
     from drsl_tf.training.preemption import Preemption

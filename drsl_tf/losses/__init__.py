@@ -1,6 +1,5 @@
 """Losses as pure functions of tensors: each returns its sum and its count."""
 
-from drsl_tf.losses.metric_learning import class_scores
 from drsl_tf.losses.metric_learning import competing_modes
 from drsl_tf.losses.metric_learning import mode_margin_loss
 from drsl_tf.losses.metric_learning import mode_posterior_loss
@@ -11,7 +10,6 @@ from drsl_tf.losses.mode_alignment import stochastic_mode_alignment_loss
 from drsl_tf.losses.segmentation import cross_entropy_loss
 
 __all__ = [
-    "class_scores",
     "competing_modes",
     "cross_entropy_loss",
     "mode_margin_loss",

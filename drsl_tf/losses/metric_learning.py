@@ -110,34 +110,11 @@ def mode_posterior_loss(
     """
     valid, labels = _split_labels(labels, ignore_id)
     # q is the softmax over the classes of log sum_k p, so the fused kernel applies.
-    scores = _class_log_sums(distances, sigma)
+    exponents = tf.cast(distances, tf.float32) * (-1.0 / (2.0 * sigma * sigma))
+    # D2 in [0, 4] bounds the exponents, but a small sigma needs the stable form.
+    scores = tf.reduce_logsumexp(exponents, axis=2)
     pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=scores)
     return _sum_pixels(pixel_loss, valid, _own_class_mask(scores, labels) if by_class else None)
-
-
-def class_scores(distances: tf.Tensor, sigma: float = 0.5, reduce: str = "max") -> tf.Tensor:
-    """Scores the classes of every pixel by the distances to their modes.
-
-    With p[p, c, k] = exp(-D2[p, c, k] / (2 sigma^2)), "max" returns max_k p[p, c, k], and "sum"
-    returns sum_k p[p, c, k] normalised over all (c, k), which sums to 1 over the classes.
-
-    Args:
-        distances: (N, C, K) float tensor, from `squared_distances`.
-        sigma: the standard deviation of a mode.
-        reduce: "max" or "sum".
-
-    Returns:
-        (N, C) float32 tensor of values in (0, 1].
-
-    Raises:
-        ValueError: `reduce` is neither "max" nor "sum".
-    """
-    if reduce == "max":
-        nearest = tf.reduce_min(tf.cast(distances, tf.float32), axis=2)
-        return tf.exp(nearest * _exponent_scale(sigma))
-    if reduce == "sum":
-        return tf.nn.softmax(_class_log_sums(distances, sigma), axis=-1)
-    raise ValueError(f'reduce must be "max" or "sum", not {reduce!r}.')
 
 
 def mode_log_scores(distances: tf.Tensor, usage: tf.Tensor, temperature: float = 0.1) -> tf.Tensor:
@@ -290,14 +267,3 @@ def _own_class_mask(class_values, labels):
     """Returns (N, C) bool: whether a column is the pixel's own class."""
     classes = tf.range(tf.shape(class_values)[1])
     return tf.equal(labels[:, tf.newaxis], classes[tf.newaxis, :])
-
-
-def _class_log_sums(distances, sigma):
-    """Computes (N, C) float32: log sum_k exp(-D2 / (2 sigma^2))."""
-    exponents = tf.cast(distances, tf.float32) * _exponent_scale(sigma)
-    # D2 in [0, 4] bounds the exponents, but a small sigma needs the stable form.
-    return tf.reduce_logsumexp(exponents, axis=2)
-
-
-def _exponent_scale(sigma):
-    return -1.0 / (2.0 * sigma * sigma)

@@ -75,46 +75,6 @@ def stochastic_mode_alignment_loss(
     return tf.reduce_sum(mode_means), tf.cast(tf.math.count_nonzero(pairs), tf.float32)
 
 
-def closed_form_mode_alignment_loss(
-    source_embedding: tf.Tensor,
-    source_labels: tf.Tensor,
-    target_embedding: tf.Tensor,
-    target_labels: tf.Tensor,
-    modes: tf.Tensor,
-    *,
-    ignore_id: int = IGNORE_ID,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sums over the shared modes the expected squared distance of a random pair.
-
-    For unit vectors and independent draws E|E_s - E_t|^2 = 2 - 2 mu_s . mu_t, where mu is the mean
-    of the domain's embeddings in the mode: the expectation of `stochastic_mode_alignment_loss`,
-    without sampling noise, for ablations.
-
-    Args:
-        source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
-        source_labels: (N_s,) integer tensor (any shape of N_s elements) or `ignore_id`.
-        target_embedding: (N_t, d) float tensor of unit vectors.
-        target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
-        modes: (C, K, d) float tensor of unit vectors.
-        ignore_id: the label of pixels to ignore.
-
-    Returns:
-        Two float32 scalars: the sum over the shared modes, and their number.
-    """
-    num_modes = tf.shape(modes)[0] * tf.shape(modes)[1]
-    means, counts = [], []
-    for embedding, labels in ((source_embedding, source_labels), (target_embedding, target_labels)):
-        embedding = _flatten_embedding(embedding)
-        ids = _mode_ids(embedding, labels, modes, ignore_id)
-        counts.append(_count_members(ids, num_modes))
-        sums = tf.math.unsorted_segment_sum(embedding, ids, num_modes + 1)[:-1]
-        means.append(sums / tf.cast(tf.maximum(counts[-1], 1), tf.float32)[:, tf.newaxis])
-    shared = tf.minimum(counts[0], counts[1]) > 0
-    mode_distances = 2.0 - 2.0 * tf.reduce_sum(means[0] * means[1], axis=1)
-    total = tf.reduce_sum(tf.where(shared, mode_distances, 0.0))
-    return total, tf.cast(tf.math.count_nonzero(shared), tf.float32)
-
-
 def _flatten_embedding(embedding):
     """Reshapes (..., d) of any float dtype to (N, d) float32."""
     embedding = tf.cast(embedding, tf.float32)

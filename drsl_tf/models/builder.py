@@ -15,6 +15,7 @@ def build_model(
     segmentation_head: Callable,
     multimodal_head: Callable | None = None,
     model: Callable = DrslModel,
+    seed: int = 0,
 ) -> DrslModel:
     """Builds the model of an experiment; called under the experiment's strategy.
 
@@ -22,13 +23,14 @@ def build_model(
         label_space: sets the number of classes of both heads.
         base: callable without arguments that builds the base network.
         segmentation_head: callable(num_classes) that builds the segmentation head.
-        multimodal_head: callable(num_classes) that builds the multi-modal head; None trains by
-            cross-entropy alone.
-        model: callable(base, segmentation_head, multimodal_head) that joins them.
+        multimodal_head: callable(num_classes, seed=seed) that builds the multi-modal head; None
+            trains by cross-entropy alone.
+        model: callable(base, segmentation_head, multimodal_head, seed=seed) that joins them.
+        seed: seed of the modes' initial values and of what the model draws in its steps.
 
     Returns:
         The model, every variable created.
     """
     num_classes = label_space.num_classes
-    head = None if multimodal_head is None else multimodal_head(num_classes)
-    return model(base(), segmentation_head(num_classes), head)
+    head = None if multimodal_head is None else multimodal_head(num_classes, seed=seed)
+    return model(base(), segmentation_head(num_classes), head, seed=seed)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from data_pipelines.batches.augment import PAD_VALUE
 from drsl_tf import common
+from drsl_tf.losses import segmentation
 from drsl_tf.networks.layers.image_grid import pad_to_multiple
 
 if TYPE_CHECKING:
@@ -104,5 +105,4 @@ def predict_cells(outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         (B, h', w') int32 class ids, of the nearest logit.
     """
     prediction = tf.argmax(outputs[common.LOGITS], axis=-1, output_type=tf.int32)
-    size = tf.shape(outputs[common.EMBEDDING])[1:3]
-    return tf.image.resize(prediction[..., tf.newaxis], size, method="nearest")[..., 0]
+    return segmentation.sample_labels(prediction, tf.shape(outputs[common.EMBEDDING])[1:3])

@@ -39,7 +39,8 @@ class DrslModel(keras.Model):
 
     Called on images (B, H, W, 3), float32 in [0, 255], it returns `{"logits": (B, h, w, C)
     float32, "embedding": (B, h, w, d) float32}`; without a multi-modal head the embedding is
-    missing and training is cross-entropy self-training.
+    missing and training is cross-entropy self-training. With `feature_weight` of an
+    `OnlineDrslModel` "encoder" is the base's deepest level too, of its own size and dtype.
 
     Source and target images share ONE forward pass, so in training batch normalisation uses the
     statistics of both domains, or stored ones, see `freeze_statistics`.
@@ -585,7 +586,8 @@ class DrslModel(keras.Model):
     def _compute_sums(self, part):
         """Computes the sums and counts of the terms, see `Objective`, and the tallies of modes."""
         images = [half[common.IMAGE] for half in part.values()]
-        freezes = self._settings["freeze_statistics"] and images[1].shape[0] != 0
+        has_target = batch_forms.has_images(part[common.TARGET])
+        freezes = self._settings["freeze_statistics"] and has_target
         outputs = self(tf.concat(images, axis=0), training=not freezes)
         sums, counts = self._objective.compute_sums(
             outputs,

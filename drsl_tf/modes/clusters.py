@@ -69,7 +69,7 @@ def cluster_directions(
 
 
 def _draw_centres(vectors, count, generator):
-    """Draws vectors, each with a chance proportional to its distance to those drawn before."""
+    """Draws vectors, each in proportion to its squared distance to those drawn before."""
     centres = vectors[[generator.integers(len(vectors))]]
     for _ in range(count - 1):
         chances = np.maximum(1.0 - (vectors @ centres.T).max(axis=1), _LEAST_CHANCE)

@@ -106,9 +106,7 @@ def make_callbacks(
                 RunDirectory(run_dir).tensorboard,
                 run_dir,
                 data.label_space.class_names,
-                count_steps=lambda round_index: schedule.count_steps(
-                    round_index, len(data.target_pairs), data.target_batch
-                ),
+                count_steps=schedule.count_steps,
                 count_images=lambda round_index: (
                     data.source_batch + (data.target_batch if round_index else 0)
                 ),

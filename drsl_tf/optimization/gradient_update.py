@@ -22,10 +22,10 @@ class GradientUpdate:
     The defaults leave gradients unchanged. Each model needs its own object.
 
     The gradient over `micro_batches` parts is that of the whole batch: every part's losses are
-    divided by the counts of all parts. Only mode alignment is the mean over the parts, as a mode
-    may be shared by the whole batch but by no part. All parts run within one training step, so
-    schedules count whole batches. Batch normalisation that is not frozen uses the statistics of
-    one part at a time.
+    divided by the counts of all parts. Only mode alignment and the feature distance are means over
+    the parts: a mode may be shared by the whole batch but by no part. All parts run within one
+    training step, so schedules count whole batches. Batch normalisation that is not frozen uses
+    the statistics of one part at a time.
 
     Args:
         weight_decay: adds weight_decay * w to the gradient of every kernel w: the coupled decay

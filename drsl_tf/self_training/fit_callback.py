@@ -19,6 +19,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import common
+from drsl_tf.distribution.workers import Workers
 from drsl_tf.models import batch_forms
 from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.self_training.rounds import PseudoLabeler
@@ -139,7 +140,8 @@ class SelfTrainingCallback(keras.callbacks.Callback):
         """Begins with round 1.
 
         Raises:
-            UserError: no dataset was joined, so that the target would not be in the batches.
+            UserError: no dataset was joined, so that the target would not be in the batches, or
+                the job has several processes.
         """
         if not self._joined:
             raise UserError(
@@ -147,6 +149,11 @@ class SelfTrainingCallback(keras.callbacks.Callback):
                 "of callbacks itself, fit(source, callbacks=[...]). A run of drsl_tf.train or "
                 "drsl_tf.adapt labels its target without it: remove it from "
                 "Monitoring.callbacks."
+            )
+        if Workers(self.model.distribute_strategy).count > 1:
+            raise UserError(
+                "SelfTrainingCallback labels the target in one process, and this job has several. "
+                "Train it by drsl_tf.Trainer or python -m drsl_tf.train."
             )
         self._joined = False
         self._epochs = 0

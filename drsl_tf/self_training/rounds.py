@@ -227,7 +227,15 @@ class PseudoLabeler:
                 with whole_files.explain_failures(logits_path):
                     file = stack.enter_context(open(logits_path, "wb"))
             bar = stack.enter_context(progress.make_progress_bar(len(pairs), title, "image"))
-            for images, kept, confidence, prediction, *modes in predict.iterate_batches(pairs):
+            for batch, kept, confidence, prediction, *modes in predict.iterate_batches(pairs):
+                if not np.isfinite(confidence).all():
+                    names = ", ".join(pair.name for pair in batch.pairs)
+                    raise UserError(
+                        f"The model's predictions are not finite for some of these images: {names}."
+                        " Logits are kept as float16, up to 65,504. With RunSettings.precision = "
+                        '"mixed_float16" bind "mixed_bfloat16" or "float32" instead; otherwise '
+                        "train the source stage at a lower rate."
+                    )
                 histogram.update(confidence, prediction)
                 if head is not None:
                     counts = np.bincount(modes[0].reshape(-1), minlength=usage.size)
@@ -236,9 +244,9 @@ class PseudoLabeler:
                     with whole_files.explain_failures(logits_path):
                         for logits in kept:
                             np.save(file, logits)
-                            np.save(file, np.array(images.shape[1:3]))
+                            np.save(file, np.array(batch.images.shape[1:3]))
                         file.flush()
-                bar.update(len(images))
+                bar.update(len(batch.pairs))
         return histogram, usage
 
     def _select(self, model, domain, pairs, predicted, thresholds, directory, tally, title):
@@ -290,9 +298,9 @@ class _Prediction:
         self._run_network = ReplicatedFunction(lambda images: (self._keep(images),), strategy)
 
     def iterate_batches(self, pairs):
-        """Yields images, logits as float16, confidence, class and, with a head, mode of pixels."""
+        """Yields batch, logits as float16, confidence, class and, with a head, mode of pixels."""
         for batch in self._read(pairs):
-            yield batch.images, *self._run(batch.images)
+            yield batch, *self._run(batch.images)
 
     def iterate_images(self, pairs):
         """Yields the logits as float16 and the (height, width) of each image."""
@@ -355,7 +363,7 @@ def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
     distances = metric_learning.squared_distances(
         tf.reshape(embedding, (-1, embedding.shape[-1])), modes
     )
-    nearest = tf.cast(metric_learning.nearest_modes(distances, flat), tf.int32)
+    nearest = metric_learning.nearest_modes(distances, flat)
     return tf.reshape(flat * modes.shape[1] + nearest, tf.shape(embedding)[:3])
 
 

@@ -105,7 +105,7 @@ class TargetStatistics:
             reduce_retracing=True,
         )
         prior = _read(model, strategy) if self.uses_prior else None
-        sums: list[Any] = [0.0] * (2 * len(layers))
+        sums: list[Any] = [0.0] * len(layers)
         batches = image_batches.iterate_image_batches(
             chosen, domain.read_image, size=size, batch_size=batch_size
         )
@@ -116,14 +116,15 @@ class TargetStatistics:
             for batch in batches:
                 count = len(batch.pairs)
                 moments = measure(tf.constant(batch.images))
-                for place, value in enumerate(moments):
-                    # All replicas process the same images.
-                    value = strategy.experimental_local_results(value)[0]
-                    sums[place] += count * np.float64(value)
+                # All replicas process the same images.
+                values = [strategy.experimental_local_results(each)[0] for each in moments]
+                for place, (mean, variance) in enumerate(_pair_up(values)):
+                    sums[place] += count * np.stack([mean, variance + mean**2])
                 bar.update(count)
         averages = [value / len(chosen) for value in sums]
-        means, squares = averages[: len(layers)], averages[len(layers) :]
-        variances = [square - mean**2 for square, mean in zip(squares, means)]
+        means, squares = ([average[part] for average in averages] for part in (0, 1))
+        # A constant channel's variance can round to below 0.
+        variances = [np.maximum(square - mean**2, 0.0) for square, mean in zip(squares, means)]
         if prior is not None:
             share = self._prior_images / (self._prior_images + len(chosen))
             means, variances = mix_moments((means, variances), prior, share)
@@ -227,15 +228,24 @@ def _call_as_in_training(call, inputs, training=None, mask=None):
 
 
 def _measure(model, layers, images):
-    """Returns every layer's batch means, then the batch means of its inputs' squares."""
+    """Returns every layer's batch means, then its batch variances."""
     for layer in layers:
         # From 0 the step to the batch's statistics is exact: x - (x - y) is not always y.
         layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
         layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
     model(inference.pad_images(images, model.size_multiple), training=False)
-    means = [tf.convert_to_tensor(layer.moving_mean) for layer in layers]
-    variances = [tf.convert_to_tensor(layer.moving_variance) for layer in layers]
-    return [*means, *(v + tf.square(m) for v, m in zip(variances, means))]
+    return [
+        tf.convert_to_tensor(variable)
+        for name in ("moving_mean", "moving_variance")
+        for variable in (getattr(layer, name) for layer in layers)
+    ]
+
+
+def _pair_up(values):
+    """Yields (mean, variance), float64, of each layer from what `_measure` returns."""
+    half = len(values) // 2
+    for mean, variance in zip(values[:half], values[half:]):
+        yield np.float64(mean), np.float64(variance)
 
 
 def _store(layers, values):

@@ -110,22 +110,6 @@ class ConfidenceHistogram:
         bins += prediction.ravel().astype(np.intp) * num_bins
         self._counts += np.bincount(bins, minlength=self._counts.size).reshape(self._counts.shape)
 
-    def merge(self, other: ConfidenceHistogram) -> None:
-        """Adds the counts of another histogram of the same shape.
-
-        Args:
-            other: a ConfidenceHistogram; unchanged.
-
-        Raises:
-            ValueError: the numbers of classes or bins differ.
-        """
-        if other._counts.shape != self._counts.shape:
-            raise ValueError(
-                "Only histograms of equal shape can be merged, not (classes, bins) = "
-                f"{self._counts.shape} and {other._counts.shape}."
-            )
-        self._counts += other._counts
-
     def thresholds(self, portion: float) -> np.ndarray:
         """Finds the confidence above which the given portion of each class lies.
 

@@ -113,7 +113,7 @@ def _locked(workers: Workers, run_dir: str) -> Iterator[None]:
 
 def _check_source(data: AdaptationData, schedule: Schedule, settings: RunSettings) -> None:
     """Checks that source-free adaptation starts from a model that was trained on the source."""
-    if data.source_free and (settings.initial_run is None or schedule.count_steps(0, 0, 1)):
+    if data.source_free and (settings.initial_run is None or schedule.source_steps):
         raise UserError(
             "AdaptationData.source_free leaves nothing to train a source stage on: bind "
             "RunSettings.initial_run to a run that was trained on the source, and "
@@ -164,7 +164,6 @@ def _check_same_run(
 ) -> None:
     """Checks that all processes of a job have the same settings and images."""
     rounds = range(schedule.rounds + 1)
-    count = (len(data.target_pairs), data.target_batch)
     workers.check_equal({
         "experiment": settings.experiment,
         "seed": settings.seed,
@@ -172,7 +171,7 @@ def _check_same_run(
         "the target's images": [pair.name for pair in data.target_pairs],
         "the images to score": [pair.name for pair in data.eval_pairs],
         "the batch sizes": [data.source_batch, data.target_batch],
-        "the schedule": [schedule.count_steps(r, *count) for r in rounds],
+        "the schedule": [schedule.count_steps(r) for r in rounds],
         "checkpoint_every": schedule.checkpoint_every,
         "SelfTraining.selection": self_training.selection,
         "whether SelfTraining.target_statistics is bound": bool(self_training.target_statistics),

@@ -177,7 +177,7 @@ class Trainer:
     def _make_mode_callbacks(self) -> list[keras.callbacks.Callback]:
         if self._mode_start is None:
             return []
-        steps = self._schedule.count_steps(0, 0, 1)
+        steps = self._schedule.source_steps
         source = self._data.make_source_stream() if steps else None
         if self._model.multimodal_head is None or source is None:
             logging.warning(
@@ -218,7 +218,7 @@ class Trainer:
                     self._model,
                     self._settings.initial_run,
                     self._data.label_space.class_names,
-                    trains_head=self._schedule.count_steps(0, 0, 1) > 0,
+                    trains_head=self._schedule.source_steps > 0,
                 )
             self._checkpoints.save()
             return
@@ -276,9 +276,7 @@ class Trainer:
         target, report = self._label_target(round_index)
         stage = Stage(
             round_index,
-            self._schedule.count_steps(
-                round_index, len(self._data.target_pairs), self._data.target_batch
-            ),
+            self._schedule.count_steps(round_index),
             self._data.make_source_stream(),
             target,
             retry=int(self._retry),

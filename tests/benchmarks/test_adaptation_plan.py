@@ -35,9 +35,7 @@ def test_every_arm_is_a_valid_configuration_of_equal_steps(setup, arm):
     plan = Plan(setup, arm)
     experiment = Experiment(plan.gin_files, _list_params(plan))
     schedule = experiment.get("schedule")
-    steps = [
-        schedule.count_steps(r, num_images=1, batch_size=1) for r in range(schedule.rounds + 1)
-    ]
+    steps = [schedule.count_steps(r) for r in range(schedule.rounds + 1)]
     before = plan.initial.source_steps if plan.initial else 0
     assert before + sum(steps) == plan.steps == Plan(setup, "drsl").steps
     adapts = adaptation_arms.ARMS[arm].adapts
@@ -60,7 +58,7 @@ def test_fingerprints_know_arms_apart_and_seeds_not():
     arms = adaptation_arms.order_arms("streets")
     prints = {arm: Plan("streets", arm).fingerprint for arm in arms}
     assert len(set(prints.values())) == len(prints)
-    again = Plan("streets", "drsl", gin_params=["drsl_tf.RunSettings.seed = 5"])
+    again = Plan("streets", "drsl", gin_params=["SEED = 5"])
     assert again.fingerprint == prints["drsl"]
     other = Plan("streets", "drsl", steps_scale=0.5)
     assert other.fingerprint != prints["drsl"]
@@ -117,7 +115,7 @@ def test_controls_share_a_source_stage_of_all_steps():
             [a.removeprefix("--gin_file=") for a in arguments if a.startswith("--gin_file=")],
             [a.removeprefix("--gin_param=") for a in arguments if a.startswith("--gin_param=")],
         ).get("schedule")
-        assert (stage.rounds, stage.count_steps(0, 1, 1)) == (0, plan(arm).steps)
+        assert (stage.rounds, stage.source_steps) == (0, plan(arm).steps)
     # The macro that scales the rounds sets the control's steps too.
     assert plan("source_only", "STEPS_PER_ROUND = 7").source_fingerprint != control
     assert plan("oracle").source_fingerprint != control

@@ -117,6 +117,18 @@ def test_a_foundation_model_is_built_and_trains_by_layer():
     }
 
 
+@pytest.mark.parametrize("files", [[], ["recipes/mean_teacher.gin"]])
+def test_the_seed_reaches_the_run_the_modes_and_the_draws_of_the_model(files):
+    modes = []
+    for seed in (1, 1, 2):
+        experiment = Experiment(["demo.gin", *files], ["WEIGHTS = None", f"SEED = {seed}", _DRSL])
+        model = experiment.build_model()
+        assert experiment.get("settings").seed == model.get_config()["seed"] == seed
+        modes.append(np.array(model.multimodal_head.modes))
+    np.testing.assert_array_equal(modes[0], modes[1])
+    assert np.abs(modes[0] - modes[2]).max() > 0.01
+
+
 @pytest.mark.parametrize("model", ["DrslModel", "OnlineDrslModel"])
 def test_modes_from_data_are_complete_with_the_lines_that_they_offer(model):
     recipe = "recipes/modes_from_data.gin"
@@ -166,7 +178,7 @@ def test_controls_take_as_many_steps_with_every_network():
             }
         schedule = Experiment([f"{name}_source_only.gin"]).get("schedule")
         assert schedule.rounds == 0
-        assert schedule.count_steps(0, num_images=1, batch_size=1) == 100000 + 3 * 5950
+        assert schedule.source_steps == 100000 + 3 * 5950
 
 
 def _make_schedule(optimizer):

@@ -7,8 +7,8 @@ import tensorflow as tf
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.backbones import surgery
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 
 NUM_CLASSES = 5
 
@@ -35,7 +35,7 @@ def make_model(
     )
     model = model_class(
         backbones.small_cnn(width=8),
-        segmentation_heads.LinearHead(num_classes),
+        linear_head.LinearHead(num_classes),
         head if with_modes else None,
         **settings,
     )

@@ -36,6 +36,7 @@ class DeepLabV2Head(ScoringHead):
                 padding="same",
                 dilation_rate=rate,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                dtype="float32",
                 name=f"rate{rate}",
             )
             for rate in self.rates
@@ -56,8 +57,9 @@ class DeepLabV2Head(ScoringHead):
         Returns:
             Logits (B, h, w, C), float32.
         """
-        x = inputs[FEATURES]
-        return tf.add_n([tf.cast(branch(x), tf.float32) for branch in self._branches])
+        # Cast once, not in every branch. Scores are float32 under every precision policy.
+        x = tf.cast(inputs[FEATURES], tf.float32)
+        return tf.add_n([branch(x) for branch in self._branches])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -219,16 +219,6 @@ def test_permuted_modes_of_a_class_change_nothing(loss):
     np.testing.assert_allclose(totals[0], totals[1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("reduce", ["max", "sum"])
-def test_permuted_modes_of_a_class_leave_the_scores(reduce):
-    embedding, modes, _ = _draw_case(4, 3, 8)
-    scores = [
-        metric_learning.class_scores(metric_learning.squared_distances(embedding, m), reduce=reduce)
-        for m in (modes, modes[:, ::-1])
-    ]
-    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 def test_ignored_pixels_get_no_gradient_and_others_do(loss):
     embedding, modes, labels = _draw_case(4, 3, 8)
@@ -297,36 +287,6 @@ def test_foreign_labels_never_count_in_silence(loss):
     assert not float(total) < 1e30
 
 
-def test_scores_of_a_single_mode_rank_alike():
-    embedding, modes, _ = _draw_case(19, 1, 16)
-    distances = metric_learning.squared_distances(embedding, modes)
-    ranks = [
-        np.argsort(metric_learning.class_scores(distances, reduce=reduce), axis=1)
-        for reduce in ("max", "sum")
-    ]
-    np.testing.assert_array_equal(ranks[0], ranks[1])
-
-
-def test_scores_of_several_modes_may_rank_otherwise():
-    # One near mode against two that are nearly as near.
-    distances = [[[0.5, 4.0], [0.6, 0.6]]]
-    assert np.argmax(metric_learning.class_scores(distances, reduce="max")) == 0
-    assert np.argmax(metric_learning.class_scores(distances, reduce="sum")) == 1
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_scores_equal_the_formulas(case):
-    embedding, modes, _ = _draw_case(*case)
-    distances = naive.squared_distances(embedding, modes)
-    powers = np.exp(-distances / (2 * 0.5**2))
-    highest = metric_learning.class_scores(distances, sigma=0.5, reduce="max")
-    np.testing.assert_allclose(highest, powers.max(axis=2), rtol=1e-5)
-    normalised = metric_learning.class_scores(distances, sigma=0.5, reduce="sum")
-    expected = powers.sum(axis=2) / powers.sum(axis=(1, 2))[:, np.newaxis]
-    np.testing.assert_allclose(normalised, expected, rtol=1e-5)
-    np.testing.assert_allclose(np.sum(normalised, axis=1), 1.0, rtol=1e-5)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_scores_by_usage_equal_the_naive_loop_in_any_order_of_modes(case):
     embedding, modes, _ = _draw_case(*case)
@@ -337,11 +297,6 @@ def test_scores_by_usage_equal_the_naive_loop_in_any_order_of_modes(case):
         distances = metric_learning.squared_distances(embedding, modes[:, order])
         found = metric_learning.mode_log_scores(distances, usage[:, order], 0.2)
         np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def test_scores_refuse_another_reduction():
-    with pytest.raises(ValueError, match='"max" or "sum", not \'mean\''):
-        metric_learning.class_scores(np.zeros((1, 2, 3)), reduce="mean")
 
 
 @pytest.mark.parametrize("case", CASES)

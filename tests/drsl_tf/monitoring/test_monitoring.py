@@ -22,8 +22,8 @@ from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.monitoring.tensorboard import read_hparams
 from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.optimization.stage_schedule import StageSchedule
 from drsl_tf.runs import panel_files
@@ -45,7 +45,7 @@ _RATES = StageSchedule(
 def _build_model(label_space):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, _MODES, 8, hidden_units=(8,))
-    return DrslModel(backbones.small_cnn(width=8), segmentation_heads.LinearHead(num_classes), head)
+    return DrslModel(backbones.small_cnn(width=8), linear_head.LinearHead(num_classes), head)
 
 
 def _run(folder, run_dir, callbacks=(), **options):

@@ -12,7 +12,7 @@ from drsl_tf.common import FEATURES
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
-from drsl_tf.networks.heads.segmentation_heads import LinearHead
+from drsl_tf.networks.heads.linear_head import LinearHead
 from drsl_tf.networks.layers.image_grid import CropToGrid
 from drsl_tf.networks.layers.image_grid import PadToMultiple
 from drsl_tf.networks.layers.image_grid import find_size_multiple

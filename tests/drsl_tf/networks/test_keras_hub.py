@@ -16,9 +16,9 @@ from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.backbones.preprocessing import find_neutral_colour
 from drsl_tf.networks.heads.daformer_head import DAFormerHead
+from drsl_tf.networks.heads.linear_head import LinearHead
 from drsl_tf.networks.heads.multimodal_head import MultimodalHead
 from drsl_tf.networks.heads.segformer_head import SegFormerHead
-from drsl_tf.networks.heads.segmentation_heads import LinearHead
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.serving import model_description

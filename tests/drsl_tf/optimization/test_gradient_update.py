@@ -10,7 +10,7 @@ from drsl_tf import compat
 from drsl_tf.common import FEATURES
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks.backbones import preprocessing
-from drsl_tf.networks.heads.segmentation_heads import LinearHead
+from drsl_tf.networks.heads.linear_head import LinearHead
 from drsl_tf.networks.layers import sublayers
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.optimization.stage_schedule import StageSchedule

@@ -100,7 +100,7 @@ def test_a_program_of_the_users_is_refused_before_it_reads_data(other_process, t
     data = streets.make_data((str(tmp_path / "absent"), str(tmp_path / "absent")))
     with pytest.raises(UserError, match="Another process trains"):
         training.train(
-            tmp_path, data=data, schedule=Schedule(source_steps=1, rounds=0),
+            tmp_path, data=data, schedule=Schedule(source_steps=1, rounds=0, steps_per_round=0),
             build_model=None, optimizer=None,
         )  # fmt: skip
     assert os.listdir(tmp_path) == ["lock"]

@@ -1,5 +1,7 @@
 """Rounds of self-training inside one call of `fit`."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 import drsl_tf
 from data_pipelines.errors import UserError
+from drsl_tf.self_training import fit_callback
 from tests.support import toys
 
 _TARGET = toys.make_batch(num_target=5)["target"]["image"].numpy()
@@ -82,6 +85,15 @@ def test_without_the_target_in_the_batches_it_is_refused():
     rounds = drsl_tf.SelfTrainingCallback(_TARGET, batch_size=3)
     with pytest.raises(UserError, match="would have no effect.*Monitoring.callbacks"):
         callbacks = keras.callbacks.CallbackList([rounds], model=model)
+        model.fit(_make_source(), callbacks=callbacks, verbose=0)
+
+
+def test_a_job_of_several_processes_is_refused(monkeypatch):
+    model = toys.make_model(with_modes=False)
+    model.compile(keras.optimizers.SGD(0.0))
+    monkeypatch.setattr(fit_callback, "Workers", lambda _: types.SimpleNamespace(count=2))
+    with pytest.raises(UserError, match="labels the target in one process.*drsl_tf.Trainer"):
+        callbacks = [drsl_tf.SelfTrainingCallback(_TARGET, batch_size=3)]
         model.fit(_make_source(), callbacks=callbacks, verbose=0)
 
 

@@ -56,6 +56,19 @@ def test_a_file_that_cannot_be_opened_is_named(generate, monkeypatch, tmp_path):
         generate(None, monkeypatch)
 
 
+def test_predictions_that_are_not_finite_are_named_with_their_images(generate, monkeypatch):
+    def predict(images):
+        shape = tuple(images.shape[:3])
+        return (
+            np.zeros((*shape, 11), np.float16),
+            np.full(shape, np.nan, np.float32),
+            np.zeros(shape, np.int32),
+        )
+
+    with pytest.raises(UserError, match="not finite for some of these images: .*mixed_bfloat16"):
+        generate(predict, monkeypatch)
+
+
 def test_shares_are_estimated_where_the_histogram_is_of_a_sample():
     tally = LabelTally(2)
     tally.add(np.uint8([[0, 0, 1, 255], [0, 0, 1, 255]]), None)

@@ -10,7 +10,7 @@ from data_pipelines.batches import whole_images
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
-from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.self_training import target_statistics
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.support import toys
@@ -51,6 +51,21 @@ def test_the_first_layer_gets_the_moments_of_all_images_as_one(domain):
     np.testing.assert_allclose(mean, inputs.mean((0, 1, 2)), atol=1e-4)
     # The layer's own variances are unbiased: n / (n - 1) of a batch of 1,024 pixels.
     np.testing.assert_allclose(variance, inputs.var((0, 1, 2)), rtol=3e-3)
+
+
+def test_a_constant_channel_far_from_zero_has_no_variance(domain):
+    """In float32 its mean square would round to a variance, even a negative one."""
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling((0.0, 1.0, 1.0), (3000.7, 0.0, 0.0))(inputs)
+    model = DrslModel(
+        keras.Model(inputs, {"features": keras.layers.BatchNormalization(name="bn")(x)}),
+        linear_head.LinearHead(5),
+    )
+    _update(model, domain, TargetStatistics(), batch_size=2)
+    mean, variance = _read(model)["bn"]
+    assert mean[0] == pytest.approx(3000.7, rel=1e-5)
+    assert 0 <= variance[0] < 0.01
+    assert variance[1] > 1000
 
 
 def test_a_prior_counts_as_that_many_images(domain):
@@ -113,7 +128,7 @@ def _make_dropping_model(rate):
         x = keras.layers.Conv2D(8, 3, 2, "same", kernel_initializer=kernel)(x)
         x = keras.layers.BatchNormalization(name=f"bn_{index}")(x)
         x = keras.layers.Dropout(rate, name=f"dropout_{index}")(x)
-    return DrslModel(keras.Model(inputs, {"features": x}), segmentation_heads.LinearHead(5))
+    return DrslModel(keras.Model(inputs, {"features": x}), linear_head.LinearHead(5))
 
 
 def test_dropout_is_off_while_batch_norm_measures_and_on_in_training(domain):

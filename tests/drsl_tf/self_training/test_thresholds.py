@@ -128,20 +128,6 @@ def test_classes_never_predicted_have_the_threshold_one():
     assert 0.49 < thresholds[1] <= 0.5
 
 
-def test_merged_parts_equal_the_whole():
-    confidence, prediction = _draw_pixels("mixed")
-    whole = ConfidenceHistogram(4)
-    whole.update(confidence, prediction)
-    merged = ConfidenceHistogram(4)
-    for part in np.array_split(np.arange(len(confidence)), 7):
-        other = ConfidenceHistogram(4)
-        other.update(confidence[part], prediction[part])
-        merged.merge(other)
-    np.testing.assert_array_equal(merged.counts, whole.counts)
-    np.testing.assert_array_equal(merged.thresholds(0.3), whole.thresholds(0.3))
-    assert whole.counts.sum() == len(confidence)
-
-
 def test_order_and_shape_of_the_pixels_change_nothing():
     confidence, prediction = _draw_pixels("mixed")
     whole = ConfidenceHistogram(4)
@@ -199,8 +185,6 @@ def test_bad_arguments_are_named():
     for portion in (0.0, -0.1, 1.01, np.nan):
         with pytest.raises(ValueError, match=r"lie in \(0, 1\]"):
             ConfidenceHistogram(2).thresholds(portion)
-    with pytest.raises(ValueError, match=r"\(3, 4096\)"):
-        ConfidenceHistogram(2).merge(ConfidenceHistogram(3))
     with pytest.raises(ValueError, match="float64 of shape"):
         ConfidenceHistogram.from_counts(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="negative"):

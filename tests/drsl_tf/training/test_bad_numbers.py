@@ -14,8 +14,8 @@ from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.self_training.label_warnings import list_warnings
@@ -60,7 +60,7 @@ def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, build=DrslModel, *
     def build_model(space):
         head = multimodal_head.MultimodalHead(space.num_classes, 2, 8, hidden_units=(8,))
         base = backbones.small_cnn(width=8)
-        linear = segmentation_heads.LinearHead(space.num_classes)
+        linear = linear_head.LinearHead(space.num_classes)
         return build(base, linear, head, margin=margin)
 
     options.setdefault(
@@ -170,7 +170,7 @@ def test_a_gradient_that_no_loss_scale_mends_is_noticed(roots, tmp_path):
                 roots,
                 tmp_path,
                 build=Singular,
-                schedule=Schedule(source_steps=40, rounds=0),
+                schedule=Schedule(source_steps=40, rounds=0, steps_per_round=0),
                 precision="mixed_float16",
                 max_retries=0,
             )

@@ -15,8 +15,8 @@ from drsl_tf.experiments import launcher
 from drsl_tf.models.model import DrslModel
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import small_disk
@@ -52,7 +52,7 @@ def _build_model(label_space):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
     base = backbones.small_cnn(width=8)
-    return DrslModel(base, segmentation_heads.LinearHead(num_classes), head)
+    return DrslModel(base, linear_head.LinearHead(num_classes), head)
 
 
 def _run(roots, run_dir):

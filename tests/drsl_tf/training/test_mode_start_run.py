@@ -10,8 +10,8 @@ from drsl_tf import compat
 from drsl_tf.models.model import DrslModel
 from drsl_tf.modes.start import ModeStart
 from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import streets
 from tests.support import training
@@ -41,7 +41,7 @@ def _build_model(label_space, with_modes=True):
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
     return DrslModel(
         backbones.small_cnn(width=8),
-        segmentation_heads.LinearHead(num_classes),
+        linear_head.LinearHead(num_classes),
         head if with_modes else None,
     )
 
@@ -60,7 +60,12 @@ def _run(
     training.train(
         run_dir,
         data=streets.make_data(roots),
-        schedule=Schedule(source_steps=source_steps, rounds=0, checkpoint_every=checkpoint_every),
+        schedule=Schedule(
+            source_steps=source_steps,
+            rounds=0,
+            steps_per_round=0,
+            checkpoint_every=checkpoint_every,
+        ),
         build_model=build_model,
         optimizer=lambda: keras.optimizers.SGD(0.1, momentum=0.9),
         mode_start=mode_start or ModeStart(**_START),

@@ -10,7 +10,7 @@ from data_pipelines.batches import training_batches
 from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.errors import UserError
 from drsl_tf.networks import backbones
-from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
@@ -25,7 +25,7 @@ def _make_data(folder):
 def _build_model(label_space):
     return OnlineDrslModel(
         backbones.small_cnn(width=8),
-        segmentation_heads.LinearHead(label_space.num_classes),
+        linear_head.LinearHead(label_space.num_classes),
         threshold=0.1,
         mix_classes=True,
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
-from drsl_tf.networks.heads import segmentation_heads
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.runs import selection
 from drsl_tf.runs import stored_weights
 from drsl_tf.self_training.label_free import LabelFreeScorer
@@ -22,7 +22,7 @@ from tests.support import training
 
 
 def _build_model(label_space):
-    head = segmentation_heads.LinearHead(label_space.num_classes)
+    head = linear_head.LinearHead(label_space.num_classes)
     return DrslModel(backbones.small_cnn(width=8), head)
 
 

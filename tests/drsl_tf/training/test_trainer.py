@@ -26,8 +26,8 @@ from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.run_directory import RunDirectory
@@ -89,7 +89,7 @@ def _build_model(label_space, **settings):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
     base = backbones.small_cnn(width=8)
-    return DrslModel(base, segmentation_heads.LinearHead(num_classes), head, **settings)
+    return DrslModel(base, linear_head.LinearHead(num_classes), head, **settings)
 
 
 def _run(roots, run_dir, callbacks=(), rounds=2, adaptation_steps=3, **options):

@@ -14,8 +14,8 @@ from data_pipelines.labels.label_spaces import cityscapes19
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import deeplab_v2_head
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
@@ -53,7 +53,7 @@ def _build_model(label_space, with_modes=True, width=8):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
     base = backbones.small_cnn(width=width)
-    linear = segmentation_heads.LinearHead(num_classes)
+    linear = linear_head.LinearHead(num_classes)
     return DrslModel(base, linear, head if with_modes else None)
 
 
@@ -176,7 +176,7 @@ def test_a_teacher_starts_as_the_equal_of_the_weights(source_run):
     run_dir, source, _ = source_run
     keras.utils.set_random_seed(1)
     model = OnlineDrslModel(
-        backbones.small_cnn(width=8), segmentation_heads.LinearHead(source.num_classes)
+        backbones.small_cnn(width=8), linear_head.LinearHead(source.num_classes)
     )
     images = np.asarray(toys.make_batch(size=(32, 64))["source"]["image"])
     before = model.teacher.predict_logits(images)

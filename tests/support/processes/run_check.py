@@ -17,8 +17,8 @@ from data_pipelines.streets import rendered
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
+from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.networks.heads import segmentation_heads
 from drsl_tf.runs.label_report import read_label_report
 from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
@@ -40,7 +40,7 @@ class _Keep(keras.callbacks.Callback):
 def _build_model(space):
     head = multimodal_head.MultimodalHead(space.num_classes, 2, 8, hidden_units=(8,))
     base = backbones.small_cnn(width=8)
-    linear = segmentation_heads.LinearHead(space.num_classes)
+    linear = linear_head.LinearHead(space.num_classes)
     model = DrslModel(base, linear, head, sma_weight=0.0)
     toys.freeze_batch_norm(model)
     return model
