@@ -71,22 +71,18 @@ def main() -> int:
 def _write_report(stem, records, plans, seeds):
     from benchmarks import adaptation_chart
     from benchmarks import adaptation_report
+    from benchmarks import adaptation_runs
     from drsl_tf import files
     from drsl_tf.figures import rendering
 
-    latest = {(r["arm"], r["seed"], r["fingerprint"]): r for r in records.read()}
-    found = {
-        name: [
-            record
-            for record in (latest.get((name, seed, plan.fingerprint)) for seed in seeds)
-            if record
-        ]
-        for name, plan in plans.items()
-    }
+    content = records.read()
+    found = {}
+    for name, plan in plans.items():
+        done = adaptation_runs.select_newest(content, _SETUP.value, name, plan.fingerprint)
+        found[name] = [done[seed] for seed in seeds if seed in done]
     report = adaptation_report.AdaptationReport(_SETUP.value, found)
     if not report.seeds and os.path.exists(f"{stem}.json"):
         return f"No seed is complete: {stem}.json and .md are kept."
-    os.makedirs(os.path.dirname(stem) or ".", exist_ok=True)
     adaptation_report.write_json(f"{stem}.json", report.as_dict())
     text = report.format_markdown()
     files.write_text(f"{stem}.md", text)

@@ -39,6 +39,7 @@ class Plan:
     """Training plan of one method on a setup.
 
     Attributes:
+        setup_name: name of the setup.
         scores_selected: whether the model that a run selects without labels is scored, not the
             last.
 
@@ -49,7 +50,8 @@ class Plan:
         gin_params: additional bindings for every method.
 
     Raises:
-        UserError: the setup or method is unknown, or its configuration cannot be read.
+        UserError: the setup or method is unknown, an additional binding is one of the method's, or
+            the configuration cannot be read.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Plan:
         steps_scale: float = 1.0,
         gin_params: Sequence[str] = (),
     ):
+        self.setup_name = setup_name
         setup = adaptation_arms.find_setup(setup_name)
         arm = adaptation_arms.ARMS[arm_name]
         self.scores_selected = bool(arm.selected_from)
@@ -73,6 +76,13 @@ class Plan:
             self.initial = Plan(
                 setup_name, arm.starts_from, steps_scale=steps_scale, gin_params=gin_params
             )
+        own = {_read_name(param) for param in arm.gin_params}
+        for param in gin_params:
+            if _read_name(param) in own:
+                raise UserError(
+                    f"--gin_param={param!r} has no effect on {arm_name}, which binds it itself: "
+                    "leave that method out of --arms."
+                )
         self.gin_files = [setup.gin_file, *arm.gin_files]
         self.gin_params = [*gin_params, *arm.gin_params]
         if arm.on_target:
@@ -105,7 +115,11 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies what the weights that are scored depend on, without the seed."""
+        """Identifies what the weights that are scored depend on, without the seed.
+
+        `SelfTraining.selection` is left out: it changes no weight, and of the method whose selected
+        model is scored it has one value.
+        """
         bindings = self._list_bindings()
         bindings.pop(_SELECTION, None)
         if self.scores_selected:
@@ -161,6 +175,10 @@ class Plan:
             *(f"--gin_param={param}" for param in params),
             f"--run_dir={run_dir}",
         ]
+
+
+def _read_name(param):
+    return param.split("=")[0].strip()
 
 
 def _hash(bindings: dict[str, str]) -> str:

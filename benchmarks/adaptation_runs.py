@@ -52,21 +52,6 @@ class RecordFile:
                     continue
         return records
 
-    def find(self, arm: str, seed: int, fingerprint: str) -> dict[str, Any] | None:
-        """Finds the record of a run.
-
-        Args:
-            arm: name of the method.
-            seed: the run's seed.
-            fingerprint: fingerprint of its configuration.
-
-        Returns:
-            The newest record, or None.
-        """
-        key = (arm, seed, fingerprint)
-        found = [r for r in self.read() if (r["arm"], r["seed"], r["fingerprint"]) == key]
-        return found[-1] if found else None
-
     def append(self, record: dict[str, Any]) -> None:
         """Appends a record and flushes it to disk (fsync).
 
@@ -85,6 +70,25 @@ class RecordFile:
             file.write(json.dumps(record, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def select_newest(
+    records: Iterable[dict[str, Any]], setup: str, arm: str, fingerprint: str
+) -> dict[int, dict[str, Any]]:
+    """Selects the records of one method.
+
+    Args:
+        records: in the order of writing.
+        setup: name of the setup.
+        arm: name of the method.
+        fingerprint: fingerprint of its configuration.
+
+    Returns:
+        The newest record of each seed, in the order of the seeds.
+    """
+    key = (setup, arm, fingerprint)
+    found = {r["seed"]: r for r in records if (r["setup"], r["arm"], r["fingerprint"]) == key}
+    return {seed: found[seed] for seed in sorted(found)}
 
 
 class TrainedRun:
@@ -114,12 +118,11 @@ class TrainedRun:
         self.commands.append(command)
 
 
-def score(run: TrainedRun, portion: float = 0.5, *, selected: bool = False) -> dict[str, Any]:
+def score(run: TrainedRun, *, selected: bool = False) -> dict[str, Any]:
     """Scores a model of a run.
 
     Args:
         run: the finished run.
-        portion: share of pixels at which pseudo-labels are scored.
         selected: whether to score the model that the run selected without labels, not the last.
 
     Returns:
@@ -135,7 +138,6 @@ def score(run: TrainedRun, portion: float = 0.5, *, selected: bool = False) -> d
         f"--run_dir={run.run_dir}",
         f"--pseudo_labels={labels_path}",
         f"--images={images_path}",
-        f"--portion={portion}",
     ]
     if not selected:
         run.call("benchmarks.score_run", *arguments)
@@ -224,14 +226,13 @@ class ArmRunner:
         run.call("drsl_tf.train", *plan.make_arguments(seed, run.run_dir, initial_run=initial_run))
         return run
 
-    def run(self, arm_name: str, plan: Plan, seed: int, portion: float = 0.5) -> dict[str, Any]:
+    def run(self, arm_name: str, plan: Plan, seed: int) -> dict[str, Any]:
         """Trains and scores one method with one seed.
 
         Args:
             arm_name: name of the method.
             plan: the training plan.
             seed: the seed.
-            portion: share of pixels at which pseudo-labels are scored.
 
         Returns:
             The record of the run.
@@ -246,7 +247,7 @@ class ArmRunner:
             arm=arm_name,
             seed=seed,
             plan=plan,
-            results=score(run, portion, selected=plan.scores_selected),
+            results=score(run, selected=plan.scores_selected),
         )
 
     def _train_source(self, plan, seed):
@@ -276,6 +277,9 @@ def run_missing(
 ) -> list[str]:
     """Does the runs that have no record yet, and appends their records.
 
+    A record without the pixel counts of the images, as older ones are, counts as none: claims need
+    them.
+
     Args:
         order: seeds and names of methods, in the order in which to run them.
         plans: plans by method.
@@ -288,12 +292,14 @@ def run_missing(
     """
     failures = []
     for seed, name in order:
-        if records.find(name, seed, plans[name].fingerprint):
+        plan = plans[name]
+        done = select_newest(records.read(), plan.setup_name, name, plan.fingerprint)
+        if "images" in done.get(seed, {}):
             print(f"{name}, seed {seed}: already done.")
             continue
         print(f"{name}, seed {seed}: running.", flush=True)
         try:
-            record = run(name, plans[name], seed)
+            record = run(name, plan, seed)
         except UserError as error:
             failures.append(f"{name}, seed {seed}: {error}")
             print(f"{failures[-1]}", file=sys.stderr, flush=True)
@@ -353,9 +359,10 @@ def _summarise(run_dir, labels_path, images_path):
     stages = results.stages
     assert stages[-1].iou is not None  # The setups have labels.
     names = list(stages[-1].iou)
-    iou = image_counts.compute_iou(image_counts.to_array(images, len(names)).sum(axis=0))
+    counts = image_counts.to_array(images, len(names)).sum(axis=0)
+    iou = image_counts.compute_iou(counts)
     return {
-        "miou": 100.0 * float(np.nanmean(iou)),
+        "miou": 100.0 * float(image_counts.compute_miou(counts)),
         "iou": {n: None if np.isnan(v) else 100.0 * float(v) for n, v in zip(names, iou)},
         "stages": [
             {

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import time
 
-import numpy as np
 from absl import flags
 
 from data_pipelines import cli
@@ -25,39 +24,24 @@ _NETWORK = flags.DEFINE_enum(
 _HEIGHT = flags.DEFINE_integer("height", 176, "Height of the images.")
 _WIDTH = flags.DEFINE_integer("width", 240, "Width of the images.")
 _IMAGES = flags.DEFINE_integer("images", 2, "Images of each domain in a batch.")
-_NUM_CLASSES = 19
 _LOOK_EVERY = 10
 
 
 def main() -> None:
     """Measures and prints the result."""
+    import statistics
+
     import keras
     import tensorflow as tf
 
-    from drsl_tf.models.model import DrslModel
-    from drsl_tf.networks import backbones
-    from drsl_tf.networks.heads.linear_head import LinearHead
-    from drsl_tf.networks.heads.multimodal_head import MultimodalHead
+    from benchmarks import ratios
+    from benchmarks import step_model
     from drsl_tf.training.number_guard import NumberGuard
 
     keras.utils.set_random_seed(0)
-    model = DrslModel(
-        getattr(backbones, _NETWORK.value)(),
-        LinearHead(_NUM_CLASSES),
-        MultimodalHead(_NUM_CLASSES, 3),
-    )
-    model.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=False)
-    generator = np.random.default_rng(0)
-    shape = (_IMAGES.value, _HEIGHT.value, _WIDTH.value)
-
-    def draw():
-        image = tf.constant(generator.uniform(0, 255, (*shape, 3)), tf.float32)
-        return {"image": image, "label": tf.constant(generator.integers(0, _NUM_CLASSES, shape))}
-
-    batch = tf.nest.map_structure(
-        lambda x: tf.cast(x, tf.int32) if x.dtype == tf.int64 else x,
-        {"source": draw(), "target": draw()},
-    )
+    model = step_model.build_model(_NETWORK.value, 3)
+    size = (_IMAGES.value, _HEIGHT.value, _WIDTH.value)
+    batch = tf.nest.map_structure(tf.constant, step_model.draw_batch(*size))
     guarded = tf.function(lambda: tf.stack(list(model.train_step(batch).values())))
     plain = tf.function(lambda: model.train_step(batch)["loss"])
     guard = NumberGuard()
@@ -80,27 +64,17 @@ def main() -> None:
 
     for run in (run_guarded, run_plain):
         measure(run)
-    pairs = []
-    for repetition in range(_REPETITIONS.value):
-        # Alternate which one is first.
-        order = (run_guarded, run_plain) if repetition % 2 else (run_plain, run_guarded)
-        seconds = {run: measure(run) for run in order}
-        pairs.append((seconds[run_guarded], seconds[run_plain]))
-    with_guard, without = np.array(pairs).T
-    ratios = with_guard / without
+    measures = {"with": lambda: measure(run_guarded), "without": lambda: measure(run_plain)}
+    seconds = ratios.measure_in_turn(measures, _REPETITIONS.value, "guard")
     print(
         json.dumps(
             {
                 "tensorflow": tf.__version__,
                 "network": _NETWORK.value,
-                "batch": [2 * shape[0], *shape[1:]],
+                "batch": [2 * size[0], *size[1:]],
                 "steps": _STEPS.value,
-                "repetitions": _REPETITIONS.value,
-                "milliseconds_with": round(1e3 * float(np.median(with_guard)), 1),
-                "milliseconds_without": round(1e3 * float(np.median(without)), 1),
-                "ratio": round(float(np.median(ratios)), 4),
-                "ratio_low": round(float(ratios.min()), 4),
-                "ratio_high": round(float(ratios.max()), 4),
+                **{f"milliseconds_{k}": 1e3 * statistics.median(v) for k, v in seconds.items()},
+                "ratio": ratios.summarise(seconds["with"], seconds["without"]),
             },
             indent=1,
         )

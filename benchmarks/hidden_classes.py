@@ -29,7 +29,6 @@ from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.modes.pixel_sample import PixelSample
 
-_CLUSTERS = 3  # Beside a single mode.
 _SAMPLE = 20_000
 
 
@@ -125,18 +124,20 @@ def measure(
     reader: PixelReader,
     splits: dict[str, tuple[Domain, Sequence[Pair]]],
     num_modes: int,
+    num_clusters: int,
     spaces: tuple[LabelSpace, LabelSpace],
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measures modes, and k-means on features, on both domains.
 
-    k-means, with as many clusters as modes, is fitted on a sample of the source's pixels. Modes and
+    k-means is fitted on a sample of the source's pixels. Modes and
     clusters vote for hidden classes on the source.
 
     Args:
         reader: reads the pixels.
         splits: domain and images of "source" and "target", with hidden classes as labels.
         num_modes: number K of modes.
+        num_clusters: number of clusters of k-means.
         spaces: the categories and the hidden classes.
         seed: seed of samples, k-means and shuffled modes.
 
@@ -154,7 +155,6 @@ def measure(
         )
         sample.add(pixels.categories, pixels.features, pixels.classes)
     drawn = sample.get()
-    num_clusters = num_modes if num_modes > 1 else _CLUSTERS
     clusters = FeatureClusters({key: kept[0] for key, kept in drawn.items()}, num_clusters, seed)
     cluster_shape = (shape[0], num_clusters, shape[2])
     voting, found = (np.zeros(cluster_shape, np.int64) for _ in range(2))

@@ -55,7 +55,6 @@ class MemoryRecord:
         from drsl_tf import files
 
         self.rows.append({**measurement._asdict(), **found})
-        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
         files.write_json(self.path, {"rows": self.rows})
 
     def format_markdown(self) -> str:

@@ -24,6 +24,8 @@ _INITIAL = flags.DEFINE_bool(
     "initial", False, "Measure k-means on the features before any training, and no modes."
 )
 
+_CLUSTERS = 3  # Of k-means, beside a single mode or none.
+
 
 def main() -> None:
     """Measures a run and writes the numbers."""
@@ -58,12 +60,15 @@ def main() -> None:
         role: (domain, spread_evenly(domain.list_pairs(names[role]), _IMAGES.value))
         for role, domain in (("source", source), ("target", target))
     }
+    num_modes = model.multimodal_head.modes_per_class
     content = hidden_classes.measure(
         hidden_classes.PixelReader(
             model, to_category, size=inference.size, batch_size=inference.batch_size
         ),
         splits,
-        model.multimodal_head.modes_per_class,
+        num_modes,
+        # The baseline is one for all methods.
+        num_modes if num_modes > 1 and not _INITIAL.value else _CLUSTERS,
         (categories, classes),
         _SEED.value,
     )

@@ -27,6 +27,7 @@ def main() -> int:
     run_flags.begin("pair")
 
     from benchmarks import adaptation_arms
+    from benchmarks import adaptation_report
     from benchmarks import adaptation_runs
     from benchmarks import mode_runs
     from benchmarks.adaptation_plan import Plan
@@ -59,7 +60,7 @@ def main() -> int:
 
     def report():
         content = mode_runs.make_report(plans, records.read())
-        mode_runs.write_report(f"{stem}.json", content)
+        adaptation_report.write_json(f"{stem}.json", content)
         return content
 
     runner = mode_runs.ModeRunner(

@@ -72,7 +72,8 @@ class ModeRunner:
         run = self._runner.train(plan, seed)
         about = {"setup": self._pair, "seed": seed}
         baseline = {"arm": KMEANS, "plan": self._baseline}
-        if not _select(self._records.read(), self._pair, KMEANS, self._baseline.fingerprint):
+        key = (self._pair, KMEANS, self._baseline.fingerprint)
+        if not adaptation_runs.select_newest(self._records.read(), *key):
             results = {"modes": self._measure(run, "features.json", "--initial")}
             self._records.append(
                 adaptation_runs.make_record(run, **about, **baseline, results=results)
@@ -113,8 +114,8 @@ def make_report(
         content: dict[str, Any] = {}
         done: dict[str, dict[int, dict[str, Any]]] = {}
         for name, plan in arms.items():
-            by_seed = {r["seed"]: r for r in _select(records, pair, name, plan.fingerprint)}
-            found = [by_seed[seed] for seed in sorted(by_seed)]
+            by_seed = adaptation_runs.select_newest(records, pair, name, plan.fingerprint)
+            found = list(by_seed.values())
             if name == KMEANS and found:
                 numbers = found[0]["modes"]["kmeans"]
                 keys = ("nmi", "ami", "shuffled", "recall")
@@ -122,7 +123,7 @@ def make_report(
             elif found:
                 done[name] = by_seed
                 content[name] = {
-                    "seeds": sorted(by_seed),
+                    "seeds": list(by_seed),
                     "miou": [record["miou"] for record in found],
                     **{
                         key: [record["modes"][part][number] for record in found]
@@ -136,17 +137,6 @@ def make_report(
         if content:
             pairs[pair] = content
     return {"pairs": pairs}
-
-
-def write_report(path: str, content: dict[str, Any]) -> None:
-    """Writes the numbers.
-
-    Args:
-        path: the JSON file.
-        content: from `make_report`.
-    """
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    adaptation_report.write_json(path, content)
 
 
 def format_table(content: dict[str, Any]) -> str:
@@ -184,11 +174,3 @@ def _average(values):
     if not values or None in values:
         return "-"
     return f"{np.mean(values):.3f}"
-
-
-def _select(records, pair, name, fingerprint):
-    return [
-        record
-        for record in records
-        if (record["setup"], record["arm"], record["fingerprint"]) == (pair, name, fingerprint)
-    ]

@@ -28,7 +28,7 @@ _IMAGES = flags.DEFINE_string("images", None, "Output JSON file, see `image_coun
 _CHOICE = flags.DEFINE_string(
     "choice", None, "Output JSON file, see `selection_regret`; scores the selected model."
 )
-_PORTION = flags.DEFINE_float("portion", 0.5, "Portion of each predicted class to label.")
+_PORTION = 0.5
 
 
 def main() -> None:
@@ -51,9 +51,9 @@ def main() -> None:
     strategy = create_strategy()
     sizes = {"size": inference.size, "batch_size": inference.batch_size}
     evaluator = Evaluator(run.model, strategy, **sizes)
-    pairs = target.list_pairs("train")
+    pairs = target.list_pairs(run.experiment.get("data", "target_split"))
     eval_pairs = target.list_pairs(run.experiment.get("data", "eval_split"))
-    labeler = PseudoLabeler(portion=_PORTION.value, portion_limit=_PORTION.value, rule="argmax")
+    labeler = PseudoLabeler(portion=_PORTION, portion_limit=_PORTION, rule="argmax")
     with tempfile.TemporaryDirectory() as folder:
         _, report = labeler.generate(
             run.model,

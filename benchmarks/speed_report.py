@@ -57,7 +57,6 @@ class SpeedReport:
         from drsl_tf import files
 
         self._parts[part] = found
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         write_json(self.path, self.as_dict())
         files.write_text(os.path.splitext(self.path)[0] + ".md", self.format_markdown())
 

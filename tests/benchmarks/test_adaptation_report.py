@@ -1,6 +1,7 @@
 """Records and reports: kills, reruns, and what the tables say."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ import pytest
 from benchmarks import adaptation_chart
 from benchmarks import adaptation_report
 from benchmarks.adaptation_runs import RecordFile
+from benchmarks.adaptation_runs import run_missing
+from benchmarks.adaptation_runs import select_newest
 
 
 def _make_record(arm, seed, miou, accuracy=0.8, usage=None, fingerprint="f"):
     return {
+        "setup": "streets",
         "arm": arm,
         "seed": seed,
         "fingerprint": fingerprint,
@@ -64,9 +68,27 @@ def test_a_record_cut_off_by_a_kill_is_left_out_and_harms_no_other(tmp_path):
     records.append(_make_record("cbst", 1, 2.0))
     records.append(_make_record("cbst", 1, 3.0))
     assert [r["miou"] for r in records.read()] == [1.0, 2.0, 3.0]
-    assert records.find("cbst", 1, "f")["miou"] == 3.0
-    assert records.find("cbst", 1, "other configuration") is None
-    assert records.find("cbst", 2, "f") is None
+    newest = select_newest(records.read(), "streets", "cbst", "f")
+    assert {seed: record["miou"] for seed, record in newest.items()} == {0: 1.0, 1: 3.0}
+    for key in (("streets7", "cbst", "f"), ("streets", "drsl", "f"), ("streets", "cbst", "g")):
+        assert select_newest(records.read(), *key) == {}
+
+
+def test_a_record_without_the_counts_of_images_is_repeated(tmp_path):
+    records = RecordFile(str(tmp_path / "r.jsonl"))
+    records.append(_make_record("cbst", 0, 1.0))
+    records.append({**_make_record("cbst", 1, 1.0), "images": {}})
+    plans = {"cbst": types.SimpleNamespace(setup_name="streets", fingerprint="f")}
+    asked = []
+
+    def run(name, _, seed):
+        asked.append((name, seed))
+        return {**_make_record(name, seed, 2.0), "images": {}}
+
+    assert run_missing([(0, "cbst"), (1, "cbst")], plans, records, run, lambda: None) == []
+    assert asked == [("cbst", 0)]
+    newest = select_newest(records.read(), "streets", "cbst", "f")
+    assert [record["miou"] for record in newest.values()] == [2.0, 1.0]
 
 
 def test_the_json_file_has_one_number_a_seed(tmp_path):

@@ -53,6 +53,7 @@ def _read_naively(model):
         multiple = model.size_multiple
         margins = [(0, -n % multiple) for n in _SIZE]
         padded = np.pad(image.astype(np.float32), [*margins, (0, 0)], constant_values=127.5)
+        features = model.base(padded[np.newaxis])["features"].numpy()[0]
         outputs = {k: v.numpy()[0] for k, v in model(padded[np.newaxis], training=False).items()}
         assert outputs["logits"].shape[:2] == outputs["embedding"].shape[:2]
         for row, column in np.ndindex(outputs["embedding"].shape[:2]):
@@ -62,22 +63,26 @@ def _read_naively(model):
             category = _TO_CATEGORY[label[y, x]]
             nearest = np.argmax(modes[category] @ outputs["embedding"][row, column])
             right = np.argmax(outputs["logits"][row, column]) == category
-            yield int(category), int(label[y, x]), int(nearest), bool(right)
+            cell = features[row, column].tolist()
+            yield int(category), int(label[y, x]), int(nearest), bool(right), cell
 
 
 def test_pixels_are_those_of_a_loop(model, reader):
     expected = sorted(_read_naively(model))
-    found, width = [], 16
+    found = []
     for pixels in reader.read(_Domain(), _PAIRS, "reading"):
-        assert pixels.features.shape == (len(pixels.modes), width)
-        found += zip(*(array.tolist() for array in pixels[:4]))
-    assert sorted(found) == expected and len(expected) > 50
+        found += zip(*(array.tolist() for array in pixels))
+    found.sort()
+    assert [pixel[:4] for pixel in found] == [pixel[:4] for pixel in expected]
+    assert len(expected) > 50
+    np.testing.assert_allclose([p[4] for p in found], [p[4] for p in expected], atol=1e-5)
 
 
 def test_the_measurement_counts_these_pixels(model, reader):
     splits = {"source": (_Domain(), _PAIRS[:1]), "target": (_Domain(), _PAIRS)}
-    found = hidden_classes.measure(reader, splits, 2, (_CATEGORIES, _CLASSES))
-    categories, classes, modes, right = (np.array(a) for a in zip(*_read_naively(model)))
+    found = hidden_classes.measure(reader, splits, 2, 2, (_CATEGORIES, _CLASSES))
+    pixels = zip(*_read_naively(model))
+    categories, classes, modes, right, _ = (np.array(each) for each in pixels)
     table = mode_agreement.count_pixels(categories, modes, classes, (5, 2, 10))
     for index, name in enumerate(_CATEGORIES.class_names):
         entry = found["target"]["categories"][name]
@@ -89,5 +94,5 @@ def test_the_measurement_counts_these_pixels(model, reader):
         clusters = found["kmeans"]["categories"][name]["usage"]
         assert len(clusters) == len(entry["usage"]) == 2 and sum(clusters) == sum(entry["usage"])
     assert sum(map(lambda e: sum(e["usage"]), found["source"]["categories"].values())) < len(modes)
-    again = hidden_classes.measure(reader, splits, 2, (_CATEGORIES, _CLASSES))
+    again = hidden_classes.measure(reader, splits, 2, 2, (_CATEGORIES, _CLASSES))
     assert again == found
