@@ -177,9 +177,8 @@ _TRIPLET = "benchmarks/triplet.gin"
 _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _FROM_DATA = "recipes/modes_from_data.gin"
-_FOLLOW = "drsl_tf.MultimodalHead.mode_decay = 0.99"
-_SIBLINGS = (_FOLLOW, "drsl_tf.DrslModel.sibling_weight = 1.0")
-_FEATURES = "drsl_tf.MultimodalHead.feature_share = 0.9"
+_IN_EMBEDDING = "drsl_tf.MultimodalHead.feature_share = 0.0"
+_TRAINED = "drsl_tf.MultimodalHead.mode_decay = None"
 _CORRECTION = "drsl_tf.OnlineDrslModel.mode_label_weight = 1.0"
 _POSTERIOR = "POSTERIOR_WEIGHT = 0.5"
 _STATISTICS = "drsl_tf.SelfTraining.target_statistics = @drsl_tf.TargetStatistics()"
@@ -240,17 +239,28 @@ ARMS: dict[str, Arm] = {
     "drsl_k2": Arm("DRSL, K = 2", gin_params=(_MODES.format(2),)),
     "drsl_k5": Arm("DRSL, K = 5", gin_params=(_MODES.format(5),)),
     "drsl_k6": Arm("DRSL, K = 6", gin_params=(_MODES.format(6),)),
-    "drsl_p1": Arm("DRSL, modes from data", (_FROM_DATA,)),
-    "drsl_p1_p2": Arm("DRSL, modes from data that compete", (_FROM_DATA,), _SIBLINGS),
+    "drsl_p1": Arm(
+        "DRSL, modes from data, in the embedding", (_FROM_DATA,), (_IN_EMBEDDING, _TRAINED)
+    ),
+    "drsl_p1_p2": Arm(
+        "DRSL, modes from data, in the embedding, that compete",
+        (_FROM_DATA,),
+        (_IN_EMBEDDING, "drsl_tf.DrslModel.sibling_weight = 1.0"),
+    ),
     "drsl_p1_features": Arm(
-        "DRSL, modes from data in embedding and features", (_FROM_DATA,), (_FEATURES,)
+        "DRSL, modes from data, in embedding and features, that train",
+        (_FROM_DATA,),
+        (_TRAINED,),
     ),
     "drsl_p1_features_follow": Arm(
-        "DRSL, modes from data in embedding and features that follow their pixels",
+        "DRSL, modes from data (in embedding and features, that follow their pixels)",
         (_FROM_DATA,),
-        (_FEATURES, _FOLLOW),
     ),
-    "drsl_k6_p1": Arm("DRSL, K = 6, modes from data", (_FROM_DATA,), (_MODES.format(6),)),
+    "drsl_k6_p1": Arm(
+        "DRSL, K = 6, modes from data, in the embedding",
+        (_FROM_DATA,),
+        (_MODES.format(6), _IN_EMBEDDING, _TRAINED),
+    ),
     "triplet_semihard": Arm("CBST + semi-hard triplets", (_TRIPLET,), module=_ADDONS),
     "triplet_hard": Arm(
         "CBST + hard triplets",
@@ -285,14 +295,14 @@ ARMS: dict[str, Arm] = {
     ),
     "teacher_mic_drsl": Arm("mean teacher + masks + DRSL", (_TEACHER, _MASKS), (_DECAY,)),
     "teacher_mic_modes": Arm(
-        "mean teacher + masks + DRSL, modes in embedding and features that follow their pixels",
+        "mean teacher + masks + DRSL, modes from data",
         (_TEACHER, _MASKS, _FROM_DATA),
-        (_DECAY, _FEATURES, _FOLLOW),
+        (_DECAY,),
     ),
     "teacher_mic_modes_p3": Arm(
-        "the same, whose modes correct labels",
+        "mean teacher + masks + DRSL, modes from data that correct labels",
         (_TEACHER, _MASKS, _FROM_DATA),
-        (_DECAY, _FEATURES, _FOLLOW, _CORRECTION),
+        (_DECAY, _CORRECTION),
     ),
 }
 

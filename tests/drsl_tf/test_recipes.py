@@ -137,10 +137,9 @@ def test_modes_from_data_are_complete_with_the_lines_that_they_offer(model):
     assert bindings["drsl_tf.Learner.mode_start"] == "@drsl_tf.ModeStart()"
     with open(f"gin_configs/{recipe}", encoding="utf-8") as file:
         lines = re.findall(r"^# (drsl_tf\.\S+ = .*)", file.read(), flags=re.MULTILINE)
-    assert len(lines) == 3
+    assert len(lines) == 2
     more = _read(files, [line.replace("DrslModel", model) for line in lines])
     assert set(more) - set(bindings) == {
-        "drsl_tf.MultimodalHead.mode_decay",
         f"drsl_tf.{model}.sibling_weight",
         f"drsl_tf.{model}.sibling_steps",
     }
