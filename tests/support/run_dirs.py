@@ -40,6 +40,7 @@ cityscapes.Cityscapes.root = "{root}"
 drsl_tf.adapt.schedule = @drsl_tf.Schedule()
 drsl_tf.Schedule.source_steps = 1
 drsl_tf.Schedule.rounds = 0
+drsl_tf.Schedule.steps_per_round = 0
 drsl_tf.Learner.optimizer = @keras.optimizers.SGD
 drsl_tf.Learner.build_model = @drsl_tf.build_model
 drsl_tf.build_model.base = @drsl_tf.backbones.small_cnn
