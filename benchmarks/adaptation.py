@@ -78,7 +78,7 @@ def _write_report(stem, records, plans, seeds):
     content = records.read()
     found = {}
     for name, plan in plans.items():
-        done = adaptation_runs.select_newest(content, _SETUP.value, name, plan.fingerprint)
+        done = adaptation_runs.select_newest(content, name, plan)
         found[name] = [done[seed] for seed in seeds if seed in done]
     report = adaptation_report.AdaptationReport(_SETUP.value, found)
     if not report.seeds and os.path.exists(f"{stem}.json"):

@@ -73,20 +73,19 @@ class RecordFile:
 
 
 def select_newest(
-    records: Iterable[dict[str, Any]], setup: str, arm: str, fingerprint: str
+    records: Iterable[dict[str, Any]], arm: str, plan: Plan
 ) -> dict[int, dict[str, Any]]:
     """Selects the records of one method.
 
     Args:
         records: in the order of writing.
-        setup: name of the setup.
         arm: name of the method.
-        fingerprint: fingerprint of its configuration.
+        plan: its plan.
 
     Returns:
         The newest record of each seed, in the order of the seeds.
     """
-    key = (setup, arm, fingerprint)
+    key = (plan.setup_name, arm, plan.fingerprint)
     found = {r["seed"]: r for r in records if (r["setup"], r["arm"], r["fingerprint"]) == key}
     return {seed: found[seed] for seed in sorted(found)}
 
@@ -149,13 +148,12 @@ def score(run: TrainedRun, *, selected: bool = False) -> dict[str, Any]:
 
 
 def make_record(
-    run: TrainedRun, *, setup: str, arm: str, seed: int, plan: Plan, results: dict[str, Any]
+    run: TrainedRun, *, arm: str, seed: int, plan: Plan, results: dict[str, Any]
 ) -> dict[str, Any]:
     """Creates the record of a run.
 
     Args:
         run: the finished run.
-        setup: name of the setup.
         arm: name of the method.
         seed: the run's seed.
         plan: its plan.
@@ -165,7 +163,7 @@ def make_record(
         What `RecordFile` stores.
     """
     return {
-        "setup": setup,
+        "setup": plan.setup_name,
         "arm": arm,
         "seed": seed,
         "fingerprint": plan.fingerprint,
@@ -189,7 +187,6 @@ class ArmRunner:
     """
 
     def __init__(self, setup_name: str, work_dir: str):
-        self._setup_name = setup_name
         self._folder = os.path.join(work_dir, setup_name)
 
     def train(self, plan: Plan, seed: int) -> TrainedRun:
@@ -243,7 +240,6 @@ class ArmRunner:
         run = self.train(plan, seed)
         return make_record(
             run,
-            setup=self._setup_name,
             arm=arm_name,
             seed=seed,
             plan=plan,
@@ -293,7 +289,7 @@ def run_missing(
     failures = []
     for seed, name in order:
         plan = plans[name]
-        done = select_newest(records.read(), plan.setup_name, name, plan.fingerprint)
+        done = select_newest(records.read(), name, plan)
         if "images" in done.get(seed, {}):
             print(f"{name}, seed {seed}: already done.")
             continue

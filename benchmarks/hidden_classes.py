@@ -130,8 +130,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measures modes, and k-means on features, on both domains.
 
-    k-means is fitted on a sample of the source's pixels. Modes and
-    clusters vote for hidden classes on the source.
+    k-means is fitted on a sample of the source's pixels. Modes and clusters vote for hidden classes
+    on the source.
 
     Args:
         reader: reads the pixels.

@@ -70,18 +70,17 @@ class ModeRunner:
             UserError: a command failed; names its log.
         """
         run = self._runner.train(plan, seed)
-        about = {"setup": self._pair, "seed": seed}
-        baseline = {"arm": KMEANS, "plan": self._baseline}
-        key = (self._pair, KMEANS, self._baseline.fingerprint)
-        if not adaptation_runs.select_newest(self._records.read(), *key):
+        if not adaptation_runs.select_newest(self._records.read(), KMEANS, self._baseline):
             results = {"modes": self._measure(run, "features.json", "--initial")}
             self._records.append(
-                adaptation_runs.make_record(run, **about, **baseline, results=results)
+                adaptation_runs.make_record(
+                    run, arm=KMEANS, seed=seed, plan=self._baseline, results=results
+                )
             )
             run.commands.pop()
         modes = self._measure(run, "modes.json")
         results = {**adaptation_runs.score(run), "modes": modes}
-        return adaptation_runs.make_record(run, **about, arm=name, plan=plan, results=results)
+        return adaptation_runs.make_record(run, arm=name, seed=seed, plan=plan, results=results)
 
     def _measure(self, run, name, *arguments):
         output = os.path.join(run.run_dir, name)
@@ -114,7 +113,7 @@ def make_report(
         content: dict[str, Any] = {}
         done: dict[str, dict[int, dict[str, Any]]] = {}
         for name, plan in arms.items():
-            by_seed = adaptation_runs.select_newest(records, pair, name, plan.fingerprint)
+            by_seed = adaptation_runs.select_newest(records, name, plan)
             found = list(by_seed.values())
             if name == KMEANS and found:
                 numbers = found[0]["modes"]["kmeans"]

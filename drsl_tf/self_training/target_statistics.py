@@ -115,10 +115,8 @@ class TargetStatistics:
         ):
             for batch in batches:
                 count = len(batch.pairs)
-                moments = measure(tf.constant(batch.images))
-                # All replicas process the same images.
-                values = [strategy.experimental_local_results(each)[0] for each in moments]
-                for place, (mean, variance) in enumerate(_pair_up(values)):
+                moments = _split(measure(tf.constant(batch.images)), strategy)
+                for place, (mean, variance) in enumerate(zip(*moments)):
                     sums[place] += count * np.stack([mean, variance + mean**2])
                 bar.update(count)
         averages = [value / len(chosen) for value in sums]
@@ -198,7 +196,11 @@ def _read(model, strategy):
     def read():
         return [tf.identity(variable) for variable in variables]
 
-    values = tf.function(lambda: strategy.run(read))()
+    return _split(tf.function(lambda: strategy.run(read))(), strategy)
+
+
+def _split(values, strategy):
+    """Returns means and variances, float64, of the values of `list_statistics` in any replica."""
     values = [np.float64(strategy.experimental_local_results(value)[0]) for value in values]
     return values[: len(values) // 2], values[len(values) // 2 :]
 
@@ -228,24 +230,13 @@ def _call_as_in_training(call, inputs, training=None, mask=None):
 
 
 def _measure(model, layers, images):
-    """Returns every layer's batch means, then its batch variances."""
+    """Returns the values of `list_statistics` for one batch; every replica processes all of it."""
     for layer in layers:
         # From 0 the step to the batch's statistics is exact: x - (x - y) is not always y.
         layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
         layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
     model(inference.pad_images(images, model.size_multiple), training=False)
-    return [
-        tf.convert_to_tensor(variable)
-        for name in ("moving_mean", "moving_variance")
-        for variable in (getattr(layer, name) for layer in layers)
-    ]
-
-
-def _pair_up(values):
-    """Yields (mean, variance), float64, of each layer from what `_measure` returns."""
-    half = len(values) // 2
-    for mean, variance in zip(values[:half], values[half:]):
-        yield np.float64(mean), np.float64(variance)
+    return [tf.identity(variable) for variable in list_statistics(model)]
 
 
 def _store(layers, values):

@@ -45,6 +45,10 @@ def _make_record(arm, seed, miou, accuracy=0.8, usage=None, fingerprint="f"):
     }
 
 
+def _make_plan(setup_name="streets", fingerprint="f"):
+    return types.SimpleNamespace(setup_name=setup_name, fingerprint=fingerprint)
+
+
 def _make_records():
     scores = {"source_only": (20, 22), "cbst": (30, 32), "drsl": (33, 37), "oracle": (60, 62)}
     records = {
@@ -68,17 +72,21 @@ def test_a_record_cut_off_by_a_kill_is_left_out_and_harms_no_other(tmp_path):
     records.append(_make_record("cbst", 1, 2.0))
     records.append(_make_record("cbst", 1, 3.0))
     assert [r["miou"] for r in records.read()] == [1.0, 2.0, 3.0]
-    newest = select_newest(records.read(), "streets", "cbst", "f")
+    newest = select_newest(records.read(), "cbst", _make_plan())
     assert {seed: record["miou"] for seed, record in newest.items()} == {0: 1.0, 1: 3.0}
-    for key in (("streets7", "cbst", "f"), ("streets", "drsl", "f"), ("streets", "cbst", "g")):
-        assert select_newest(records.read(), *key) == {}
+    for arm, plan in (
+        ("cbst", _make_plan(setup_name="streets7")),
+        ("drsl", _make_plan()),
+        ("cbst", _make_plan(fingerprint="g")),
+    ):
+        assert select_newest(records.read(), arm, plan) == {}
 
 
 def test_a_record_without_the_counts_of_images_is_repeated(tmp_path):
     records = RecordFile(str(tmp_path / "r.jsonl"))
     records.append(_make_record("cbst", 0, 1.0))
     records.append({**_make_record("cbst", 1, 1.0), "images": {}})
-    plans = {"cbst": types.SimpleNamespace(setup_name="streets", fingerprint="f")}
+    plans = {"cbst": _make_plan()}
     asked = []
 
     def run(name, _, seed):
@@ -87,7 +95,7 @@ def test_a_record_without_the_counts_of_images_is_repeated(tmp_path):
 
     assert run_missing([(0, "cbst"), (1, "cbst")], plans, records, run, lambda: None) == []
     assert asked == [("cbst", 0)]
-    newest = select_newest(records.read(), "streets", "cbst", "f")
+    newest = select_newest(records.read(), "cbst", plans["cbst"])
     assert [record["miou"] for record in newest.values()] == [2.0, 1.0]
 
 

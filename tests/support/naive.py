@@ -87,7 +87,7 @@ def group_by_mode(embedding, labels, modes):
     return groups
 
 
-def closed_form_mode_alignment_loss(source, source_labels, target, target_labels, modes):
+def expected_mode_alignment_loss(source, source_labels, target, target_labels, modes):
     """The mean over all pairs of each shared mode, by loops; returns sum and count."""
     source_groups = group_by_mode(source, source_labels, modes)
     target_groups = group_by_mode(target, target_labels, modes)
