@@ -21,6 +21,8 @@ _CLASS_STDDEV = 0.1
 _MODE_STDDEV = 0.05
 
 _BIAS_STDDEV = 0.01
+# Widest map that joins the embedding as it is: losses of 1,472 dimensions took a quarter of a step.
+_MAX_CHANNELS = 128
 _RESTART_SHARE = 0.02
 
 
@@ -36,17 +38,19 @@ class MultimodalHead(keras.layers.Layer):
     The losses pull the pixels of a class together, until the embedding hardly separates kinds of
     pixels inside it. With `feature_share` s the embedding is E = [(1 - s)^0.5 e, s^0.5 f], e the
     output of the convolutions and f the base's "features" and, where it has it, "level5",
-    interpolated to their size. e and f have length 1, and both parts of f the same length. f
-    passes no gradient on: the losses reach the base by e, so that f may keep what modes can
-    follow. Squared distances by e are at most 4 (1 - s): a margin above that can be met only
-    where f separates classes too. This is this project's choice.
+    interpolated to their size. A map of more than 128 channels is multiplied by a fixed random
+    matrix to 128, which keeps angles approximately (W. Johnson and J. Lindenstrauss, 1984). e and
+    f have length 1, and both parts of f the same length. f passes no gradient on: the losses
+    reach the base by e, so that f may keep what modes can follow. Squared distances by e are at
+    most 4 (1 - s): a margin above that can be met only where f separates classes too. This is
+    this project's choice.
 
     Args:
         num_classes: number of classes C.
         modes_per_class: number of modes K of each class.
         embedding_dim: dimension d of the embedding.
         hidden_units: channels of each hidden convolution; may be empty.
-        seed: seed of the modes' initial values.
+        seed: seed of the modes' initial values and of the random matrices.
         usage_decay: decay of the moving averages of `usage` and `variance`, which `DrslModel`
             updates in each step; None keeps no track of them.
         restart_share: a mode of usage below restart_share / K restarts next to the mode of its
@@ -56,8 +60,8 @@ class MultimodalHead(keras.layers.Layer):
             instead of training; no loss moves it then. It needs `usage_decay`. None trains the
             modes.
         feature_share: share of the base's "features" and "level5" in the squared length of the
-            embedding, whose dimension d grows by their channels; 0 embeds by the convolutions
-            alone.
+            embedding, whose dimension d grows by their channels, at most 128 each; 0 embeds by
+            the convolutions alone.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
@@ -127,6 +131,11 @@ class MultimodalHead(keras.layers.Layer):
         for layer in self._hidden:
             shape = build_sublayer(layer, shape)
         build_sublayer(self._embed, shape)
+        self._projections = {
+            name: self._build_projection(name, shape)
+            for name, shape in self._select_joined(input_shape).items()
+            if shape[-1] > _MAX_CHANNELS
+        }
         self.mode_weights = self.add_weight(
             name="modes",
             shape=(
@@ -147,6 +156,19 @@ class MultimodalHead(keras.layers.Layer):
             self.variance = self._add_average("variance", shape, "zeros")
         super().build(input_shape)
 
+    def _build_projection(self, name, shape):
+        normal = keras.initializers.RandomNormal(stddev=_MAX_CHANNELS**-0.5, seed=self.seed)
+        layer = keras.layers.Conv2D(
+            _MAX_CHANNELS,
+            1,
+            use_bias=False,
+            kernel_initializer=normal,
+            trainable=False,
+            name=f"project_{name}",
+        )
+        build_sublayer(layer, shape)
+        return layer
+
     def _add_average(self, name, shape, initializer):
         return self.add_weight(
             name=name, shape=shape, dtype="float32", initializer=initializer, trainable=False
@@ -165,17 +187,21 @@ class MultimodalHead(keras.layers.Layer):
         for layer in self._hidden:
             x = layer(x)
         embedding = tf.math.l2_normalize(self._embed(x), axis=-1)
-        if not self.feature_share:
+        joined = self._select_joined(inputs)
+        if not joined:
             return embedding
-        features, *deepest = _list_features(inputs)
-        maps = [
-            tf.math.l2_normalize(tf.cast(tf.stop_gradient(each), tf.float32), axis=-1)
-            for each in (features, *(self._resize([level, features]) for level in deepest))
-        ]
-        parts = [(1 - self.feature_share) ** 0.5 * embedding]
-        parts += [(self.feature_share / len(maps)) ** 0.5 * each for each in maps]
-        # A pixel without any features has the convolutions' part alone.
-        return tf.math.l2_normalize(tf.concat(parts, axis=-1), axis=-1)
+        maps = []
+        for name, each in joined.items():
+            each = tf.stop_gradient(each)
+            if name in self._projections:
+                each = self._projections[name](each)
+            if name != FEATURES:
+                each = self._resize([each, embedding])
+            maps.append(tf.math.l2_normalize(tf.cast(each, tf.float32), axis=-1))
+        features = (self.feature_share / len(maps)) ** 0.5 * tf.concat(maps, axis=-1)
+        # The square is the share, but 0 where all features are: a pixel's length stays 1.
+        square = tf.reduce_sum(features**2, axis=-1, keepdims=True)
+        return tf.concat([(1 - square) ** 0.5 * embedding, features], axis=-1)
 
     @property
     def modes(self) -> tf.Tensor:
@@ -203,9 +229,10 @@ class MultimodalHead(keras.layers.Layer):
         self, input_shape: dict[str, Sequence[int | None]]
     ) -> tuple[int | None, ...]:
         """Returns (B, h, w, d) for the shapes of the base's outputs."""
-        maps = _list_features(input_shape) if self.feature_share else []
         grid = tuple(_select_features(input_shape))[:3]
-        return (*grid, self.embedding_dim + sum(shape[-1] for shape in maps))
+        joined = self._select_joined(input_shape).values()
+        channels = sum(min(shape[-1], _MAX_CHANNELS) for shape in joined)
+        return (*grid, self.embedding_dim + channels)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -222,6 +249,15 @@ class MultimodalHead(keras.layers.Layer):
             "feature_share": self.feature_share,
         }
 
+    def _select_joined(self, inputs):
+        """Returns the maps that join the embedding, or their shapes, by their names."""
+        if not self.feature_share:
+            return {}
+        joined = {FEATURES: _select_features(inputs)}
+        if isinstance(inputs, dict) and LEVELS[-1] in inputs:
+            joined[LEVELS[-1]] = inputs[LEVELS[-1]]
+        return joined
+
     def _initialise_modes(self, shape, dtype=None, **_):
         """Draws R[c, k] = u_c + v_k from the seed alone."""
         generator = np.random.default_rng(self.seed)
@@ -234,9 +270,3 @@ class MultimodalHead(keras.layers.Layer):
 def _select_features(inputs):
     """Returns "features" from a base's outputs or their shapes."""
     return inputs[FEATURES] if isinstance(inputs, dict) else inputs
-
-
-def _list_features(inputs):
-    """Returns the maps that join the embedding, or their shapes."""
-    deepest = [inputs[LEVELS[-1]]] if isinstance(inputs, dict) and LEVELS[-1] in inputs else []
-    return [_select_features(inputs), *deepest]

@@ -95,6 +95,27 @@ def test_features_alone_join_the_embedding_of_a_base_without_levels():
     np.testing.assert_allclose(np.linalg.norm(zero, axis=-1), 1, atol=1e-6)
 
 
+def test_a_wide_map_joins_by_a_fixed_random_matrix_that_keeps_angles():
+    maps = {FEATURES: _features(1, 3, 4, 6), "level5": _features(1, 3, 4, 1000, seed=1)}
+    head = MultimodalHead(5, 2, 16, seed=3, feature_share=0.5)
+    embedding = head(maps)
+    assert embedding.shape == head.compute_output_shape({k: v.shape for k, v in maps.items()})
+    assert embedding.shape == (1, 3, 4, 16 + 6 + 128)
+    (matrix,) = (weight for weight in head.non_trainable_weights if weight.shape[-1] == 128)
+    wide = maps["level5"].numpy().reshape(12, 1000)
+    projected = wide @ matrix.numpy()[0, 0]
+    unit = projected / np.linalg.norm(projected, axis=-1, keepdims=True)
+    np.testing.assert_allclose(embedding[..., 22:].numpy().reshape(12, 128), 0.5 * unit, atol=1e-5)
+    wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
+    # The error of a cosine has a standard deviation of at most 128^-0.5.
+    assert np.abs(unit @ unit.T - wide @ wide.T).max() < 4 * 128**-0.5
+    for seed, is_same in ((3, True), (4, False)):
+        other = MultimodalHead(5, 2, 16, seed=seed, feature_share=0.5)
+        other(maps)
+        (drawn,) = (weight for weight in other.non_trainable_weights if weight.shape[-1] == 128)
+        assert np.array_equal(drawn, matrix) == is_same
+
+
 def test_the_map_alone_gives_the_same_embedding():
     head = MultimodalHead(5, embedding_dim=16)
     features = _features(1, 3, 4, 6)
