@@ -14,6 +14,7 @@ LIMITS = {
     "step_memory_drsl_over_cbst": "<= 1.10",
     "step_memory_drsl_over_cbst_resnet101": "<= 1.10",
     "step_time_k8_over_k1": "<= 1.05",
+    "step_time_modes_from_data_over_drsl": "<= 1.05",
     "step_time_double_over_twice_pixels": "about 1",
     "step_time_ours_over_torch": "<= 1.00",
     "step_time_ours_over_torch_resnet101": "<= 1.00",

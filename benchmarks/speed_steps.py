@@ -31,19 +31,21 @@ def measure_drsl(quick: bool) -> dict[str, Any]:
     repetitions, steps = (3, 2) if quick else (9, 3)
     found: dict[str, Any] = {"ratios": {}, "sizes": {}}
     for number, (network, (size, images)) in enumerate(networks.items()):
-        variants = {f"k{modes}": (size, modes) for modes in (0, 3)}
+        variants = {f"k{modes}": (size, {"modes": modes}) for modes in (0, 3)}
         if number == 0:
-            variants.update(k1=(size, 1), k8=(size, 8))
-            variants["k3_double"] = ((size[0], 2 * size[1]), 3)
+            variants.update(k1=(size, {"modes": 1}), k8=(size, {"modes": 8}))
+            variants["k3_double"] = ((size[0], 2 * size[1]), {"modes": 3})
+            variants["k3_from_data"] = (size, {"modes": 3, "modes_from_data": True})
         commands = {
-            name: make_step_command(network, its_size, images, modes=modes)
-            for name, (its_size, modes) in variants.items()
+            name: make_step_command(network, its_size, images, **options)
+            for name, (its_size, options) in variants.items()
         }
         seconds, peaks, _ = _run_in_turn(commands, repetitions, steps, f"steps, {network}")
         suffix = f"_{network}" if number else ""
         pairs = {f"step_time_drsl_over_cbst{suffix}": ("k3", "k0")}
         if number == 0:
             pairs["step_time_k8_over_k1"] = ("k8", "k1")
+            pairs["step_time_modes_from_data_over_drsl"] = ("k3_from_data", "k3")
         for name, (above, below) in pairs.items():
             found["ratios"][name] = ratios.summarise(seconds[above], seconds[below])
         found["ratios"][f"step_memory_drsl_over_cbst{suffix}"] = ratios.summarise(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 NUM_CLASSES = 19
+# The head's arguments in recipes/modes_from_data.gin.
+_FROM_DATA = {"feature_share": 0.9, "usage_decay": 0.99, "mode_decay": 0.99}
 
 
 def build_model(
     network: str,
     num_modes: int = 0,
+    modes_from_data: bool = False,
     teacher: bool = False,
     mask_weight: float = 0.0,
     micro_batches: int = 1,
@@ -19,6 +22,7 @@ def build_model(
     Args:
         network: one of `networks.NAMES`.
         num_modes: modes per class; 0 trains by cross-entropy only.
+        modes_from_data: whether the modes follow their pixels, as in the recipe of that name.
         teacher: whether a mean teacher labels the target, with ClassMix.
         mask_weight: weight of masked images, with `teacher`.
         micro_batches: number of parts of a batch.
@@ -35,7 +39,8 @@ def build_model(
     from drsl_tf.self_training.online_model import OnlineDrslModel
 
     base, head = networks.build_parts(network, NUM_CLASSES)
-    modes = MultimodalHead(NUM_CLASSES, num_modes) if num_modes else None
+    options = _FROM_DATA if modes_from_data else {}
+    modes = MultimodalHead(NUM_CLASSES, num_modes, **options) if num_modes else None
     if teacher:
         model = OnlineDrslModel(base, head, modes, mix_classes=True, mask_weight=mask_weight)
     else:

@@ -23,6 +23,9 @@ from data_pipelines import cli
 _NETWORK = flags.DEFINE_enum("network", "efficientnet_lite0", networks.NAMES, "Which.")
 _STEP = flags.DEFINE_enum("step", "train", ["train", "evaluate"], "Kind of step.")
 _MODES = flags.DEFINE_integer("modes", 0, "Modes per class; 0 is self-training by cross-entropy.")
+_MODES_FROM_DATA = flags.DEFINE_bool(
+    "modes_from_data", False, "The modes follow their pixels, as in the recipe; with --modes."
+)
 _TEACHER = flags.DEFINE_bool("teacher", False, "A mean teacher labels the target; ClassMix.")
 _MASK_WEIGHT = flags.DEFINE_float("mask_weight", 0.0, "Weight of masked images, with --teacher.")
 _HEIGHT = flags.DEFINE_integer("height", 176, "Height of the images.")
@@ -50,6 +53,7 @@ def main() -> None:
         model = step_model.build_model(
             _NETWORK.value,
             _MODES.value,
+            _MODES_FROM_DATA.value,
             teacher=_TEACHER.value,
             mask_weight=_MASK_WEIGHT.value,
             micro_batches=_MICRO_BATCHES.value,

@@ -89,25 +89,6 @@ def test_no_environment_is_made_unasked(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.slow
-def test_quick_run_of_most_parts(tmp_path):
-    only = "--only=teacher,torch,predict,pipeline,scoring,commands"
-    places = [f"--output={tmp_path}/out", f"--work={tmp_path}/work"]
-    calls.read_output("-m", "benchmarks.speed", "--quick", only, *places)
-    content = json.loads((tmp_path / "out" / "speed.json").read_text())
-    assert (
-        set(speed_report.LIMITS)
-        >= set(content["ratios"])
-        >= {
-            "data_wait_over_step",
-            "pipeline_over_decode",
-            "predict_over_bare_model",
-            "step_time_teacher_mic_over_teacher",
-        }
-    )
-    assert "torch was left out" in (tmp_path / "out" / "speed.md").read_text()
-
-
 def test_unknown_parts_are_one_paragraph():
     result = calls.call_python("-m", "benchmarks.speed", "--only=step")
     calls.assert_refused(result, "pipeline")
