@@ -139,7 +139,7 @@ def measure(
         num_modes: number K of modes.
         num_clusters: number of clusters of k-means.
         spaces: the categories and the hidden classes.
-        seed: seed of samples, k-means and shuffled modes.
+        seed: seed of samples and k-means.
 
     Returns:
         "source", "target" and "right", the target's pixels of rightly predicted category, and
@@ -175,8 +175,8 @@ def measure(
     names = categories.class_names, classes.class_names
     return {
         **{
-            name: mode_agreement.describe_tables(table, tables["source"], *names, seed)
+            name: mode_agreement.describe_tables(table, tables["source"], *names)
             for name, table in tables.items()
         },
-        "kmeans": mode_agreement.describe_tables(found, voting, *names, seed),
+        "kmeans": mode_agreement.describe_tables(found, voting, *names),
     }

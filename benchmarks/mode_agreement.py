@@ -47,58 +47,28 @@ def count_effective(counts: Sequence[int] | np.ndarray) -> float:
     return float(np.exp(_compute_entropy(counts))) if counts.any() else math.nan
 
 
-def compute_nmi(table: np.ndarray) -> float:
-    """Computes the normalised mutual information of modes and hidden classes.
+def compute_agreement(table: np.ndarray) -> dict[str, float]:
+    """Computes the mutual information of modes and hidden classes.
 
     Args:
         table: (K, H) counts.
 
     Returns:
-        A number in [0, 1]; 0 where all pixels have one mode or one class.
-    """
-    scale = _compute_scale(table)
-    return _compute_mutual_information(table) / scale if scale else 0.0
-
-
-def compute_ami(table: np.ndarray) -> float:
-    """Computes the mutual information, adjusted for chance, of modes and hidden classes.
-
-    Args:
-        table: (K, H) counts.
-
-    Returns:
-        A number of at most 1, about 0 for modes that are drawn at random; 0 where all pixels have
-        one mode or one class, or each its own.
+        "nmi", normalised, in [0, 1]; "shuffled", its expectation if the modes are permuted among
+        the pixels; "ami", adjusted for that, of at most 1. All are 0 where the pixels have one
+        mode or one class; "ami" is too where each has its own.
     """
     from sklearn.metrics.cluster import expected_mutual_information  # Slow to import.
 
-    scale = _compute_scale(table)
+    scale = math.sqrt(_compute_entropy(table.sum(axis=1)) * _compute_entropy(table.sum(axis=0)))
     if not scale:
-        return 0.0
-    table = _drop_empty(table)
-    expected = expected_mutual_information(table, int(table.sum()))
-    # So few pixels that every table has the largest mutual information.
-    if scale - expected < _SMALLEST:
-        return 0.0
-    return float((_compute_mutual_information(table) - expected) / (scale - expected))
-
-
-def shuffle_modes(table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws the table that a random permutation of the modes among the pixels results in.
-
-    Args:
-        table: (K, H) counts.
-        rng: draws.
-
-    Returns:
-        (K, H) counts with the same sums of rows and columns.
-    """
-    left = table.sum(axis=0)
-    rows = []
-    for count in table.sum(axis=1):
-        rows.append(rng.multivariate_hypergeometric(left, count, method="marginals"))
-        left = left - rows[-1]
-    return np.stack(rows)
+        return {"nmi": 0.0, "shuffled": 0.0, "ami": 0.0}
+    table = table[table.any(axis=1)][:, table.any(axis=0)]
+    nmi = _compute_mutual_information(table) / scale
+    expected = float(expected_mutual_information(table, int(table.sum()))) / scale
+    # With next to no pixels, every table has the largest mutual information.
+    ami = (nmi - expected) / (1 - expected) if 1 - expected > _SMALLEST else 0.0
+    return {"nmi": nmi, "shuffled": expected, "ami": ami}
 
 
 def vote(table: np.ndarray) -> np.ndarray:
@@ -132,7 +102,6 @@ def describe_tables(
     voting: np.ndarray,
     category_names: Sequence[str],
     class_names: Sequence[str],
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Computes the agreement in every category, and its means over categories.
 
@@ -144,14 +113,12 @@ def describe_tables(
         voting: (C, K, H) counts of the domain on which modes vote for hidden classes.
         category_names: the C names.
         class_names: the H names.
-        seed: seed of the shuffled modes.
 
     Returns:
-        The means "effective_modes", "nmi", "ami", "shuffled" (the NMI of shuffled modes) and
-        "recall", None without such a category; "recalls" by class; "categories", the numbers of
-        each category with its "usage", pixels by mode.
+        The means "effective_modes", "nmi", "ami", "shuffled" and "recall", None without such a
+        category; "recalls" by class; "categories", the numbers of each category with its "usage",
+        pixels by mode.
     """
-    rng = np.random.default_rng(seed)
     categories: dict[str, dict[str, Any]] = {}
     recalls: dict[str, float] = {}
     for name, table, source in zip(category_names, tables, voting):
@@ -162,9 +129,7 @@ def describe_tables(
         categories[name] = entry
         if np.count_nonzero(table.any(axis=0)) < 2:
             continue
-        entry["nmi"] = compute_nmi(table)
-        entry["ami"] = compute_ami(table)
-        entry["shuffled"] = compute_nmi(shuffle_modes(table, rng))
+        entry |= compute_agreement(table)
         found = compute_recalls(table, vote(source))
         entry["recall"] = float(np.mean(list(found.values())))
         recalls |= {class_names[index]: recall for index, recall in found.items()}
@@ -180,18 +145,9 @@ def _average(values):
     return float(np.mean(values)) if values else None
 
 
-def _drop_empty(table):
-    return table[table.any(axis=1)][:, table.any(axis=0)]
-
-
 def _compute_entropy(counts):
     shares = counts[counts > 0] / counts.sum()
     return float(-np.sum(shares * np.log(shares)))
-
-
-def _compute_scale(table):
-    """Returns the geometric mean of the entropies of modes and classes; 0 if one of them is 0."""
-    return math.sqrt(_compute_entropy(table.sum(axis=1)) * _compute_entropy(table.sum(axis=0)))
 
 
 def _compute_mutual_information(table):

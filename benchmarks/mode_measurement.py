@@ -19,7 +19,7 @@ _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run.")
 _SETUP = flags.DEFINE_string("setup", None, "Its setup, which has hidden classes.")
 _OUTPUT = flags.DEFINE_string("output", None, "Output JSON file.")
 _IMAGES = flags.DEFINE_integer("images", 500, "Most images of a domain, evenly spread.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of k-means and of shuffled modes.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of k-means.")
 _INITIAL = flags.DEFINE_bool(
     "initial", False, "Measure k-means on the features before any training, and no modes."
 )
