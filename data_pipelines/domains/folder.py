@@ -23,6 +23,9 @@ from data_pipelines.io.patterns import is_pattern
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
+WITH_MASKS = "with masks"
+"""The place, in `Folder.splits`, of the images that have a mask."""
+
 _SHOWN = 5
 # Descriptions and lists, which are beside images in many data sets.
 _TEXTS = (".txt", ".md", ".json", ".csv", ".xml", ".yaml", ".yml", ".db", ".ini", ".html")
@@ -79,7 +82,8 @@ class Folder(Domain):
             is the class "background", if there is one, or else ignored.
         splits: split -> sub-folder of both folders ("" for all of it), or path of a ".txt" file
             below `root` with one image's path a line, relative to `images`, with or without its
-            ending. None: each split is the sub-folder of its name.
+            ending, or "with masks", all images that have one; the other splits then have no
+            labels. None: each split is the sub-folder of its name.
         mask_suffix: what follows the image's name in its mask's name, such as "_mask".
         label_space: classes of the decoded labels; None takes `class_names`.
         name: name of the data set in messages and files.
@@ -211,7 +215,7 @@ class Folder(Domain):
     def has_labels(self, split: str) -> bool:
         """Returns whether a split has masks; an error where no split can have any."""
         self._check_split(split)
-        if self._masks is None:
+        if self._masks is None or self._is_beside_masks(split):
             return False
         if self._is_coco():
             path = self._coco_path(split)
@@ -232,6 +236,11 @@ class Folder(Domain):
                 "leave masks out if the images have none."
             )
         return files.is_folder(self._join(files.join_path(self._masks, self._sub_folder(split))))
+
+    def _is_beside_masks(self, split):
+        """Returns whether another split has the images with masks."""
+        places = self._places or {}
+        return WITH_MASKS in places.values() and places[split] != WITH_MASKS
 
     def _check_place(self, problem):
         """Raises an error where the place of the masks is the same for all splits."""
@@ -254,9 +263,11 @@ class Folder(Domain):
         return [("", files.join_path(self._masks, self._sub_folder(split)))]
 
     def select_names(self, names: list[str], split: str) -> list[str]:
-        """Returns the names in a split's list file, without masks in the folder of the images."""
+        """Returns the names in a split's list file, or with masks; never masks among images."""
         if self._masks is not None and self._masks.strip("/") == self._images.strip("/"):
             names = [name for name in names if not name.endswith(self.label_ending)]
+        if self._place(split) == WITH_MASKS:
+            return self._select_with_masks(names, split)
         list_file = self._list_file(split)
         if list_file is None:
             return names
@@ -277,6 +288,18 @@ class Folder(Domain):
                 f"{', ...' if len(missing) > 10 else ''}. Correct the list or put the images there."
             )
         return [name for name in names if name in listed]
+
+    def _select_with_masks(self, names, split):
+        masks = self._find_labels(split) or {}
+        selected = [name for name in names if name in masks]
+        if names and not selected:
+            raise UserError(
+                f"Folder.splits: none of the {len(names)} images below "
+                f"{files.describe_path(self.root)}, such as {names[0]}, has a mask. Bind "
+                "Folder.masks, and Folder.mask_suffix if masks' names have one; or the split to "
+                'another place, "" for all images.'
+            )
+        return selected
 
     def _list_spellings(self, names):
         """Returns path below root, or name -> name of each image."""
@@ -312,7 +335,9 @@ class Folder(Domain):
         return super().list_orphans(split)
 
     def _find_labels(self, split):
-        in_pattern = is_pattern(self._masks or "") and not self._is_coco()
+        if self._masks is None or self._is_beside_masks(split):
+            return None
+        in_pattern = is_pattern(self._masks) and not self._is_coco()
         # `has_labels` looks for the same files, so it is asked only where there are none.
         found = self._find_masks(split) if in_pattern else {}
         if not found and not self.has_labels(split):
@@ -431,11 +456,14 @@ class Folder(Domain):
             _check_below_root("split", split)
             return split
         place = self._places[split]
-        return "" if place.endswith(".txt") else place
+        return "" if place == WITH_MASKS or place.endswith(".txt") else place
 
     def _list_file(self, split):
-        place = None if self._places is None else self._places[split]
-        return place if place is not None and place.endswith(".txt") else None
+        place = self._place(split)
+        return place if place.endswith(".txt") else None
+
+    def _place(self, split):
+        return "" if self._places is None else self._places[split]
 
     def _describe_absence(self, split):
         """Adds what is there instead."""

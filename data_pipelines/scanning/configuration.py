@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from data_pipelines.domains.folder import WITH_MASKS
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
@@ -106,8 +107,8 @@ def _bind_place(draft, prefix, root, found, masks):
         draft.bindings[f"{prefix}_MASK_SUFFIX"] = found.mask_suffix
     splits = dict(found.splits)
     if prefix == "TARGET":
-        splits.setdefault("val", splits["train"])
-        default_splits = {"train": "", "val": ""}
+        splits.setdefault("val", splits["train"] or WITH_MASKS)
+        default_splits = {"train": "", "val": WITH_MASKS}
     else:
         default_splits = {"train": ""}
     if splits != default_splits:

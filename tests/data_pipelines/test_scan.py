@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.auditing import audit
+from data_pipelines.domains.folder import WITH_MASKS
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
 from data_pipelines.scanning import configuration
@@ -25,7 +26,8 @@ def build(draft, prefix="SOURCE"):
         images=bindings.get(f"{prefix}_IMAGES", "images"),
         masks=bindings.get(f"{prefix}_MASKS", "masks" if prefix == "SOURCE" else None),
         splits=bindings.get(
-            f"{prefix}_SPLITS", {"train": ""} if prefix == "SOURCE" else {"train": "", "val": ""}
+            f"{prefix}_SPLITS",
+            {"train": ""} if prefix == "SOURCE" else {"train": "", "val": WITH_MASKS},
         ),
         mask_suffix=bindings.get(f"{prefix}_MASK_SUFFIX", ""),
         class_names=bindings["CLASS_NAMES"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import gin
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines.domains.folder import WITH_MASKS
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
+from data_pipelines.io.patterns import is_pattern
 from data_pipelines.labels import label_spaces
 from tests.support import data_sets
 
@@ -141,6 +144,56 @@ def test_splits_by_list(tmp_path):
         domain.list_pairs("bad")
     with pytest.raises(UserError, match="none.txt.*is missing"):
         domain.list_pairs("none")
+
+
+@pytest.mark.parametrize(
+    "images, masks, ending",
+    [
+        ("images", "masks", "png"),
+        (".", "masks", "png"),
+        ("*/{name}.jpg", "*/{name}_ids.png", "png"),
+        ("images", "polygons", "json"),
+    ],
+)
+def test_a_split_of_the_images_with_masks(tmp_path, images, masks, ending):
+    """The images without masks are in the other split, which has no labels then."""
+    folder = "images" if is_pattern(images) else images
+    for name in ("1", "a/2", "3"):
+        write_image(tmp_path, f"{folder}/{name}.jpg")
+    place = f"{folder}/1_ids.png" if is_pattern(masks) else f"{masks}/1.{ending}"
+    if ending == "json":
+        (tmp_path / "polygons").mkdir()
+        labelme = {"shapes": [], "imagePath": "1.jpg", "imageHeight": 5, "imageWidth": 7}
+        (tmp_path / place).write_text(json.dumps(labelme))
+    else:
+        write_mask(tmp_path, place, (0, 1))
+    domain = Folder(
+        root=str(tmp_path),
+        images=images,
+        masks=masks,
+        class_names=NAMES,
+        splits={"train": "", "val": WITH_MASKS},
+    )
+    train, val = domain.list_pairs("train"), domain.list_pairs("val")
+    assert not domain.has_labels("train") and len(train) == 3
+    assert all(pair.label_path is None for pair in train)
+    assert domain.has_labels("val") and [os.path.basename(p.image_path) for p in val] == ["1.jpg"]
+    assert val[0].label_path == str(tmp_path / place)
+    assert domain.list_orphans("train") == domain.list_orphans("val") == []
+
+
+def test_images_without_masks_are_no_split_of_images_with_masks(tmp_path):
+    write_image(tmp_path, "images/1.jpg")
+    options = {"root": str(tmp_path), "splits": {"val": WITH_MASKS}, "class_names": NAMES}
+    write_mask(tmp_path, "masks/2.png", (0, 1))
+    with pytest.raises(UserError, match="none of the 1 images below .*, such as 1, has a mask"):
+        Folder(masks="masks", **options).list_pairs("val")
+    assert not Folder(**options).has_labels("val")
+    write_image(tmp_path, "images/2.jpg")
+    write_mask(tmp_path, "masks/3.png", (0, 1))
+    domain = Folder(masks="masks", **options)
+    assert [pair.name for pair in domain.list_pairs("val")] == ["2"]
+    assert domain.list_orphans("val") == [str(tmp_path / "masks/3.png")]
 
 
 def test_mask_suffix_in_a_folder_of_its_own_and_beside_the_images(tmp_path):
