@@ -10,34 +10,29 @@ from drsl_tf.common import IGNORE_ID
 class ConfusionMatrix:
     """Counts pixels by label and prediction, summed over images.
 
-    Pixels labelled `ignore_id` do not count. A prediction that is no class is a miss: a false
+    Pixels labelled 255 do not count. A prediction that is no class is a miss: a false
     negative of its label, as cityscapesScripts counts predictions of void, and no false positive.
     """
 
-    def __init__(self, num_classes: int, ignore_id: int = IGNORE_ID):
+    def __init__(self, num_classes: int):
         """Creates an empty matrix.
 
         Args:
             num_classes: the number C of classes, 1 to 255.
-            ignore_id: the label that does not count, 0 to 255.
 
         Raises:
-            ValueError: an argument is out of range.
+            ValueError: it is out of range.
         """
         if not 1 <= num_classes <= 255:
             raise ValueError(f"The number of classes must lie in 1 to 255, not {num_classes}.")
-        if not 0 <= ignore_id <= 255:
-            raise ValueError(f"The ignored id must lie in 0 to 255, not {ignore_id}.")
-        self._ignore_id = ignore_id
         self._matrix = np.zeros((num_classes, num_classes + 1), np.int64)
 
     @classmethod
-    def from_matrix(cls, matrix: np.ndarray, ignore_id: int = IGNORE_ID) -> ConfusionMatrix:
+    def from_matrix(cls, matrix: np.ndarray) -> ConfusionMatrix:
         """Creates a confusion matrix from the `matrix` of another, or from a sum of several.
 
         Args:
             matrix: (C, C + 1) integer array; copied.
-            ignore_id: the label that does not count in later updates.
 
         Returns:
             A ConfusionMatrix.
@@ -57,7 +52,7 @@ class ConfusionMatrix:
             )
         if matrix.min() < 0:
             raise ValueError("The counts of a confusion matrix hold a negative number.")
-        confusion = cls(matrix.shape[0], ignore_id)
+        confusion = cls(matrix.shape[0])
         confusion._matrix += matrix
         return confusion
 
@@ -78,12 +73,12 @@ class ConfusionMatrix:
         """Adds the pixels of one image or of a batch.
 
         Args:
-            label: integer array of any shape, values 0..C-1 or the ignored id.
+            label: integer array of any shape, values 0..C-1 or 255.
             prediction: integer array of the same shape; a value outside 0..C-1 is a miss.
 
         Raises:
             ValueError: the shapes differ, a dtype is no integer, or a label is neither a class
-                nor the ignored id. Nothing is added then.
+                nor 255. Nothing is added then.
         """
         label, prediction = np.asarray(label), np.asarray(prediction)
         if label.shape != prediction.shape:
@@ -96,13 +91,13 @@ class ConfusionMatrix:
         pairs = np.left_shift(_check_labels(label), 8, dtype=np.uint16)
         pairs |= _mark_misses(prediction)
         table = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
-        table[self._ignore_id] = 0
+        table[IGNORE_ID] = 0
         num_classes = self.num_classes
         unknown = np.flatnonzero(table[num_classes:].any(axis=1)) + num_classes
         if unknown.size:
             raise ValueError(
                 f"Labels hold the ids {', '.join(map(str, unknown))}, which are neither classes (0 "
-                f"to {num_classes - 1}) nor the ignored id {self._ignore_id}; map them by the "
+                f"to {num_classes - 1}) nor the ignored id {IGNORE_ID}; map them by the "
                 "label table of the dataset."
             )
         self._matrix[:, :-1] += table[:num_classes, :num_classes]

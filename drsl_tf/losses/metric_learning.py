@@ -50,7 +50,6 @@ def mode_margin_loss(
     distances: tf.Tensor,
     labels: tf.Tensor,
     margin: float = 0.5,
-    ignore_id: int = IGNORE_ID,
     by_class: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the hinge between a pixel's own class and the nearest other class (L_dml).
@@ -62,9 +61,9 @@ def mode_margin_loss(
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
-        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1, or 255, which
+            counts neither in the loss nor in the gradient.
         margin: the hinge's margin alpha in squared distance; RepMet uses 0.5.
-        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
         by_class: whether to sum and count the pixels of each class separately.
 
     Returns:
@@ -72,7 +71,7 @@ def mode_margin_loss(
         tensors by class.
     """
     distances = tf.cast(distances, tf.float32)
-    valid, labels = _split_labels(labels, ignore_id)
+    valid, labels = _split_labels(labels)
     class_distances = tf.reduce_min(distances, axis=2)
     is_own = _own_class_mask(class_distances, labels)
     # A finite stand-in for infinity keeps gradients finite. A label outside the classes makes
@@ -88,7 +87,6 @@ def mode_posterior_loss(
     distances: tf.Tensor,
     labels: tf.Tensor,
     sigma: float = 0.5,
-    ignore_id: int = IGNORE_ID,
     by_class: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the negative log posterior of the pixels' own classes (L_mce).
@@ -99,16 +97,16 @@ def mode_posterior_loss(
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
-        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1, or 255, which
+            counts neither in the loss nor in the gradient.
         sigma: the standard deviation of a mode; RepMet uses 0.5.
-        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
         by_class: whether to sum and count the pixels of each class separately.
 
     Returns:
         The sum over the valid pixels and their number: two float32 scalars, or two (C,) float32
         tensors by class.
     """
-    valid, labels = _split_labels(labels, ignore_id)
+    valid, labels = _split_labels(labels)
     # q is the softmax over the classes of log sum_k p, so the fused kernel applies.
     exponents = tf.cast(distances, tf.float32) * (-1.0 / (2.0 * sigma * sigma))
     # D2 in [0, 4] bounds the exponents, but a small sigma needs the stable form.
@@ -137,20 +135,20 @@ def mode_log_scores(distances: tf.Tensor, usage: tf.Tensor, temperature: float =
     return tf.stop_gradient(tf.reduce_logsumexp(scores, axis=2))
 
 
-def nearest_modes(distances: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNORE_ID) -> tf.Tensor:
+def nearest_modes(distances: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Finds the mode of each pixel: the nearest one of its own (pseudo-)class.
 
     m(p) = argmin_k D2[p, y_p, k]. No gradient flows through the choice.
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
-        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
-        ignore_id: the label of pixels without a mode.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1, or 255 for
+            pixels without a mode.
 
     Returns:
         (N,) int32 tensor of values 0..K-1, and -1 where the pixel is ignored.
     """
-    valid, labels = _split_labels(labels, ignore_id)
+    valid, labels = _split_labels(labels)
     own = tf.gather(tf.stop_gradient(distances), labels, axis=1, batch_dims=1)
     modes = tf.argmin(own, axis=1, output_type=tf.int32)
     return tf.where(valid, modes, -1)
@@ -161,7 +159,6 @@ def competing_modes(
     labels: tf.Tensor,
     usage: tf.Tensor,
     temperature: float = 0.1,
-    ignore_id: int = IGNORE_ID,
 ) -> tf.Tensor:
     """Finds the mode of each pixel's (pseudo-)class that wins it, by cosine and usage.
 
@@ -170,15 +167,15 @@ def competing_modes(
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
-        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1, or 255 for
+            pixels without a mode.
         usage: (C, K) float32, the share of each mode in the pixels of its class.
         temperature: scale of the cosines.
-        ignore_id: the label of pixels without a mode.
 
     Returns:
         (N,) int32 tensor of values 0..K-1, and -1 where the pixel is ignored.
     """
-    valid, labels = _split_labels(labels, ignore_id)
+    valid, labels = _split_labels(labels)
     cosines = _cosines(tf.gather(tf.stop_gradient(distances), labels, axis=1, batch_dims=1))
     weights = tf.math.log(tf.maximum(usage, _LEAST_USAGE))
     scores = cosines / temperature + tf.gather(weights, labels)
@@ -193,7 +190,6 @@ def mode_sibling_loss(
     *,
     temperature: float = 0.1,
     rivalry: float | tf.Tensor = 1.0,
-    ignore_id: int = IGNORE_ID,
     by_class: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the negative log-probability of the pixels' own modes among all modes (L_sib).
@@ -208,12 +204,12 @@ def mode_sibling_loss(
 
     Args:
         distances: (N, C, K) float tensor, from `squared_distances`.
-        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1 or `ignore_id`.
+        labels: (N,) integer tensor (any shape of N elements), classes 0..C-1, or 255, which
+            counts neither in the loss nor in the gradient.
         usage: (C, K) float32, the share of each mode in the pixels of its class; no gradient flows
             into it.
         temperature: scale of the cosines.
         rivalry: the factor of the other modes of the own class, in [0, 1].
-        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
         by_class: whether to sum and count the pixels of each class separately.
 
     Returns:
@@ -222,8 +218,8 @@ def mode_sibling_loss(
     """
     distances = tf.cast(distances, tf.float32)
     num_modes = distances.shape[2]
-    chosen = competing_modes(distances, labels, usage, temperature, ignore_id)
-    valid, labels = _split_labels(labels, ignore_id)
+    chosen = competing_modes(distances, labels, usage, temperature)
+    valid, labels = _split_labels(labels)
     is_own = _own_class_mask(distances[:, :, 0], labels)
     is_chosen = tf.equal(chosen[:, tf.newaxis], tf.range(num_modes))
     is_sibling = is_own[:, :, tf.newaxis] & ~is_chosen[:, tf.newaxis, :]
@@ -240,10 +236,10 @@ def _cosines(distances):
     return 1.0 - distances / 2.0
 
 
-def _split_labels(labels, ignore_id):
+def _split_labels(labels):
     """Flattens labels; returns a mask of the valid ones, and labels with 0 where invalid."""
     labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
-    valid = tf.not_equal(labels, ignore_id)
+    valid = tf.not_equal(labels, IGNORE_ID)
     return valid, tf.where(valid, labels, 0)
 
 

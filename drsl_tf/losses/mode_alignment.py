@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from drsl_tf.common import IGNORE_ID
 from drsl_tf.losses import metric_learning
 
 
@@ -21,7 +20,6 @@ def stochastic_mode_alignment_loss(
     *,
     samples_per_mode: int = 64,
     seed: tf.Tensor,
-    ignore_id: int = IGNORE_ID,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums over the shared modes the mean squared distance of random source-target pairs (L_sma).
 
@@ -35,13 +33,12 @@ def stochastic_mode_alignment_loss(
 
     Args:
         source_embedding: (N_s, d) float tensor of unit vectors; (..., d) is flattened to it.
-        source_labels: (N_s,) integer tensor (any shape of N_s elements) or `ignore_id`.
+        source_labels: (N_s,) integer tensor (any shape of N_s elements); 255 does not count.
         target_embedding: (N_t, d) float tensor of unit vectors.
-        target_labels: (N_t,) integer tensor of pseudo-labels or `ignore_id`.
+        target_labels: (N_t,) integer tensor of pseudo-labels; 255 does not count.
         modes: (C, K, d) float tensor of unit vectors.
         samples_per_mode: the largest number of pairs that a mode contributes.
         seed: (2,) integer tensor; the same seed and inputs produce the same pairs on every device.
-        ignore_id: the label of pixels to ignore.
 
     Returns:
         Two float32 scalars: the sum over the shared modes, and their number. Both are 0 where no
@@ -55,8 +52,8 @@ def stochastic_mode_alignment_loss(
     source = _flatten_embedding(source_embedding)
     target = _flatten_embedding(target_embedding)
     num_modes = tf.shape(modes)[0] * tf.shape(modes)[1]
-    source_ids = _mode_ids(source, source_labels, modes, ignore_id)
-    target_ids = _mode_ids(target, target_labels, modes, ignore_id)
+    source_ids = _mode_ids(source, source_labels, modes)
+    target_ids = _mode_ids(target, target_labels, modes)
     source_counts = _count_members(source_ids, num_modes)
     target_counts = _count_members(target_ids, num_modes)
 
@@ -81,12 +78,12 @@ def _flatten_embedding(embedding):
     return tf.reshape(embedding, [-1, tf.shape(embedding)[-1]])
 
 
-def _mode_ids(embedding, labels, modes, ignore_id):
+def _mode_ids(embedding, labels, modes):
     """Returns (N,) int32: c * K + k of each pixel's mode, and C * K where it is ignored."""
     distances = metric_learning.squared_distances(
         tf.stop_gradient(embedding), tf.stop_gradient(modes)
     )
-    nearest = metric_learning.nearest_modes(distances, labels, ignore_id)
+    nearest = metric_learning.nearest_modes(distances, labels)
     num_classes, modes_per_class = tf.unstack(tf.shape(modes)[:2])
     labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
     return tf.where(nearest >= 0, labels * modes_per_class + nearest, num_classes * modes_per_class)

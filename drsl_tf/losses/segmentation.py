@@ -13,19 +13,18 @@ from drsl_tf.common import IGNORE_ID
 def cross_entropy_loss(
     logits: tf.Tensor,
     labels: tf.Tensor,
-    ignore_id: int = IGNORE_ID,
     weights: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the softmax cross-entropy over the valid pixels.
 
     One fused kernel computes loss and gradient together, so that the largest tensors are the
-    logits in float32 and their gradient. A label that is neither a class nor `ignore_id` raises an
+    logits in float32 and their gradient. A label that is neither a class nor 255 raises an
     error on a CPU and results in NaN on a GPU.
 
     Args:
         logits: (B, H, W, C) tensor of any float dtype, computed in float32.
-        labels: (B, H, W) integer tensor, classes 0..C-1 or `ignore_id`.
-        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        labels: (B, H, W) integer tensor, classes 0..C-1, or 255, which counts neither in the loss
+            nor in the gradient.
         weights: optional (B, H, W) float tensor that multiplies the loss of each pixel, for example
             the confidence of its pseudo-label. No gradient flows into it.
 
@@ -34,7 +33,7 @@ def cross_entropy_loss(
         pixels. Both are 0 where every pixel is ignored.
     """
     labels = tf.cast(labels, tf.int32)
-    valid = tf.not_equal(labels, ignore_id)
+    valid = tf.not_equal(labels, IGNORE_ID)
     pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.where(valid, labels, 0), logits=tf.cast(logits, tf.float32)
     )
@@ -46,9 +45,7 @@ def cross_entropy_loss(
     return total, tf.cast(tf.math.count_nonzero(valid), tf.float32)
 
 
-def uniform_divergence_loss(
-    logits: tf.Tensor, labels: tf.Tensor, ignore_id: int = IGNORE_ID
-) -> tuple[tf.Tensor, tf.Tensor]:
+def uniform_divergence_loss(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Sums the divergence from the uniform distribution to the predicted one, KL(u || p).
 
     The regulariser MRKLD of confidence regularized self-training (Y. Zou et al., ICCV 2019),
@@ -57,13 +54,13 @@ def uniform_divergence_loss(
 
     Args:
         logits: (B, H, W, C) tensor of any float dtype, computed in float32.
-        labels: (B, H, W) integer tensor; only whether a label is `ignore_id` counts.
-        ignore_id: the label of pixels that count neither in the loss nor in the gradient.
+        labels: (B, H, W) integer tensor; pixels of 255 count neither in the loss nor in the
+            gradient.
 
     Returns:
         Two float32 scalars: the sum over the valid pixels, and their number.
     """
-    valid = tf.not_equal(labels, ignore_id)
+    valid = tf.not_equal(labels, IGNORE_ID)
     log_p = tf.nn.log_softmax(tf.cast(logits, tf.float32))
     divergence = -tf.reduce_mean(log_p, axis=-1) - math.log(logits.shape[-1])
     total = tf.reduce_sum(tf.where(valid, divergence, 0.0))

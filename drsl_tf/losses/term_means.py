@@ -49,8 +49,8 @@ class TermMeans:
         Returns:
             (terms,) float32; 0 for a term without a pixel.
         """
-        means = self.add_groups(sums / tf.maximum(counts, 1.0))
-        return means / tf.maximum(self.add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
+        totals = self.add_groups(sums / tf.maximum(counts, 1.0))
+        return totals / tf.maximum(self._count_present(counts), 1.0)
 
     def find_present(self, counts: tf.Tensor) -> tf.Tensor:
         """Returns which terms have a pixel.
@@ -61,8 +61,12 @@ class TermMeans:
         Returns:
             (terms,) float32: 1 or 0.
         """
-        return tf.minimum(self.add_groups(tf.cast(counts > 0, tf.float32)), 1.0)
+        return tf.minimum(self._count_present(counts), 1.0)
 
     def add_groups(self, values: tf.Tensor) -> tf.Tensor:
         """Sums (G,) to (terms,). A non-finite term does not affect the others."""
         return tf.stack([tf.reduce_sum(part) for part in tf.split(values, self._groups)])
+
+    def _count_present(self, counts):
+        """Returns the number of groups of each term that have a pixel."""
+        return self.add_groups(tf.cast(counts > 0, tf.float32))

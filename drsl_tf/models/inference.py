@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from data_pipelines.batches.augment import PAD_VALUE
+from data_pipelines.errors import UserError
 from drsl_tf import common
 from drsl_tf.losses import segmentation
 from drsl_tf.networks.layers.image_grid import pad_to_multiple
@@ -27,10 +28,21 @@ class Inference:
         batch_size: images per batch in pseudo-labelling and scoring, where it changes no result,
             and in computing the target's statistics, where 4 instead of 8 cost 0.9 points on
             streets (`docs/results.md`).
+
+    Raises:
+        UserError: a number is below 1.
     """
 
     size: tuple[int, int] | None = None
     batch_size: int = 8
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise UserError(f"Inference.batch_size is {self.batch_size}; it must be at least 1.")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise UserError(
+                f"Inference.size is {self.size}; it must be (height, width) in pixels, or None."
+            )
 
 
 def pad_images(images: tf.Tensor, multiple: int) -> tf.Tensor:

@@ -75,13 +75,15 @@ class DrslModel(keras.Model):
         sibling_steps: number of the optimizer's first steps over which the competition with modes
             of the same class rises linearly from 0 to its full strength.
         kld_weight: weight of the divergence from the uniform distribution to the prediction, on the
-            pixels with a pseudo-label (CRST's MRKLD).
+            target's pixels with a label (CRST's MRKLD); those that an `OnlineDrslModel` pastes and
+            labels at any confidence are among them.
         mask_weight: weight of the cross-entropy on masked target images, which `OnlineDrslModel`
             makes.
         feature_weight: weight of the feature distance, which `OnlineDrslModel` computes.
         margin: the margin alpha on squared distances, of unit-length vectors.
         sigma: width of the mode posteriors.
-        samples_per_mode: most pixels that a mode aligns per domain, step and replica.
+        samples_per_mode: most pixels that a mode aligns per domain, step and replica, and in each
+            micro-batch.
         class_weights: factors of the source's cross-entropy by class, a dict from id to factor, 1
             for the others, or a list of all C; they change the sum and not the count of pixels.
             None is 1 for all.
@@ -154,6 +156,11 @@ class DrslModel(keras.Model):
             raise UserError(
                 f"DrslModel.sibling_temperature is {sibling_temperature} and sibling_steps "
                 f"{sibling_steps}; the temperature must be above 0, and the steps at least 0."
+            )
+        if sigma <= 0 or samples_per_mode < 1:
+            raise UserError(
+                f"DrslModel.sigma is {sigma} and samples_per_mode {samples_per_mode}; sigma must "
+                "be above 0, and the pixels of a mode at least 1."
             )
         super().__init__(name=name, dtype=dtype)
         self.base = base
@@ -576,7 +583,7 @@ class DrslModel(keras.Model):
             divisors = counts
             if pixels is not None:
                 divisors = tf.where(self._objective.is_countable, pixels, counts * num_parts)
-            means = self._objective.compute_means(sums, divisors)
+            means = self._objective.means.compute(sums, divisors)
             loss = compat.scale_loss(self.optimizer, self._objective.weigh(means, divisors))
         variables = [compat.as_tf_variable(variable) for variable in self.trainable_variables]
         zero = tf.UnconnectedGradients.ZERO
@@ -617,7 +624,7 @@ class DrslModel(keras.Model):
         """Adds a step to the running means and returns the loss and its terms by name."""
         loss = self._objective.weigh(means, counts)
         values = _sum_over_replicas(tf.concat([[loss], means], axis=0))
-        present = tf.concat([[1.0], self._objective.find_present(counts)], axis=0)
+        present = tf.concat([[1.0], self._objective.means.find_present(counts)], axis=0)
         for index, metric in enumerate(self._loss_metrics.values()):
             metric.update_state(values[index], sample_weight=present[index])
         return dict(zip(self._loss_metrics, tf.unstack(values)))

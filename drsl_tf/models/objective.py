@@ -25,6 +25,7 @@ class Objective:
 
     Attributes:
         mode_terms: computes the terms on the embedding; None without a multi-modal head.
+        means: divides the sums by the counts; with `weigh` the only place where a loss is divided.
 
     Args:
         weights: factor of each term by its name: "ce_", "dml_", "posterior_" or "siblings_" with
@@ -62,7 +63,7 @@ class Objective:
             num_classes if class_balance and name.startswith(_BY_CLASS) else 1
             for name in self._weights
         ]
-        self._means = TermMeans(groups)
+        self.means = TermMeans(groups)
         pooled = ("ce_source", "ce_target") if pool_cross_entropy else ()
         self._is_pooled = tf.constant([name in pooled for name in self._weights])
 
@@ -75,7 +76,7 @@ class Objective:
     def is_countable(self) -> tf.Tensor:
         """(G,) bool: False for terms without a count before the network has run."""
         uncountable = ("sma", "feature_distance")
-        return self._means.join([tf.constant(name not in uncountable) for name in self._weights])
+        return self.means.join([tf.constant(name not in uncountable) for name in self._weights])
 
     def compute_sums(
         self,
@@ -120,7 +121,7 @@ class Objective:
         terms.update(further_terms or {})
         nothing = (tf.constant(0.0), tf.constant(0.0))
         sums, counts = zip(*(terms.get(name, nothing) for name in self._weights))
-        return self._means.join(sums), self._means.join(counts)
+        return self.means.join(sums), self.means.join(counts)
 
     def select_pixels(
         self, outputs: dict[str, tf.Tensor], batch: dict[str, dict[str, tf.Tensor]]
@@ -183,19 +184,7 @@ class Objective:
             counts[f"kld_{domain}"] = counts[f"ce_{domain}"]
             for name in _BY_CLASS:
                 counts[name + domain] = counted
-        return self._means.join([counts.get(name, 0.0) for name in self._weights])
-
-    def compute_means(self, sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-        """Divides the sums by the counts; with `weigh` the only place where a loss is divided.
-
-        Args:
-            sums: (G,) float32, of `compute_sums`.
-            counts: (G,) float32, of the whole batch.
-
-        Returns:
-            (terms,) float32; 0 for a term without a pixel.
-        """
-        return self._means.compute(sums, counts)
+        return self.means.join([counts.get(name, 0.0) for name in self._weights])
 
     def weigh(self, means: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         """Computes the weighted sum of the terms' means; the only place that weights them.
@@ -209,20 +198,9 @@ class Objective:
         """
         weights = tf.constant(list(self._weights.values()))
         # One mean over the pixels of two terms is the mean of their means by shares of the pixels.
-        pixels = tf.where(self._is_pooled, weights * self._means.add_groups(counts), 0.0)
+        pixels = tf.where(self._is_pooled, weights * self.means.add_groups(counts), 0.0)
         shares = tf.math.divide_no_nan(pixels, tf.reduce_sum(pixels))
         return tf.reduce_sum(means * tf.where(self._is_pooled, shares, weights))
-
-    def find_present(self, counts: tf.Tensor) -> tf.Tensor:
-        """Returns which terms have at least one pixel.
-
-        Args:
-            counts: (G,) float32.
-
-        Returns:
-            (terms,) float32: 1 or 0.
-        """
-        return self._means.find_present(counts)
 
 
 def _find_parts(batch):

@@ -35,7 +35,6 @@ def select_labels(
     logits: tf.Tensor,
     thresholds: np.ndarray | tf.Tensor,
     rule: str = "ratio",
-    ignore_id: int = IGNORE_ID,
 ) -> tf.Tensor:
     """Labels the pixels that are confident enough for their class.
 
@@ -50,10 +49,9 @@ def select_labels(
         thresholds: (C,) float64 array or tensor of confidences in [0, 1]. A softmax maximum is
             never below 1 / C, and a threshold below it counts as 1 / C.
         rule: "ratio" or "argmax".
-        ignore_id: the label of the pixels that are not selected, 0 to 255.
 
     Returns:
-        (B, H, W) uint8 tensor of labels.
+        (B, H, W) uint8 tensor of labels; 255 where no class is confident enough.
 
     Raises:
         ValueError: `rule` is neither "ratio" nor "argmax".
@@ -71,7 +69,7 @@ def select_labels(
         scores -= tf.cast(tf.math.log(thresholds), tf.float32)
     labels = tf.argmax(scores, axis=-1, output_type=tf.int32)
     selected = _probability_of(shifted, labels) >= tf.gather(thresholds, labels)
-    return tf.cast(tf.where(selected, labels, ignore_id), tf.uint8)
+    return tf.cast(tf.where(selected, labels, IGNORE_ID), tf.uint8)
 
 
 def _shift_logits(logits):

@@ -83,11 +83,14 @@ class PseudoLabeler:
         num_bins: int = 4096,
         threshold_images: int | None = None,
     ):
-        if not 0 < portion <= portion_limit <= 1:
+        if not 0 < portion <= portion_limit <= 1 or portion_step < 0:
             raise UserError(
-                "PseudoLabeler needs 0 < portion <= portion_limit <= 1, but has portion = "
-                f"{portion} and portion_limit = {portion_limit}."
+                "PseudoLabeler needs 0 < portion <= portion_limit <= 1 and portion_step >= 0, but "
+                f"has portion = {portion}, portion_limit = {portion_limit} and portion_step = "
+                f"{portion_step}."
             )
+        if num_bins < 1:
+            raise UserError(f"PseudoLabeler.num_bins is {num_bins}; it must be at least 1.")
         if not 0 <= confidence_floor <= 1:
             raise UserError(
                 f"PseudoLabeler.confidence_floor is {confidence_floor}; it must lie in [0, 1]."
@@ -228,14 +231,6 @@ class PseudoLabeler:
                     file = stack.enter_context(open(logits_path, "wb"))
             bar = stack.enter_context(progress.make_progress_bar(len(pairs), title, "image"))
             for batch, kept, confidence, prediction, *modes in predict.iterate_batches(pairs):
-                if not np.isfinite(confidence).all():
-                    names = ", ".join(pair.name for pair in batch.pairs)
-                    raise UserError(
-                        f"The model's predictions are not finite for some of these images: {names}."
-                        " Logits are kept as float16, up to 65,504. With RunSettings.precision = "
-                        '"mixed_float16" bind "mixed_bfloat16" or "float32" instead; otherwise '
-                        "train the source stage at a lower rate."
-                    )
                 histogram.update(confidence, prediction)
                 if head is not None:
                     counts = np.bincount(modes[0].reshape(-1), minlength=usage.size)
@@ -300,12 +295,16 @@ class _Prediction:
     def iterate_batches(self, pairs):
         """Yields batch, logits as float16, confidence, class and, with a head, mode of pixels."""
         for batch in self._read(pairs):
-            yield batch, *self._run(batch.images)
+            kept, *others = self._run(batch.images)
+            _check_finite(batch.pairs, kept)
+            yield batch, kept, *others
 
     def iterate_images(self, pairs):
         """Yields the logits as float16 and the (height, width) of each image."""
         for batch in self._read(pairs):
-            for logits in self._run_network(batch.images)[0]:
+            (kept,) = self._run_network(batch.images)
+            _check_finite(batch.pairs, kept)
+            for logits in kept:
                 yield logits, batch.images.shape[1:3]
 
     def _read(self, pairs):
@@ -329,6 +328,17 @@ class _Prediction:
         if self._flip:
             logits = _average_with_mirrored(self.model, images, logits)
         return tf.cast(logits, tf.float16)
+
+
+def _check_finite(pairs, kept):
+    names = [pair.name for pair, logits in zip(pairs, kept) if not np.isfinite(logits).all()]
+    if names:
+        raise UserError(
+            f"The model's predictions are not finite for these images: {', '.join(names)}. Logits "
+            "are kept as float16, up to 65,504. With RunSettings.precision = "
+            '"mixed_float16" bind "mixed_bfloat16" or "float32" instead; otherwise train the '
+            "source stage at a lower rate."
+        )
 
 
 def _read_logits(file, pairs):

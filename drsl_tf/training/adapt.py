@@ -66,8 +66,7 @@ def adapt(
             or a loss or gradient remains NaN or infinite.
     """
     if settings.deterministic:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.experimental.enable_op_determinism()
+        _make_deterministic()
     keras.utils.set_random_seed(settings.seed)
     keras.mixed_precision.set_global_policy(settings.precision)
     strategy = create_strategy()
@@ -101,6 +100,17 @@ def adapt(
             mode_start=learner.mode_start,
         )
         return trainer.train(monitoring)
+
+
+def _make_deterministic():
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError as error:
+        raise UserError(
+            "RunSettings.deterministic needs one thread, but TensorFlow has run an operation with "
+            "more in this process: call drsl_tf.adapt first in a new one."
+        ) from error
+    tf.config.experimental.enable_op_determinism()
 
 
 @contextlib.contextmanager

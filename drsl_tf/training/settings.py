@@ -13,6 +13,9 @@ from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.rounds import PseudoLabeler
 from drsl_tf.self_training.target_statistics import TargetStatistics
 
+# Seeds of draws are int32 sums of the run's seed and constants below 2^23.
+_LIMIT = 2_000_000_000
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSettings:
@@ -42,9 +45,10 @@ class RunSettings:
     def __post_init__(self):
         for name in ("seed", "max_retries"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
+            if not isinstance(value, int) or not 0 <= value < _LIMIT:
                 raise UserError(
-                    f"RunSettings.{name} is {value!r}; it must be an integer of at least 0."
+                    f"RunSettings.{name} is {value!r}; it must be an integer of at least 0 and "
+                    f"below {_LIMIT:,}."
                 )
 
 

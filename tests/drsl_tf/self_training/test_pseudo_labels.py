@@ -191,13 +191,6 @@ def test_broken_logits_select_nothing():
         ConfidenceHistogram(7).update(confidence.numpy(), prediction.numpy())
 
 
-def test_another_ignored_id():
-    logits = _draw_logits(1.0)
-    labels = pseudo_labels.select_labels(logits, np.full(7, 0.5)).numpy()
-    other = pseudo_labels.select_labels(logits, np.full(7, 0.5), ignore_id=9).numpy()
-    np.testing.assert_array_equal(np.where(labels == 255, 9, labels), other)
-
-
 def test_another_rule_is_refused():
     with pytest.raises(ValueError, match='"ratio" or "argmax", not \'top\''):
         pseudo_labels.select_labels(_draw_logits(1.0), np.full(7, 0.5), rule="top")

@@ -23,9 +23,9 @@ def generate(tmp_path):
     domain = CamVid(root=str(tmp_path / "camvid"))
     model = types.SimpleNamespace(num_classes=11, multimodal_head=None)
 
-    def generate(predict, monkeypatch):
+    def generate(predict, monkeypatch, **options):
         monkeypatch.setattr(rounds, "ReplicatedFunction", lambda *_: predict)
-        PseudoLabeler().generate(
+        PseudoLabeler(**options).generate(
             model,
             tf.distribute.get_strategy(),
             domain,
@@ -56,17 +56,34 @@ def test_a_file_that_cannot_be_opened_is_named(generate, monkeypatch, tmp_path):
         generate(None, monkeypatch)
 
 
-def test_predictions_that_are_not_finite_are_named_with_their_images(generate, monkeypatch):
+@pytest.mark.parametrize("passes", ["one", "two"])
+def test_predictions_that_are_not_finite_are_named_with_their_images(generate, monkeypatch, passes):
+    """Also in the second pass, over images that no threshold comes from."""
+    found = []
+
     def predict(images):
         shape = tuple(images.shape[:3])
-        return (
-            np.zeros((*shape, 11), np.float16),
-            np.full(shape, np.nan, np.float32),
-            np.zeros(shape, np.int32),
-        )
+        kept = np.zeros((*shape, 11), np.float16)
+        found.append(shape)
+        if passes == "two" and len(found) == 1:
+            return kept, np.full(shape, 0.5, np.float32), np.zeros(shape, np.int32)
+        kept[-1, 0, 0, 5] = np.inf
+        return (kept, None, None) if passes == "one" else (kept,)
 
-    with pytest.raises(UserError, match="not finite for some of these images: .*mixed_bfloat16"):
-        generate(predict, monkeypatch)
+    options = {"threshold_images": 1} if passes == "two" else {}
+    with pytest.raises(UserError, match="not finite for these images: .*mixed_bfloat16") as caught:
+        generate(predict, monkeypatch, **options)
+    assert len(found) == (2 if passes == "two" else 1)
+    # Of the images of a batch the one is named.
+    assert "," not in str(caught.value).partition("images: ")[2].partition(".")[0]
+
+
+@pytest.mark.parametrize(
+    "option, value", [("portion_step", -0.1), ("num_bins", 0), ("portion", 0.6), ("rule", "best")]
+)
+def test_options_out_of_range_are_refused(option, value):
+    with pytest.raises(UserError, match=option):
+        PseudoLabeler(**{option: value})
 
 
 def test_shares_are_estimated_where_the_histogram_is_of_a_sample():
