@@ -24,6 +24,7 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.losses import segmentation
 from drsl_tf.models.model import DrslModel
 from drsl_tf.modes.clusters import cluster_directions
+from drsl_tf.modes.directions import find_directions
 from drsl_tf.modes.pixel_sample import PixelSample
 
 _PIXELS_PER_MODE = 10
@@ -134,7 +135,7 @@ class ModeStart:
         own = [compat.as_tf_variable(variable) for variable in model.non_trainable_variables]
         # Every replica predicts with the same statistics of batch normalisation.
         Evener(own, strategy).even_out()
-        found = Workers(strategy).ask_chief(
+        directions, found = Workers(strategy).ask_chief(
             lambda: self._cluster(model, strategy, batches(), seed, step)
         )
         names = ("centres", "shares", "variances")
@@ -142,6 +143,8 @@ class ModeStart:
             int(each): {name: np.array(values[name], np.float32) for name in names}
             for each, values in found.items()
         }
+        if directions is not None:
+            head.projection.assign(np.array(directions, np.float32))
         head.set_modes(clusters)
         _reset_slots(model, list(clusters))
         logging.info(
@@ -152,27 +155,38 @@ class ModeStart:
         )
 
     def _cluster(self, model, strategy, batches, seed, step):
-        """Returns the clusters of each class with enough pixels, as JSON content."""
+        """Returns the head's projection and the clusters of each class with enough pixels.
+
+        Both are JSON content; a head whose embedding is without features has no projection.
+        """
+        head = model.multimodal_head
         sample = PixelSample(self._pixels_per_class, _make_generator(seed, step, "pixels"))
-        embed = ReplicatedFunction(
-            lambda images: (model(images, training=False)[common.EMBEDDING],), strategy
-        )
+        embed = ReplicatedFunction(lambda images: _embed(model, images), strategy)
         for batch in batches:
-            (embedding,) = embed(batch[common.IMAGE])
+            maps = embed(batch[common.IMAGE])
             labels = segmentation.sample_labels(
-                tf.constant(batch[common.LABEL]), embedding.shape[1:3]
+                tf.constant(batch[common.LABEL]), maps[0].shape[1:3]
             )
-            vectors, ids = embedding.reshape(-1, embedding.shape[-1]), labels.numpy().reshape(-1)
-            counted = (ids != common.IGNORE_ID) & np.isfinite(vectors).all(axis=1)
-            sample.add(ids[counted], vectors[counted])
-        count = model.multimodal_head.modes_per_class
+            ids = labels.numpy().reshape(-1)
+            arrays = [each.reshape(-1, each.shape[-1]) for each in maps]
+            counted = (ids != common.IGNORE_ID) & np.isfinite(arrays[0]).all(axis=1)
+            sample.add(ids[counted], *(array[counted] for array in arrays))
+        drawn = sample.get()
+        directions = None
+        if head.feature_share and drawn:
+            count = head.projection.shape[-1]
+            directions = find_directions([joined for _, joined in drawn.values()], count)
+            drawn = {
+                each: (head.combine(own, joined @ directions).numpy(),)
+                for each, (own, joined) in drawn.items()
+            }
         found = {}
-        for each, (vectors,) in sample.get().items():
-            if len(vectors) >= _PIXELS_PER_MODE * count:
+        for each, (vectors, *_) in drawn.items():
+            if len(vectors) >= _PIXELS_PER_MODE * head.modes_per_class:
                 generator = _make_generator(seed, step, each)
-                clusters = cluster_directions(vectors, count, generator)
+                clusters = cluster_directions(vectors, head.modes_per_class, generator)
                 found[str(each)] = {k: v.tolist() for k, v in clusters._asdict().items()}
-        return found
+        return None if directions is None else directions.tolist(), found
 
 
 class ModeStartCallback(keras.callbacks.Callback):
@@ -220,6 +234,17 @@ class ModeStartCallback(keras.callbacks.Callback):
                 lambda: self._mode_start.draw_batches(self._source, **place),
                 **place,
             )
+
+
+def _embed(model, images):
+    """Returns the embedding of images, or both that a head combines to it."""
+    head = model.multimodal_head
+    features = model.base(images, training=False)
+    embedding = head(features, training=False)
+    if not head.feature_share:
+        return (embedding,)
+    own = tf.math.l2_normalize(embedding[..., : head.embedding_dim], axis=-1)
+    return own, head.join_features(features)
 
 
 def _reset_slots(model, classes):

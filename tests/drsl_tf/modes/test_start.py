@@ -138,6 +138,10 @@ def test_usage_and_variance_are_those_of_the_clusters(feature_share):
     usage = model.multimodal_head.usage.numpy()
     _start(model)
     head = model.multimodal_head
+    if feature_share:
+        projection = np.array(head.projection)
+        identity = np.eye(projection.shape[1])
+        np.testing.assert_allclose(projection.T @ projection, identity, atol=1e-5)
     for each, vectors in _list_pixels(model, _make_batches()).items():
         if each not in (_ABSENT, _RARE, common.IGNORE_ID):
             cosines = vectors @ head.modes.numpy()[each].T

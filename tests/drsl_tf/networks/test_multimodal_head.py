@@ -54,30 +54,35 @@ def test_a_pixel_of_zeros_has_a_direction_and_a_bounded_gradient():
 
 
 def test_features_join_the_embedding_and_get_no_gradient_by_it():
-    maps = {FEATURES: _features(2, 3, 4, 6), "level5": _features(2, 1, 1, 7, seed=1)}
+    maps = {FEATURES: _features(2, 3, 4, 6), "level5": _features(2, 2, 2, 20, seed=1)}
+    shapes = {name: value.shape for name, value in maps.items()}
     head, plain = (MultimodalHead(5, 2, 16, (8,), feature_share=share) for share in (0.36, 0.0))
-    plain.build({name: value.shape for name, value in maps.items()})
-    assert head.compute_output_shape({k: v.shape for k, v in maps.items()}) == (2, 3, 4, 29)
+    plain.build(shapes)
+    assert head.compute_output_shape(shapes) == (2, 3, 4, 32)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(maps)
         joined = head({**maps, "level2": _features(2, 6, 8, 3)})
         by_features, by_layers = (
             tf.reduce_sum(part[..., 0]) for part in (joined[..., 16:], joined)
         )
-    layers = [weight for weight in head.weights if weight.shape != head.modes.shape]
-    for old, new in zip([w for w in plain.weights if w.shape != plain.modes.shape], layers):
+    assert joined.shape == (2, 3, 4, 32) and head.modes.shape == (5, 2, 32)
+    layers = [v for v in head.weights if v is not head.projection and v is not head.mode_weights]
+    for old, new in zip([v for v in plain.weights if v is not plain.mode_weights], layers):
         old.assign(new)
     np.testing.assert_allclose(joined[..., :16], 0.8 * plain(maps), atol=1e-6)
     features, deepest = (
         value / np.linalg.norm(value, axis=-1, keepdims=True) for value in maps.values()
     )
-    np.testing.assert_allclose(joined[..., 16:22], 0.18**0.5 * features, atol=1e-6)
-    deepest = np.broadcast_to(deepest, (2, 3, 4, 7))
-    np.testing.assert_allclose(joined[..., 22:], 0.18**0.5 * deepest, atol=1e-6)
-    assert head.modes.shape == (5, 2, 29)
+    deepest = tf.image.resize(deepest, (3, 4), method="bilinear")
+    whole = np.concatenate([features, deepest], axis=-1)
+    np.testing.assert_allclose(head.join_features(maps), whole, atol=1e-6)
+    projected = whole @ np.array(head.projection)
+    projected /= np.linalg.norm(projected, axis=-1, keepdims=True)
+    np.testing.assert_allclose(joined[..., 16:], 0.6 * projected, atol=1e-5)
     for gradient in tape.gradient(by_features, list(maps.values())):
         assert gradient is None or np.abs(gradient).max() < 1e-6
     assert np.abs(tape.gradient(by_layers, maps[FEATURES])).max() > 0.01
+    assert all(v is not head.projection for v in head.trainable_variables)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, None])
@@ -89,31 +94,12 @@ def test_a_feature_share_out_of_range_is_refused(share):
 def test_features_alone_join_the_embedding_of_a_base_without_levels():
     head = MultimodalHead(5, 2, 16, feature_share=0.5)
     features = _features(1, 3, 4, 6)
-    assert head(features).shape == (1, 3, 4, 22)
+    assert head(features).shape == (1, 3, 4, 22)  # No more dimensions than channels.
     np.testing.assert_array_equal(head({FEATURES: features}), head(features))
+    # A pixel without any features has the part of the convolutions alone.
     zero = head(tf.zeros((1, 1, 1, 6)))
     np.testing.assert_allclose(np.linalg.norm(zero, axis=-1), 1, atol=1e-6)
-
-
-def test_a_wide_map_joins_by_a_fixed_random_matrix_that_keeps_angles():
-    maps = {FEATURES: _features(1, 3, 4, 6), "level5": _features(1, 3, 4, 1000, seed=1)}
-    head = MultimodalHead(5, 2, 16, seed=3, feature_share=0.5)
-    embedding = head(maps)
-    assert embedding.shape == head.compute_output_shape({k: v.shape for k, v in maps.items()})
-    assert embedding.shape == (1, 3, 4, 16 + 6 + 128)
-    (matrix,) = (weight for weight in head.non_trainable_weights if weight.shape[-1] == 128)
-    wide = maps["level5"].numpy().reshape(12, 1000)
-    projected = wide @ matrix.numpy()[0, 0]
-    unit = projected / np.linalg.norm(projected, axis=-1, keepdims=True)
-    np.testing.assert_allclose(embedding[..., 22:].numpy().reshape(12, 128), 0.5 * unit, atol=1e-5)
-    wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
-    # The error of a cosine has a standard deviation of at most 128^-0.5.
-    assert np.abs(unit @ unit.T - wide @ wide.T).max() < 4 * 128**-0.5
-    for seed, is_same in ((3, True), (4, False)):
-        other = MultimodalHead(5, 2, 16, seed=seed, feature_share=0.5)
-        other(maps)
-        (drawn,) = (weight for weight in other.non_trainable_weights if weight.shape[-1] == 128)
-        assert np.array_equal(drawn, matrix) == is_same
+    np.testing.assert_array_equal(zero[..., 16:], 0)
 
 
 def test_the_map_alone_gives_the_same_embedding():
@@ -145,14 +131,15 @@ def test_initial_modes_are_class_centres_plus_shared_offsets():
     assert abs((weights - weights.mean(1, keepdims=True)).std() - 0.05) < 0.002
 
 
-def test_the_seed_alone_decides_the_modes():
-    def modes(seed):
-        head = MultimodalHead(5, seed=seed)
+def test_the_seed_alone_decides_modes_and_projection():
+    def draw(seed):
+        head = MultimodalHead(5, seed=seed, feature_share=0.5)
         head.build({FEATURES: (None, None, None, 6)})
-        return head.modes.numpy()
+        return head.modes.numpy(), np.array(head.projection)
 
-    np.testing.assert_array_equal(modes(1), modes(1))
-    assert np.abs(modes(1) - modes(2)).max() > 0.01
+    for first, same, other in zip(draw(1), draw(1), draw(2)):
+        np.testing.assert_array_equal(first, same)
+        assert np.abs(first - other).max() > 0.01
 
 
 def test_config_round_trip():
