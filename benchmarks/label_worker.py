@@ -51,7 +51,7 @@ def main() -> None:
     from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
     from drsl_tf.networks.heads.linear_head import LinearHead
-    from drsl_tf.self_training.rounds import PseudoLabeler
+    from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 
     keras.utils.set_random_seed(0)
     root = rendered.rendered_root(

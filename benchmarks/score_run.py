@@ -43,7 +43,7 @@ def main() -> None:
     from drsl_tf.runs import results_schema
     from drsl_tf.runs import stored_weights
     from drsl_tf.runs.run_directory import RunDirectory
-    from drsl_tf.self_training.rounds import PseudoLabeler
+    from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 
     run = loaded_run.load_run(_RUN_DIR.value, "selected" if _CHOICE.value else "last")
     target = run.experiment.get("data", "target")

@@ -37,7 +37,7 @@ _HOMES = {
     "MultimodalHead": "drsl_tf.networks.heads.multimodal_head",
     "OnlineDrslModel": "drsl_tf.self_training.online_model",
     "Predictor": "drsl_tf.serving.predictor",
-    "PseudoLabeler": "drsl_tf.self_training.rounds",
+    "PseudoLabeler": "drsl_tf.self_training.pseudo_labeler",
     "RunSettings": "drsl_tf.training.settings",
     "Schedule": "drsl_tf.self_training.schedule",
     "SegFormerHead": "drsl_tf.networks.heads.segformer_head",

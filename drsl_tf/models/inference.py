@@ -12,6 +12,7 @@ import tensorflow as tf
 from data_pipelines.batches.augment import PAD_VALUE
 from data_pipelines.errors import UserError
 from drsl_tf import common
+from drsl_tf.losses import metric_learning
 from drsl_tf.losses import segmentation
 from drsl_tf.networks.layers.image_grid import pad_to_multiple
 
@@ -118,3 +119,22 @@ def predict_cells(outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """
     prediction = tf.argmax(outputs[common.LOGITS], axis=-1, output_type=tf.int32)
     return segmentation.sample_labels(prediction, tf.shape(outputs[common.EMBEDDING])[1:3])
+
+
+def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
+    """Finds, for every pixel, the nearest mode of its predicted class.
+
+    Args:
+        outputs: a `DrslModel`'s outputs: logits (B, h, w, C) and embedding (B, h', w', d).
+        modes: (C, K, d) float32 of unit length.
+
+    Returns:
+        (B, h', w') int32: c * K + k for mode k of class c.
+    """
+    embedding = outputs[common.EMBEDDING]
+    flat = tf.reshape(predict_cells(outputs), (-1,))
+    distances = metric_learning.squared_distances(
+        tf.reshape(embedding, (-1, embedding.shape[-1])), modes
+    )
+    nearest = metric_learning.nearest_modes(distances, flat)
+    return tf.reshape(flat * modes.shape[1] + nearest, tf.shape(embedding)[:3])

@@ -25,7 +25,6 @@ from drsl_tf.runs import panel_files
 from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training import pseudo_labels
-from drsl_tf.self_training import rounds
 
 _MOST_PIXELS_WIDE = 512
 
@@ -124,7 +123,9 @@ class PanelWriter(keras.callbacks.Callback):
         )
         results = pseudo_labels.confidence_and_prediction(logits)
         head = self.model.multimodal_head
-        return (*results, rounds.find_modes(outputs, head.modes)) if head is not None else results
+        return (
+            (*results, inference.find_modes(outputs, head.modes)) if head is not None else results
+        )
 
     def _read_images(self):
         batches = image_batches.iterate_image_batches(

@@ -22,7 +22,7 @@ from drsl_tf import common
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.models import batch_forms
 from drsl_tf.runs.label_report import LabelReport
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 
 
 class SelfTrainingCallback(keras.callbacks.Callback):

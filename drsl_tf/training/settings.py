@@ -10,7 +10,7 @@ import keras
 from data_pipelines.errors import UserError
 from drsl_tf.modes.start import ModeStart
 from drsl_tf.optimization.gradient_update import GradientUpdate
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.target_statistics import TargetStatistics
 
 # Seeds of draws are int32 sums of the run's seed and constants below 2^23.

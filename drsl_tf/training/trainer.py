@@ -33,7 +33,7 @@ from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.label_free import LabelFreeScorer
 from drsl_tf.self_training.label_warnings import list_teacher_warnings
 from drsl_tf.self_training.label_warnings import list_warnings
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import list_statistics
 from drsl_tf.training.loop import Progress

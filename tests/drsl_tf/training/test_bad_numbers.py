@@ -19,7 +19,7 @@ from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.self_training.label_warnings import list_warnings
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
 from tests.support import streets

@@ -17,7 +17,7 @@ from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import small_disk
 from tests.support import streets

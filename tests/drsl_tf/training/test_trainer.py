@@ -32,7 +32,7 @@ from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training import target_statistics
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.support import data_sets

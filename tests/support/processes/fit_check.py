@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from drsl_tf.self_training.fit_callback import SelfTrainingCallback
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from tests.support import toys
 
 

@@ -22,7 +22,7 @@ from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.runs.label_report import read_label_report
 from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import adapt
 from tests.support import replicas

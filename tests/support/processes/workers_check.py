@@ -23,7 +23,7 @@ from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.runs.checkpoint_store import CheckpointStore
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.training.loop import Stage
 from drsl_tf.training.loop import TrainingLoop
 from drsl_tf.training.preemption import Preemption

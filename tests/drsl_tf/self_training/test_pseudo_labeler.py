@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
-from drsl_tf.self_training import rounds
+from drsl_tf.self_training import pseudo_labeler
 from drsl_tf.self_training.label_tally import LabelTally
-from drsl_tf.self_training.rounds import PseudoLabeler
+from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.thresholds import ConfidenceHistogram
 from tests.support import data_sets
 
@@ -24,7 +24,7 @@ def generate(tmp_path):
     model = types.SimpleNamespace(num_classes=11, multimodal_head=None)
 
     def generate(predict, monkeypatch, **options):
-        monkeypatch.setattr(rounds, "ReplicatedFunction", lambda *_: predict)
+        monkeypatch.setattr(pseudo_labeler, "ReplicatedFunction", lambda *_: predict)
         PseudoLabeler(**options).generate(
             model,
             tf.distribute.get_strategy(),
@@ -51,7 +51,7 @@ def test_a_device_without_memory_is_not_taken_for_a_full_disk(generate, monkeypa
 
 def test_a_file_that_cannot_be_opened_is_named(generate, monkeypatch, tmp_path):
     os.makedirs(tmp_path / "round_1.partial" / ".logits-0")
-    monkeypatch.setattr(rounds.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(pseudo_labeler.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(UserError, match=r"\.logits-0 cannot be written: Is a directory"):
         generate(None, monkeypatch)
 

@@ -23,7 +23,6 @@ from drsl_tf import common
 from drsl_tf import files
 from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
-from drsl_tf.losses import metric_learning
 from drsl_tf.models import inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.runs.label_report import LabelReportFile
@@ -319,7 +318,7 @@ class _Prediction:
         )
         result = (kept, *pseudo_labels.confidence_and_prediction(logits))
         head = model.multimodal_head
-        return result if head is None else (*result, find_modes(outputs, head.modes))
+        return result if head is None else (*result, inference.find_modes(outputs, head.modes))
 
     def _keep(self, images, outputs=None):
         """Returns the logits of images as float16, or those of their outputs."""
@@ -356,25 +355,6 @@ def _average_with_mirrored(model, images, logits):
     return tf.reduce_logsumexp(
         tf.stack([tf.nn.log_softmax(logits), tf.nn.log_softmax(others)]) - math.log(2), axis=0
     )
-
-
-def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
-    """Finds, for every pixel, the nearest mode of its predicted class.
-
-    Args:
-        outputs: a `DrslModel`'s outputs: logits (B, h, w, C) and embedding (B, h', w', d).
-        modes: (C, K, d) float32 of unit length.
-
-    Returns:
-        (B, h', w') int32: c * K + k for mode k of class c.
-    """
-    embedding = outputs[common.EMBEDDING]
-    flat = tf.reshape(inference.predict_cells(outputs), (-1,))
-    distances = metric_learning.squared_distances(
-        tf.reshape(embedding, (-1, embedding.shape[-1])), modes
-    )
-    nearest = metric_learning.nearest_modes(distances, flat)
-    return tf.reshape(flat * modes.shape[1] + nearest, tf.shape(embedding)[:3])
 
 
 def _read_report_or_clear(directory, partial):
