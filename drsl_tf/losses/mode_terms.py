@@ -56,7 +56,7 @@ class ModeTerms:
         Args:
             pixels: by domain, an embedding (N, d) float32 of unit vectors and labels (N,) int32.
             modes: (C, K, d) float32 of unit vectors.
-            seed: (2,) int32, of the alignment's sampling; None if "sma" is not requested.
+            seed: (2,) int32, of the alignment's sampling.
 
         Returns:
             By name, a sum and a count: float32 scalars, or (C,) if per class.

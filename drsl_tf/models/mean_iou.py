@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
@@ -48,14 +46,12 @@ class MeanIou(keras.metrics.Metric):
             shape=(num_classes, num_classes), initializer="zeros", name="counts", dtype="float64"
         )
 
-    def update_state(self, counts: tf.Tensor, sample_weight: Any = None) -> None:
+    def update_state(self, counts: tf.Tensor) -> None:
         """Adds the counts of a batch.
 
         Args:
             counts: (C, C) float64, of `count_pairs`, summed over the replicas.
-            sample_weight: not used.
         """
-        del sample_weight
         self._counts.assign_add(counts)
 
     def reset_state(self) -> None:

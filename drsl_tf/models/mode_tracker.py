@@ -17,18 +17,14 @@ class ModeTracker:
     """Updates usage, variance and, as far as training does not, modes of a multi-modal head.
 
     Args:
-        head: the head, whose further arguments say what happens.
-        usage_decay: its decay of usage and variance.
+        head: the head, whose `usage_decay` and further arguments say what happens.
         temperature: of the competition of modes for pixels (`competing_modes`), by which modes move
             to their pixels; None assigns pixels to the nearest mode for that too.
         seed: seed of the restarts' noise, together with the optimizer's step.
     """
 
-    def __init__(
-        self, head: MultimodalHead, usage_decay: float, temperature: float | None, seed: int
-    ):
+    def __init__(self, head: MultimodalHead, temperature: float | None, seed: int):
         self._head = head
-        self._usage_decay = usage_decay
         self._temperature = temperature
         self._seed = seed
 
@@ -64,11 +60,12 @@ class ModeTracker:
             step: int32 scalar, the optimizer's step.
         """
         head = self._head
+        assert head.usage_decay is not None  # Heads without one have no tracker.
         usage, variance = mode_usage.average_usage(
             tf.convert_to_tensor(head.usage),
             tf.convert_to_tensor(head.variance),
             tallies["nearest"],
-            self._usage_decay,
+            head.usage_decay,
         )
         weights = tf.convert_to_tensor(head.mode_weights)
         if head.mode_decay is not None:

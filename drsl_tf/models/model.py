@@ -24,7 +24,7 @@ from drsl_tf.models.mean_iou import count_pairs
 from drsl_tf.models.mode_tracker import ModeTracker
 from drsl_tf.models.objective import Objective
 from drsl_tf.networks.layers import image_grid
-from drsl_tf.networks.layers.fusion import find_deepest_level
+from drsl_tf.networks.layers.fusion import LEVELS
 from drsl_tf.networks.layers.fusion import list_depths
 from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
@@ -40,7 +40,7 @@ class DrslModel(keras.Model):
     Called on images (B, H, W, 3), float32 in [0, 255], it returns `{"logits": (B, h, w, C)
     float32, "embedding": (B, h, w, d) float32}`; without a multi-modal head the embedding is
     missing and training is cross-entropy self-training. With `feature_weight` of an
-    `OnlineDrslModel` "encoder" is the base's deepest level too, of its own size and dtype.
+    `OnlineDrslModel` "encoder" is the base's "level5" too, of its own size and dtype.
 
     Source and target images share ONE forward pass, so in training batch normalisation uses the
     statistics of both domains, or stored ones, see `freeze_statistics`.
@@ -141,6 +141,11 @@ class DrslModel(keras.Model):
                 raise UserError(
                     f"DrslModel.{term} is {weight}, but only OnlineDrslModel has this term."
                 )
+        if feature_weight and LEVELS[-1] not in base.output:
+            raise UserError(
+                f"DrslModel.feature_weight is {feature_weight}, but the base has no {LEVELS[-1]!r}: "
+                "bind feature_weight = 0.0, or a base that has it."
+            )
         if sibling_weight and multimodal_head is not None and multimodal_head.mode_decay is None:
             raise UserError(
                 f"DrslModel.sibling_weight is {sibling_weight}, but the modes of its multi-modal "
@@ -229,12 +234,8 @@ class DrslModel(keras.Model):
         )
         self._mode_tracker = None
         if multimodal_head is not None and multimodal_head.usage_decay is not None:
-            self._mode_tracker = ModeTracker(
-                multimodal_head,
-                multimodal_head.usage_decay,
-                sibling_temperature if sibling_weight else None,
-                seed,
-            )
+            temperature = sibling_temperature if sibling_weight else None
+            self._mode_tracker = ModeTracker(multimodal_head, temperature, seed)
         self._fit_metrics = _FitMetrics(self.num_classes)
         # What a step returns is equal on every replica; Keras 2 would add it up.
         self.distribute_reduction_method = "first"
@@ -259,7 +260,7 @@ class DrslModel(keras.Model):
         if self.multimodal_head is not None:
             outputs[common.EMBEDDING] = self.multimodal_head(features, training=training)
         if self._settings["feature_weight"]:
-            outputs[common.ENCODER] = features[find_deepest_level(self.base)]
+            outputs[common.ENCODER] = features[LEVELS[-1]]
         return outputs
 
     @property

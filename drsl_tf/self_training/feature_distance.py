@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from drsl_tf.networks.layers.fusion import find_deepest_level
+from drsl_tf.networks.layers.fusion import LEVELS
 
 # Share of a cell that one class must fill [DAFormer].
 _LEAST_SHARE = 0.75
@@ -21,12 +21,11 @@ class InitialEncoder:
     a cell.
 
     Args:
-        base: the network; copied now.
+        base: the network, with "level5"; copied now, before weights of another run are loaded.
     """
 
     def __init__(self, base: keras.Model):
-        self.level = find_deepest_level(base)
-        copied = keras.Model(base.inputs, base.output[self.level])
+        copied = keras.Model(base.inputs, base.output[LEVELS[-1]])
         self._encoder = keras.models.clone_model(copied)
         self._encoder.set_weights(copied.get_weights())
         self._encoder.trainable = False
@@ -42,7 +41,7 @@ class InitialEncoder:
         """Computes the distance over the cells that one of the classes fills.
 
         Args:
-            features: (B, h, w, D), the trained encoder's deepest features of the images.
+            features: (B, h, w, D), the trained encoder's "level5" of the images.
             images: (B, H, W, 3) float32 in [0, 255].
             labels: (B, H, W) int32, 255 = ignore.
             classes: ids of the thing classes.

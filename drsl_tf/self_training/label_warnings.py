@@ -1,4 +1,4 @@
-"""Warnings about a round's pseudo-labels."""
+"""Warnings about a round's pseudo-labels, or a mean teacher's."""
 
 from __future__ import annotations
 

@@ -132,7 +132,14 @@ class OnlineDrslModel(DrslModel):
         self._feature_classes = tuple(feature_classes)
         self._neutral_colour = find_neutral_colour(base)
         self._teacher = Teacher(self, mode_label_weight, self._settings["sibling_temperature"])
-        self._initial = InitialEncoder(base) if self._settings["feature_weight"] else None
+        self._initial = None
+        if self._settings["feature_weight"]:
+            if not all(0 <= each < self.num_classes for each in feature_classes):
+                raise UserError(
+                    f"OnlineDrslModel.feature_classes is {tuple(feature_classes)}; the ids of the "
+                    f"model's classes are 0 to {self.num_classes - 1}."
+                )
+            self._initial = InitialEncoder(base)
 
     @property
     def teacher(self) -> Teacher:

@@ -24,11 +24,12 @@ class Teacher:
     Args:
         model: a built `DrslModel`; the copy is initialised from it.
         mode_weight: power of the factors by which modes change predictions, see `predict_logits`;
-            above 0 the multi-modal head, which the model must have, is averaged too.
+            above 0 the convolutions of the multi-modal head, which the model must have, are
+            averaged too.
         temperature: of these factors.
     """
 
-    def __init__(self, model: DrslModel, mode_weight: float = 0.0, temperature: float = 0.1):
+    def __init__(self, model: DrslModel, mode_weight: float, temperature: float):
         self._mode_weight = mode_weight
         self._temperature = temperature
         self._stride = model.logits_stride

@@ -273,6 +273,7 @@ class Trainer:
     def _run_stage(self, loop: TrainingLoop, figure: ComparisonFigure) -> bool:
         """Trains, scores and records the stage `self._round`; returns whether to stop."""
         round_index = int(self._round)
+        self._adapt_statistics(round_index)
         target, report = self._label_target(round_index)
         stage = Stage(
             round_index,
@@ -321,21 +322,25 @@ class Trainer:
             self._checkpoints.save()
         return stopped
 
+    def _adapt_statistics(self, round_index: int) -> None:
+        """Gives the model the target's batch statistics, if bound, before the first round."""
+        if round_index != 1 or int(self._step) != 0 or self._target_statistics is None:
+            return
+        self._take_statistics()
+        self._model.adopt_weights()
+        with self._preemption.held():
+            self._checkpoints.save()
+        label_free = self._score_without_labels()
+        if label_free is not None:
+            self._results.record_statistics(label_free)
+            self._keep_selected(0, target_statistics=True)
+
     def _label_target(
         self, round_index: int
     ) -> tuple[training_batches.Stream | None, LabelReport | None]:
         """Returns the target stream of a stage and the report of its pseudo-labels."""
         if round_index == 0:
             return None, None
-        if round_index == 1 and int(self._step) == 0 and self._target_statistics is not None:
-            self._take_statistics()
-            self._model.adopt_weights()
-            with self._preemption.held():
-                self._checkpoints.save()
-            label_free = self._score_without_labels()
-            if label_free is not None:
-                self._results.record_statistics(label_free)
-                self._keep_selected(0, target_statistics=True)
         if self._model.labels_online:
             return self._data.make_unlabelled_target_stream(), None
         labelled, report = self._pseudo_labeler.generate(

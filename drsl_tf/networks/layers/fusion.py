@@ -84,18 +84,3 @@ def fuse_levels(
     x = keras.layers.Conv2D(feature_dim, 1, use_bias=False, name="refine_pw")(x)
     x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="refine_bn")(x)
     return keras.layers.ReLU(name=name)(x)
-
-
-def find_deepest_level(base: keras.Model) -> str:
-    """Returns the key of a base's deepest encoder level, such as "level5".
-
-    Args:
-        base: a network with outputs "levelN".
-
-    Raises:
-        ValueError: it has none.
-    """
-    levels = sorted(key for key in base.output if key.startswith("level"))
-    if not levels:
-        raise ValueError("This base has no encoder levels, which the feature distance needs.")
-    return levels[-1]

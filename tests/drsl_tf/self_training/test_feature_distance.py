@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_pipelines.errors import UserError
 from drsl_tf.networks import backbones
-from drsl_tf.networks.layers import fusion
+from drsl_tf.networks.heads.linear_head import LinearHead
 from drsl_tf.self_training import feature_distance
 from drsl_tf.self_training.feature_distance import InitialEncoder
 from drsl_tf.self_training.online_model import OnlineDrslModel
@@ -36,7 +37,6 @@ def test_the_distance_is_the_norm_of_the_change_since_the_start():
     keras.utils.set_random_seed(0)
     base = backbones.small_cnn(width=8)
     encoder = InitialEncoder(base)
-    assert encoder.level == "level5"
     images = toys.make_batch(size=(64, 64))["source"]["image"]
     labels = tf.fill((4, 64, 64), 3)
     features = base(images, training=False)["level5"]
@@ -79,11 +79,17 @@ def test_training_has_the_term_and_leaves_the_initial_encoder_alone(tmp_path):
         np.testing.assert_array_equal(expected, variable)
 
 
-def test_a_base_without_levels_is_refused():
+def test_a_base_without_the_deepest_level_is_refused():
     image = keras.Input((None, None, 3))
     base = keras.Model(image, {"features": keras.layers.Conv2D(2, 1)(image)})
-    with pytest.raises(ValueError, match="no encoder levels"):
-        fusion.find_deepest_level(base)
+    with pytest.raises(UserError, match="feature_weight is 0.1, but the base has no 'level5'"):
+        OnlineDrslModel(base, LinearHead(2), feature_weight=0.1)
+
+
+def test_classes_that_the_model_does_not_have_are_refused():
+    options = {"model_class": OnlineDrslModel, "feature_weight": 0.1}
+    with pytest.raises(UserError, match=r"feature_classes is \(6, 7,.*0 to 4"):
+        toys.make_model(**options)
 
 
 def test_layers_that_join_levels_learn_at_the_heads_rate():
