@@ -143,7 +143,7 @@ class DrslModel(keras.Model):
                 )
         if feature_weight and LEVELS[-1] not in base.output:
             raise UserError(
-                f"DrslModel.feature_weight is {feature_weight}, but the base has no {LEVELS[-1]!r}: "
+                f"DrslModel.feature_weight is {feature_weight}, but the base has no {LEVELS[-1]}: "
                 "bind feature_weight = 0.0, or a base that has it."
             )
         if sibling_weight and multimodal_head is not None and multimodal_head.mode_decay is None:

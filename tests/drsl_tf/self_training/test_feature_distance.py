@@ -82,7 +82,7 @@ def test_training_has_the_term_and_leaves_the_initial_encoder_alone(tmp_path):
 def test_a_base_without_the_deepest_level_is_refused():
     image = keras.Input((None, None, 3))
     base = keras.Model(image, {"features": keras.layers.Conv2D(2, 1)(image)})
-    with pytest.raises(UserError, match="feature_weight is 0.1, but the base has no 'level5'"):
+    with pytest.raises(UserError, match="feature_weight is 0.1, but the base has no level5"):
         OnlineDrslModel(base, LinearHead(2), feature_weight=0.1)
 
 
