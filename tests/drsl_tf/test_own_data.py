@@ -67,18 +67,35 @@ def test_a_warm_start_trains_the_rounds_alone(tmp_path):
     gin.clear_config()
 
 
-def test_a_few_labelled_target_images_are_a_second_source(tmp_path):
-    photo_folders.write_photos(tmp_path / "photos")
-    real = tmp_path / "photos" / "real"
+def _audit_with_one_target_mask(folder, added):
+    """Returns the audited data of the docs' configuration with lines added."""
+    photo_folders.write_photos(folder / "photos")
+    real = folder / "photos" / "real"
     images = sorted((real / "images" / "day one").iterdir())
     (real / "labelled.txt").write_text(f"day one/{images[0].name}\n")
     (real / "masks" / "day one").mkdir(parents=True)
     mask = np.zeros(np.asarray(Image.open(images[0])).shape[:2], np.uint8)
     Image.fromarray(mask).save(real / "masks" / "day one" / f"{images[0].stem}.png")
-    path = tmp_path / "mine.gin"
-    path.write_text(_CONFIG.replace('"photos/', f'"{tmp_path}/photos/') + _FEW_LABELS)
+    path = folder / "mine.gin"
+    path.write_text(_CONFIG.replace('"photos/', f'"{folder}/photos/') + added)
     data = Experiment([str(path)]).get("data")
     data.audit()
+    return data
+
+
+def test_target_images_with_masks_are_scored_and_all_are_adapted_to(tmp_path):
+    data = _audit_with_one_target_mask(tmp_path, 'TARGET_MASKS = "masks"')
+    splits = {role: pairs for role, (_, _, pairs) in data.list_splits().items()}
+    assert {role: len(pairs) for role, pairs in splits.items()} == {
+        "source": 5, "target": 3, "eval": 1,
+    }  # fmt: skip
+    assert all(pair.label_path is None for pair in splits["target"])
+    assert splits["eval"][0].image_path in [pair.image_path for pair in splits["target"]]
+    gin.clear_config()
+
+
+def test_a_few_labelled_target_images_are_a_second_source(tmp_path):
+    data = _audit_with_one_target_mask(tmp_path, _FEW_LABELS)
     splits = data.list_splits()
     assert [len(splits[role][2]) for role in ("source", "source_2", "target")] == [5, 1, 3]
     assert "eval" not in splits
