@@ -45,7 +45,11 @@ def define_flags() -> None:
     flags.DEFINE_string("color_table", None, "folder: file of the colours, such as labelmap.txt.")
     flags.DEFINE_bool("nearest_color", None, "folder: take other colours as the nearest one.")
     flags.DEFINE_string("background", None, "folder: class of the pixels without annotation.")
-    flags.DEFINE_list("splits", None, "folder: split=sub-folder, separated by commas.")
+    flags.DEFINE_list(
+        "splits",
+        None,
+        "folder: split=sub-folder, a list file or 'with masks'; separated by commas.",
+    )
 
 
 def make_domain() -> Domain:

@@ -30,7 +30,7 @@ def main() -> int:
     """Writes what the flags name.
 
     Returns:
-        Exit code: 0, or 3 where bad files were left out.
+        Exit code: 0, or 3 where files were left out.
     """
     (output,) = cli.require_flags("output")
     if _SHARDS.value is not None and _SHARDS.value < 1:
@@ -47,8 +47,9 @@ def main() -> int:
     print(
         f"{domain.name} {split}: {len(report.pairs)} images written to "
         f"{output}, {len(report.skipped)} bad files skipped"
+        + (f", {len(report.unread)} images without a codec" if report.unread else "")
     )
-    return cli.EXIT_SKIPPED if report.skipped else 0
+    return cli.EXIT_SKIPPED if report.skipped or report.unread else 0
 
 
 def run() -> None:

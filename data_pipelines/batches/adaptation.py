@@ -189,6 +189,22 @@ class AdaptationData:
         if self.target.has_labels(self._splits["eval"]):
             self.eval_pairs = self._audit_split("eval", self.target, self._splits["eval"])
 
+    def check_scored(self) -> None:
+        """Checks, after the audit, that no image is scored whose label training reads.
+
+        Raises:
+            UserError: a scored image is one of a source's; a path through links counts too.
+        """
+        scored = _resolve(self.eval_pairs)
+        for role, pairs in self._source_pairs.items():
+            if shared := sorted(scored & _resolve(pairs)):
+                raise UserError(
+                    f"{len(shared)} of the {len(scored)} images to score, such as {shared[0]}, are "
+                    f"images of the {role} too, whose labels training reads. Put masks to score by "
+                    "into another folder than masks to train on, or bind splits without common "
+                    "images."
+                )
+
     def check_target(self) -> None:
         """Checks, after the audit, that the target has images that the source does not have.
 

@@ -82,8 +82,8 @@ class Folder(Domain):
             is the class "background", if there is one, or else ignored.
         splits: split -> sub-folder of both folders ("" for all of it), or path of a ".txt" file
             below `root` with one image's path a line, relative to `images`, with or without its
-            ending, or "with masks", all images that have one; the other splits then have no
-            labels. None: each split is the sub-folder of its name.
+            ending, or "with masks", all images that have one; no other split has labels then.
+            None: each split is the sub-folder of its name.
         mask_suffix: what follows the image's name in its mask's name, such as "_mask".
         label_space: classes of the decoded labels; None takes `class_names`.
         name: name of the data set in messages and files.
@@ -160,6 +160,11 @@ class Folder(Domain):
         places = {"images": images, "masks": masks or "", **(splits or {})}
         for option, place in places.items():
             _check_below_root(option, place)
+        if masks is not None and "{split}" in images + masks and WITH_MASKS in places.values():
+            raise UserError(
+                f"Folder.splits has {WITH_MASKS!r}, but patterns with {{split}} need a sub-folder "
+                'for each split, such as TARGET_SPLITS = {"train": "train", "val": "val"}.'
+            )
         self.name = name
         self.label_ending = mask_suffix
         self._images = images

@@ -107,12 +107,11 @@ class Pattern:
         keys = {key.rpartition("_")[0]: text for key, text in found.groupdict().items()}
         return "/".join(parts), keys
 
-    def fill(self, name: str, values: Mapping[str, str] | None = None) -> str | None:
+    def fill(self, name: str) -> str | None:
         """Returns the path of a name.
 
         Args:
             name: as `match` returns it.
-            values: key -> text; other keys are left as they are.
 
         Returns:
             The relative path, with a final ".*" as it is; None where the name does not have one
@@ -125,8 +124,6 @@ class Pattern:
         rest = iter(parts)
 
         def replace(found):
-            if found.group() in _NAMES:
-                return next(rest)
-            return (values or {}).get(found.group()[1:-1], found.group())
+            return next(rest) if found.group() in _NAMES else found.group()
 
         return _WILDCARD.sub(replace, self._body) + self.text[len(self._body) :]

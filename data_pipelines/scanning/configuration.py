@@ -107,7 +107,7 @@ def _bind_place(draft, prefix, root, found, masks):
         draft.bindings[f"{prefix}_MASK_SUFFIX"] = found.mask_suffix
     splits = dict(found.splits)
     if prefix == "TARGET":
-        splits.setdefault("val", splits["train"] or WITH_MASKS)
+        splits.setdefault("val", WITH_MASKS)
         default_splits = {"train": "", "val": WITH_MASKS}
     else:
         default_splits = {"train": ""}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import collections
-import io
 import os
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from data_pipelines.batches import training_batches
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
+from data_pipelines.io import decoding
 from data_pipelines.io import files as data_files
 from drsl_tf import files
 from drsl_tf.experiments.experiment import Experiment
@@ -20,9 +19,6 @@ from drsl_tf.figures import contact_sheet
 from drsl_tf.runs.run_directory import RunDirectory
 
 _SHOWN_SIZES = 5
-_EXIF_ORIENTATION = 0x0112
-# Orientations in which the stored rows are columns.
-_SIDEWAYS = (5, 6, 7, 8)
 
 
 def inspect_experiment(
@@ -48,6 +44,7 @@ def inspect_experiment(
     data.audit(RunDirectory(run_dir).audit)
     if experiment.get("schedule").rounds:
         data.check_target()
+    data.check_scored()
     text = describe_data(data)
     sections = list_examples(data, seed=experiment.get("settings").seed, count=count)
     sheet = contact_sheet.draw_contact_sheet(sections, data.label_space)
@@ -144,9 +141,8 @@ def _count_sizes(domain, pairs):
     sizes = collections.Counter()
     for pair in pairs:
         content = data_files.read_bytes(pair.image_path, domain.max_bytes)
-        with Image.open(io.BytesIO(content)) as image:
-            sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
-            sizes[image.size if sideways else image.size[::-1]] += 1
+        header = decoding.read_picture_header(content)
+        sizes[header.height, header.width] += 1
     return sizes
 
 

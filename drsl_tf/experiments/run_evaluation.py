@@ -171,11 +171,11 @@ def evaluate_model(
     """Evaluates an exported model.
 
     Args:
-        model: a SavedModel or TFLite file that `drsl_tf.export` wrote.
+        model: a SavedModel, TFLite or ONNX file that `drsl_tf.export` wrote.
         experiment_files: gin files that name the target.
         experiment_params: bindings on top of them.
         split: as in `evaluate_run`.
-        protocol: scales, mirroring and windows; a TFLite file supports only the plain one.
+        protocol: scales, mirroring and windows; a TFLite or ONNX file supports only the plain one.
         batch_size: images per batch; None is the experiment's.
 
     Returns:

@@ -144,7 +144,7 @@ class ModeStart:
             for each, values in found.items()
         }
         if directions is not None:
-            head.projection.assign(np.array(directions, np.float32))
+            head.set_projection(np.array(directions, np.float32))
         head.set_modes(clusters)
         _reset_slots(model, list(clusters))
         logging.info(
@@ -237,14 +237,11 @@ class ModeStartCallback(keras.callbacks.Callback):
 
 
 def _embed(model, images):
-    """Returns the embedding of images, or both that a head combines to it."""
+    """Returns the embedding of images, or both parts that a head combines to it."""
     head = model.multimodal_head
     features = model.base(images, training=False)
-    embedding = head(features, training=False)
-    if not head.feature_share:
-        return (embedding,)
-    own = tf.math.l2_normalize(embedding[..., : head.embedding_dim], axis=-1)
-    return own, head.join_features(features)
+    embedding = head.embed(features)
+    return (embedding, head.join_features(features)) if head.feature_share else (embedding,)
 
 
 def _reset_slots(model, classes):

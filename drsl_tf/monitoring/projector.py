@@ -17,6 +17,7 @@ from drsl_tf.monitoring.mode_cells import CellReader
 from drsl_tf.runs.run_directory import RunDirectory
 
 _HEADER = ("class", "domain", "mode")
+_PIXELS_PER_CLASS = 30  # Of a domain.
 
 
 class ProjectorWriter(keras.callbacks.Callback):
@@ -28,8 +29,6 @@ class ProjectorWriter(keras.callbacks.Callback):
         run_dir: the run's directory; tables are written to its TensorBoard folder.
         reader: reads the pixels of both domains.
         pairs: the images to draw from, by domain; those of the source with labels.
-        pixels_per_class: most pixels of a class in a domain.
-        seed: seed of the draw.
     """
 
     def __init__(
@@ -37,16 +36,11 @@ class ProjectorWriter(keras.callbacks.Callback):
         run_dir: str,
         reader: CellReader,
         pairs: Mapping[str, Sequence[Pair]],
-        *,
-        pixels_per_class: int = 30,
-        seed: int = 0,
     ):
         super().__init__()
         self._run_dir = RunDirectory(run_dir)
         self._reader = reader
         self._pairs = pairs
-        self._pixels_per_class = pixels_per_class
-        self._seed = seed
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes vectors and metadata of a stage.
@@ -65,7 +59,7 @@ class ProjectorWriter(keras.callbacks.Callback):
         for place, domain in enumerate((common.SOURCE, common.TARGET)):
             if domain not in self._reader.domains:
                 continue
-            rng = np.random.default_rng([self._seed, place])
+            rng = np.random.default_rng(place)
             drawn, classes, nearest = self._draw(domain, rng)
             vectors.append(drawn)
             rows += [(names[c], domain, str(m)) for c, m in zip(classes, nearest)]
@@ -83,7 +77,7 @@ class ProjectorWriter(keras.callbacks.Callback):
         ]
         vectors, classes, nearest = (np.concatenate(part) for part in zip(*found))
         order = rng.permutation(len(classes))
-        kept = [order[classes[order] == c][: self._pixels_per_class] for c in np.unique(classes)]
+        kept = [order[classes[order] == c][:_PIXELS_PER_CLASS] for c in np.unique(classes)]
         index = np.concatenate(kept) if kept else np.zeros(0, int)
         return vectors[index], classes[index], nearest[index]
 

@@ -43,7 +43,7 @@ def predict_files(
     """Predicts every image and video frame of one or several inputs.
 
     Args:
-        model: a SavedModel or TFLite file that `drsl_tf.export` wrote.
+        model: a SavedModel, TFLite or ONNX file that `drsl_tf.export` wrote.
         patterns: file, folder or glob, or several, as in `input_files.find_inputs`.
         output: the folder to write to.
         kinds: what to write, some of `output_files.KINDS`.

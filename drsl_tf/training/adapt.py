@@ -78,6 +78,7 @@ def adapt(
         _audit(workers, data, RunDirectory(run_dir).audit)
         if schedule.rounds:
             workers.ask_chief(data.check_target)
+        workers.ask_chief(data.check_scored)
         workers.ask_chief(lambda: _record_data(run_dir, data))
         _check_same_run(workers, data, schedule, settings, self_training)
         with strategy.scope():

@@ -67,15 +67,21 @@ def test_a_warm_start_trains_the_rounds_alone(tmp_path):
     gin.clear_config()
 
 
-def _audit_with_one_target_mask(folder, added):
-    """Returns the audited data of the docs' configuration with lines added."""
+def _audit_with_target_masks(folder, added, **masks):
+    """Returns the audited data of the docs' configuration, with lines added.
+
+    Args:
+        folder: an empty folder.
+        added: the lines.
+        **masks: folder of masks -> place of the image in the target that has one there.
+    """
     photo_folders.write_photos(folder / "photos")
     real = folder / "photos" / "real"
     images = sorted((real / "images" / "day one").iterdir())
-    (real / "labelled.txt").write_text(f"day one/{images[0].name}\n")
-    (real / "masks" / "day one").mkdir(parents=True)
-    mask = np.zeros(np.asarray(Image.open(images[0])).shape[:2], np.uint8)
-    Image.fromarray(mask).save(real / "masks" / "day one" / f"{images[0].stem}.png")
+    for name, place in masks.items():
+        (real / name / "day one").mkdir(parents=True)
+        mask = np.zeros(np.asarray(Image.open(images[place])).shape[:2], np.uint8)
+        Image.fromarray(mask).save(real / name / "day one" / f"{images[place].stem}.png")
     path = folder / "mine.gin"
     path.write_text(_CONFIG.replace('"photos/', f'"{folder}/photos/') + added)
     data = Experiment([str(path)]).get("data")
@@ -84,7 +90,7 @@ def _audit_with_one_target_mask(folder, added):
 
 
 def test_target_images_with_masks_are_scored_and_all_are_adapted_to(tmp_path):
-    data = _audit_with_one_target_mask(tmp_path, 'TARGET_MASKS = "masks"')
+    data = _audit_with_target_masks(tmp_path, 'TARGET_MASKS = "masks"', masks=0)
     splits = {role: pairs for role, (_, _, pairs) in data.list_splits().items()}
     assert {role: len(pairs) for role, pairs in splits.items()} == {
         "source": 5, "target": 3, "eval": 1,
@@ -95,11 +101,23 @@ def test_target_images_with_masks_are_scored_and_all_are_adapted_to(tmp_path):
 
 
 def test_a_few_labelled_target_images_are_a_second_source(tmp_path):
-    data = _audit_with_one_target_mask(tmp_path, _FEW_LABELS)
+    data = _audit_with_target_masks(tmp_path, _FEW_LABELS, labels=0)
     splits = data.list_splits()
     assert [len(splits[role][2]) for role in ("source", "source_2", "target")] == [5, 1, 3]
     assert "eval" not in splits
     np.testing.assert_allclose(data.make_source_stream().image_weights[-1], 0.25)
+    gin.clear_config()
+
+
+@pytest.mark.parametrize("scored", [0, 1])
+def test_images_are_not_scored_by_labels_that_training_reads(tmp_path, scored):
+    added = _FEW_LABELS + 'TARGET_MASKS = "masks"'
+    data = _audit_with_target_masks(tmp_path, added, labels=0, masks=scored)
+    if scored == 0:
+        with pytest.raises(UserError, match="1 of the 1 images to score, .*of the source_2 too"):
+            data.check_scored()
+    else:
+        data.check_scored()
     gin.clear_config()
 
 

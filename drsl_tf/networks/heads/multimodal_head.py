@@ -41,10 +41,9 @@ class MultimodalHead(keras.layers.Layer):
     output of the convolutions and f = P x / |P x|, with x the base's "features" and, where it has
     it, "level5", of length 1 each, the latter interpolated. P has 16 rows, or as many as x has
     channels; `ModeStart` sets them to principal directions of x, and they are random before. f
-    passes no gradient on: the losses reach
-    the base by e, so that f may keep what modes can follow. Squared distances by e are at most
-    4 (1 - s): a margin above that can be met only where f separates classes too. This is this
-    project's choice.
+    passes no gradient on: the losses reach the base by e, so that f may keep what modes can follow.
+    Squared distances by e are at most 4 (1 - s): a margin above that can be met only where f
+    separates classes too. This is this project's choice.
 
     Args:
         num_classes: number of classes C.
@@ -176,10 +175,7 @@ class MultimodalHead(keras.layers.Layer):
         Returns:
             (B, h, w, d) float32, every pixel's vector of length 1.
         """
-        x = _select_features(inputs)
-        for layer in self._hidden:
-            x = layer(x)
-        embedding = tf.math.l2_normalize(self._embed(x), axis=-1)
+        embedding = self.embed(inputs)
         joined = self._list_joined(inputs)
         if not joined:
             return embedding
@@ -190,6 +186,20 @@ class MultimodalHead(keras.layers.Layer):
         return self.combine(
             embedding, tf.add_n([first, *(self._resize([each, first]) for each in others)])
         )
+
+    def embed(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Computes the part of the convolutions.
+
+        Args:
+            inputs: as in `call`.
+
+        Returns:
+            (B, h, w, embedding_dim) float32, vectors of length 1.
+        """
+        x = _select_features(inputs)
+        for layer in self._hidden:
+            x = layer(x)
+        return tf.math.l2_normalize(self._embed(x), axis=-1)
 
     def join_features(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Joins the maps that `projection` applies to, without a gradient.
@@ -207,7 +217,7 @@ class MultimodalHead(keras.layers.Layer):
         """Computes the embedding from its two parts.
 
         Args:
-            embedding: (..., embedding_dim) float32, unit vectors by the convolutions.
+            embedding: (..., embedding_dim) float32, of `embed`.
             projected: (..., n) float32, the joined features times `projection`.
 
         Returns:
@@ -223,6 +233,20 @@ class MultimodalHead(keras.layers.Layer):
         """Modes (C, K, d), float32 unit vectors; gradients reach the weights."""
         weights = tf.cast(tf.convert_to_tensor(self.mode_weights), tf.float32)
         return tf.math.l2_normalize(weights, axis=-1)
+
+    def set_projection(self, projection: np.ndarray) -> None:
+        """Sets the projection of features, and turns the modes with it; outside of replicas.
+
+        Args:
+            projection: (D, n) float32.
+        """
+        turn = np.linalg.pinv(tf.convert_to_tensor(self.projection).numpy()) @ projection
+        modes = tf.convert_to_tensor(self.mode_weights).numpy()
+        own, features = np.split(modes, [self.embedding_dim], axis=-1)
+        turned = tf.math.l2_normalize(features @ turn, axis=-1).numpy()
+        turned *= np.linalg.norm(features, axis=-1, keepdims=True)
+        self.projection.assign(projection)
+        self.mode_weights.assign(np.concatenate([own, turned], axis=-1))
 
     def set_modes(self, clusters: Mapping[int, Mapping[str, np.ndarray]]) -> None:
         """Sets the modes of some classes; called outside of replicas.

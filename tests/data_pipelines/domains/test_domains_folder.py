@@ -182,6 +182,16 @@ def test_a_split_of_the_images_with_masks(tmp_path, images, masks, ending):
     assert domain.list_orphans("train") == domain.list_orphans("val") == []
 
 
+def test_a_split_of_the_images_with_masks_has_no_sub_folder(tmp_path):
+    with pytest.raises(UserError, match="need a sub-folder for each split"):
+        Folder(
+            root=str(tmp_path),
+            masks="{split}/labels.json",
+            class_names=NAMES,
+            splits={"train": "", "val": WITH_MASKS},
+        )
+
+
 def test_images_without_masks_are_no_split_of_images_with_masks(tmp_path):
     write_image(tmp_path, "images/1.jpg")
     options = {"root": str(tmp_path), "splits": {"val": WITH_MASKS}, "class_names": NAMES}
