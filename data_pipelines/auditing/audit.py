@@ -19,11 +19,11 @@ from data_pipelines.io import remarks
 from data_pipelines.io.files import describe_path
 from data_pipelines.io.files import listed_once
 from data_pipelines.labels.label_spaces import IGNORE_ID
+from data_pipelines.map_ahead import count_threads
 from data_pipelines.map_ahead import map_ahead
 
 BAD_FILES = ("error", "skip")
 
-_MAX_WORKERS = 32
 _MISSING = "is missing"
 _ORPHAN = "is a label without an image"
 # Short audits show no bar.
@@ -96,7 +96,7 @@ def audit_split(
     if pairs[0].label_path is not None:
         # A table that cannot be read is one error, not one for every label.
         domain.id_table()
-    workers = min(os.cpu_count() or 1, _MAX_WORKERS)
+    workers = count_threads()
     statuses = audit_stamp.read_statuses(domain, pairs, orphans, threads=workers)
     # The fingerprint is needed for the stamp alone.
     fingerprint = None

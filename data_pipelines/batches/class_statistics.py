@@ -15,11 +15,11 @@ from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.io import files
 from data_pipelines.io import whole_files
+from data_pipelines.map_ahead import count_threads
 from data_pipelines.map_ahead import map_ahead
 
 # Increased whenever the meaning of the counts changes, which makes older files invalid.
 _SCHEMA = 2
-_MAX_WORKERS = 32
 
 
 def count_pixels(
@@ -58,7 +58,7 @@ def count_pixels(
 
     from data_pipelines.progress import make_progress_bar
 
-    workers = min(os.cpu_count() or 1, _MAX_WORKERS)
+    workers = count_threads()
     with make_progress_bar(len(pairs), description, "label") as bar:
         rows = []
         for row in map_ahead(count, pairs, workers):

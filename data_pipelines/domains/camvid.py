@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from data_pipelines.domains.domain import Domain
 from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 from data_pipelines.labels.label_spaces import LabelSpace
 
 
@@ -29,4 +30,4 @@ class CamVid(Domain):
 
     def raw_table(self) -> Mapping[int, int]:
         """Returns the identity."""
-        return label_spaces.CAMVID_ID_TO_CAMVID11
+        return label_tables.CAMVID_ID_TO_CAMVID11

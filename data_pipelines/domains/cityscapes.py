@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from data_pipelines.domains.domain import Domain
-from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 
 
 class Cityscapes(Domain):
@@ -32,4 +32,4 @@ class Cityscapes(Domain):
 
     def raw_table(self) -> Mapping[int, int]:
         """Returns labelId -> trainId."""
-        return label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19
+        return label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19

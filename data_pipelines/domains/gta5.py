@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from data_pipelines.domains.unsplit import UnsplitDomain
-from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 
 
 class Gta5(UnsplitDomain):
@@ -30,4 +30,4 @@ class Gta5(UnsplitDomain):
 
     def raw_table(self) -> Mapping[int, int]:
         """Returns labelId -> trainId."""
-        return label_spaces.GTA5_LABEL_ID_TO_CITYSCAPES19
+        return label_tables.GTA5_LABEL_ID_TO_CITYSCAPES19

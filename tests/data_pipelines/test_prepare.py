@@ -20,6 +20,7 @@ from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
 from data_pipelines.io import archives
 from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 from tests.support import calls
 from tests.support import published
 from tests.support import repository
@@ -395,6 +396,6 @@ def test_the_published_archives_are_those_of_the_configurations():
         "train": 367, "val": 101, "test": 233,
     }  # fmt: skip
     assert {part.split: part.num_frames for part in kitti.parts} == {"train": 120, "val": 80}
-    assert set(camvid.id_table.values()) == set(label_spaces.CAMVID_ID_TO_CAMVID11)
-    known = set(label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19)
+    assert set(camvid.id_table.values()) == set(label_tables.CAMVID_ID_TO_CAMVID11)
+    known = set(label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19)
     assert set(kitti.id_table) == known and set(kitti.id_table.values()) == known - {-1}

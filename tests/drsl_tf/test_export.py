@@ -17,6 +17,7 @@ from PIL import Image
 import drsl_tf
 from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 from drsl_tf.experiments import exporting
 from drsl_tf.experiments import loaded_run
 from drsl_tf.models import inference
@@ -159,7 +160,7 @@ def test_the_multimodal_head_is_left_out(run, saved, loaded):
 
 def test_the_description_is_an_asset(saved):
     space = label_spaces.cityscapes19()
-    table = dict(label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19)
+    table = dict(label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19)
     table[255] = table.pop(-1)
     assert model_description.read_description(saved) == (space, None, table)
     with open(os.path.join(saved, "assets", model_description.NAME), encoding="utf-8") as file:

@@ -16,6 +16,7 @@ from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.labels import label_spaces
+from data_pipelines.labels import label_tables
 from drsl_tf.experiments import exporting
 from drsl_tf.figures import label_maps
 from drsl_tf.serving import folder_prediction
@@ -360,7 +361,7 @@ def test_cityscapes_own_evaluator_reads_the_predictions(model, tmp_path, monkeyp
 def test_label_ids_lead_back_to_the_classes(make):
     space = make()
     back = label_spaces.compose(
-        label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
+        label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19,
         label_spaces.convert(label_spaces.cityscapes19(), space),
     )
     table = output_files.make_label_id_table(space)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.io import record_files
 from data_pipelines.io import whole_files
+from data_pipelines.map_ahead import count_threads
 from data_pipelines.map_ahead import map_ahead
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 IMAGES_PER_SHARD = 500
 """Images in a shard where nobody says how many shards there shall be."""
-
-_MAX_WORKERS = 32
 
 
 def check_output(output: str, split: str) -> None:
@@ -159,7 +157,7 @@ def _write_shards(domain, split, pairs, folder, num_shards) -> RecordIndex:
     names = [f"{split}-{i:05d}-of-{num_shards:05d}{record_files.SUFFIX}" for i in range(num_shards)]
     bounds = [len(pairs) * i // num_shards for i in range(num_shards + 1)]
     entries: list[Entry] = []
-    workers = min(os.cpu_count() or 1, _MAX_WORKERS)
+    workers = count_threads()
     encoded = map_ahead(lambda pair: _encode_pair(domain, pair), pairs, workers)
     with make_progress_bar(len(pairs), f"writing {domain.name} {split}", "image") as bar:
         for shard, name in enumerate(names):

@@ -23,7 +23,7 @@ _MODE_STDDEV = 0.05
 _BIAS_STDDEV = 0.01
 # Dimensions of the features in the embedding. Their 1,408 channels took a quarter of a step, and
 # clusters of their 16 principal directions agreed with sub-classes at least as well.
-_FEATURE_DIM = 16
+_FEATURE_DIM = 128
 _RESTART_SHARE = 0.02
 
 

@@ -85,7 +85,7 @@ def test_classes_of_the_declared_spaces():
 
 
 def test_cityscapes_against_the_official_labels():
-    table = label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19
+    table = label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19
     # License plates have the trainId -1 there, which no 8-bit file can hold: they are ignored.
     expected = {label.id: 255 if label.trainId == -1 else label.trainId for label in labels}
     assert table == expected
@@ -100,19 +100,19 @@ def test_categories_against_the_official_labels():
     space = label_spaces.cityscapes7()
     evaluated = [label for label in labels if label.trainId not in (-1, 255)]
     expected = {label.trainId: space.class_names.index(label.category) for label in evaluated}
-    assert label_spaces.CITYSCAPES19_TO_CITYSCAPES7 == {**expected, 255: 255}
+    assert label_tables.CITYSCAPES19_TO_CITYSCAPES7 == {**expected, 255: 255}
     assert set(expected.values()) == set(range(7))
 
 
 def test_cityscapes_and_gta5_label_ids():
-    table = label_spaces.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19
+    table = label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19
     assert sorted(table) == list(range(-1, 34))
     assert drop_ignored(table) == parse_recipe(RECIPE_LABEL_IDS)
-    assert label_spaces.GTA5_LABEL_ID_TO_CITYSCAPES19 == {**table, 34: 255}
+    assert label_tables.GTA5_LABEL_ID_TO_CITYSCAPES19 == {**table, 34: 255}
 
 
 def test_synthia_ids_name_by_name():
-    table = label_spaces.SYNTHIA_ID_TO_CITYSCAPES19
+    table = label_tables.SYNTHIA_ID_TO_CITYSCAPES19
     assert sorted(table) == list(range(23)) == sorted(SYNTHIA_NAMES)
     for raw, name in SYNTHIA_NAMES.items():
         assert table[raw] == (255 if name is None else TRAIN_NAMES.index(name)), raw
@@ -121,9 +121,9 @@ def test_synthia_ids_name_by_name():
 
 def test_identity_tables():
     identity = {index: index for index in range(19)}
-    assert label_spaces.CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19 == {**identity, 255: 255}
+    assert label_tables.CITYSCAPES_TRAIN_ID_TO_CITYSCAPES19 == {**identity, 255: 255}
     identity = {index: index for index in range(11)}
-    assert label_spaces.CAMVID_ID_TO_CAMVID11 == {**identity, 255: 255}
+    assert label_tables.CAMVID_ID_TO_CAMVID11 == {**identity, 255: 255}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_subsets_keep_names_and_order(table, names):
 
 
 def test_camvid_name_by_name():
-    table = label_spaces.CITYSCAPES19_TO_CAMVID11
+    table = label_tables.CITYSCAPES19_TO_CAMVID11
     assert sorted(table) == [*range(19), 255]
     expected = {
         TRAIN_NAMES.index(name): index
@@ -154,8 +154,8 @@ def test_camvid_name_by_name():
 
 
 def test_synthia16_back_to_cityscapes19():
-    there = label_spaces.CITYSCAPES19_TO_SYNTHIA16
-    back = label_spaces.SYNTHIA16_TO_CITYSCAPES19
+    there = label_tables.CITYSCAPES19_TO_SYNTHIA16
+    back = label_tables.SYNTHIA16_TO_CITYSCAPES19
     assert sorted(back) == [*range(16), 255]
     assert label_spaces.compose(back, there) == {**{i: i for i in range(16)}, 255: 255}
 
