@@ -21,8 +21,8 @@ _CLASS_STDDEV = 0.1
 _MODE_STDDEV = 0.05
 
 _BIAS_STDDEV = 0.01
-# Dimensions of the features in the embedding. Their 1,408 channels took a quarter of a step, and
-# clusters of their 16 principal directions agreed with sub-classes at least as well.
+# Most dimensions of the features in the embedding: 1,408 channels took a quarter of a step, and
+# modes followed 16 directions less well (docs/method.md).
 _FEATURE_DIM = 128
 _RESTART_SHARE = 0.02
 
@@ -39,7 +39,7 @@ class MultimodalHead(keras.layers.Layer):
     The losses pull the pixels of a class together, until the embedding hardly separates kinds of
     pixels inside it. With `feature_share` s the embedding is E = [(1 - s)^0.5 e, s^0.5 f], e the
     output of the convolutions and f = P x / |P x|, with x the base's "features" and, where it has
-    it, "level5", of length 1 each, the latter interpolated. P has 16 rows, or as many as x has
+    it, "level5", of length 1 each, the latter interpolated. P has 128 rows, or as many as x has
     channels; `ModeStart` sets them to principal directions of x, and they are random before. f
     passes no gradient on: the losses reach the base by e, so that f may keep what modes can follow.
     Squared distances by e are at most 4 (1 - s): a margin above that can be met only where f
