@@ -54,18 +54,18 @@ def test_a_pixel_of_zeros_has_a_direction_and_a_bounded_gradient():
 
 
 def test_features_join_the_embedding_and_get_no_gradient_by_it():
-    maps = {FEATURES: _features(2, 3, 4, 6), "level5": _features(2, 2, 2, 20, seed=1)}
+    maps = {FEATURES: _features(2, 3, 4, 6), "level5": _features(2, 2, 2, 200, seed=1)}
     shapes = {name: value.shape for name, value in maps.items()}
     head, plain = (MultimodalHead(5, 2, 16, (8,), feature_share=share) for share in (0.36, 0.0))
     plain.build(shapes)
-    assert head.compute_output_shape(shapes) == (2, 3, 4, 32)
+    assert head.compute_output_shape(shapes) == (2, 3, 4, 144)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(maps)
         joined = head({**maps, "level2": _features(2, 6, 8, 3)})
         by_features, by_layers = (
             tf.reduce_sum(part[..., 0]) for part in (joined[..., 16:], joined)
         )
-    assert joined.shape == (2, 3, 4, 32) and head.modes.shape == (5, 2, 32)
+    assert joined.shape == (2, 3, 4, 144) and head.modes.shape == (5, 2, 144)
     layers = [v for v in head.weights if v is not head.projection and v is not head.mode_weights]
     for old, new in zip([v for v in plain.weights if v is not plain.mode_weights], layers):
         old.assign(new)
@@ -87,11 +87,11 @@ def test_features_join_the_embedding_and_get_no_gradient_by_it():
 
 def test_modes_turn_with_the_projection():
     head = MultimodalHead(5, 2, 16, feature_share=0.5)
-    maps = {FEATURES: _features(2, 3, 4, 40)}
+    maps = {FEATURES: _features(2, 3, 4, 200)}
     head(maps)
-    # Two bases of the same 16 dimensions: no direction is lost.
-    first = np.linalg.qr(_features(40, 16).numpy())[0]
-    second = first @ np.linalg.qr(_features(16, 16, seed=1).numpy())[0]
+    # Two bases of the same 128 dimensions: no direction is lost.
+    first = np.linalg.qr(_features(200, 128).numpy())[0]
+    second = first @ np.linalg.qr(_features(128, 128, seed=1).numpy())[0]
     head.set_projection(first)
     before = head(maps).numpy()
     modes = before.reshape(-1, before.shape[-1])[:10].reshape(5, 2, -1)
