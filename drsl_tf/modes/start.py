@@ -38,9 +38,10 @@ class ModeStart:
     (`clusters`) of the class's embeddings finds modes that each have pixels. This is this
     project's choice.
 
-    A class of fewer than 10 pixels a mode keeps its modes. The optimizers' state of modes that are
-    set is reset to 0. Images and draws are functions of the seed and the step; all replicas and
-    machines use the modes of the chief.
+    Of a head with features in its embedding, their projection is set first, to principal directions
+    of the same pixels. A class of fewer than 10 pixels a mode keeps its modes. The optimizers'
+    state of modes that are set is reset to 0. Images and draws are functions of the seed and the
+    step; all replicas and machines use the modes of the chief.
 
     Args:
         at: shares of the source stage's steps after which the modes are set, above 0 and at most 1.
@@ -144,7 +145,7 @@ class ModeStart:
             for each, values in found.items()
         }
         if directions is not None:
-            head.set_projection(np.array(directions, np.float32))
+            head.projection.assign(np.array(directions, np.float32))
         head.set_modes(clusters)
         _reset_slots(model, list(clusters))
         logging.info(
@@ -174,8 +175,8 @@ class ModeStart:
         drawn = sample.get()
         directions = None
         if head.feature_share and drawn:
-            count = head.projection.shape[-1]
-            directions = find_directions([joined for _, joined in drawn.values()], count)
+            old = tf.convert_to_tensor(head.projection).numpy()
+            directions = find_directions([joined for _, joined in drawn.values()], old)
             drawn = {
                 each: (head.combine(own, joined @ directions).numpy(),)
                 for each, (own, joined) in drawn.items()

@@ -234,20 +234,6 @@ class MultimodalHead(keras.layers.Layer):
         weights = tf.cast(tf.convert_to_tensor(self.mode_weights), tf.float32)
         return tf.math.l2_normalize(weights, axis=-1)
 
-    def set_projection(self, projection: np.ndarray) -> None:
-        """Sets the projection of features, and turns the modes with it; outside of replicas.
-
-        Args:
-            projection: (D, n) float32.
-        """
-        turn = np.linalg.pinv(tf.convert_to_tensor(self.projection).numpy()) @ projection
-        modes = tf.convert_to_tensor(self.mode_weights).numpy()
-        own, features = np.split(modes, [self.embedding_dim], axis=-1)
-        turned = tf.math.l2_normalize(features @ turn, axis=-1).numpy()
-        turned *= np.linalg.norm(features, axis=-1, keepdims=True)
-        self.projection.assign(projection)
-        self.mode_weights.assign(np.concatenate([own, turned], axis=-1))
-
     def set_modes(self, clusters: Mapping[int, Mapping[str, np.ndarray]]) -> None:
         """Sets the modes of some classes; called outside of replicas.
 

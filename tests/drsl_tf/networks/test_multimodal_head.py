@@ -85,24 +85,6 @@ def test_features_join_the_embedding_and_get_no_gradient_by_it():
     assert all(v is not head.projection for v in head.trainable_variables)
 
 
-def test_modes_turn_with_the_projection():
-    head = MultimodalHead(5, 2, 16, feature_share=0.5)
-    maps = {FEATURES: _features(2, 3, 4, 200)}
-    head(maps)
-    # Two bases of the same 128 dimensions: no direction is lost.
-    first = np.linalg.qr(_features(200, 128).numpy())[0]
-    second = first @ np.linalg.qr(_features(128, 128, seed=1).numpy())[0]
-    head.set_projection(first)
-    before = head(maps).numpy()
-    modes = before.reshape(-1, before.shape[-1])[:10].reshape(5, 2, -1)
-    head.mode_weights.assign(modes)
-    head.set_projection(second)
-    after = head(maps).numpy()
-    assert np.abs(after - before).max() > 0.1
-    expected = after.reshape(-1, after.shape[-1])[:10].reshape(5, 2, -1)
-    np.testing.assert_allclose(head.modes, expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("share", [-0.1, 1.0, None])
 def test_a_feature_share_out_of_range_is_refused(share):
     with pytest.raises(UserError, match="MultimodalHead.feature_share is"):
