@@ -340,11 +340,9 @@ class Folder(Domain):
         return super().list_orphans(split)
 
     def _find_labels(self, split):
-        if self._masks is None or self._is_beside_masks(split):
-            return None
-        in_pattern = is_pattern(self._masks) and not self._is_coco()
+        in_pattern = is_pattern(self._masks or "") and not self._is_coco()
         # `has_labels` looks for the same files, so it is asked only where there are none.
-        found = self._find_masks(split) if in_pattern else {}
+        found = self._find_masks(split) if in_pattern and not self._is_beside_masks(split) else {}
         if not found and not self.has_labels(split):
             return None
         if self._is_coco():

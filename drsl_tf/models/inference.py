@@ -131,10 +131,7 @@ def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
     Returns:
         (B, h', w') int32: c * K + k for mode k of class c.
     """
-    embedding = outputs[common.EMBEDDING]
-    flat = tf.reshape(predict_cells(outputs), (-1,))
-    distances = metric_learning.squared_distances(
-        tf.reshape(embedding, (-1, embedding.shape[-1])), modes
-    )
-    nearest = metric_learning.nearest_modes(distances, flat)
-    return tf.reshape(flat * modes.shape[1] + nearest, tf.shape(embedding)[:3])
+    classes = predict_cells(outputs)
+    distances = metric_learning.squared_distances(outputs[common.EMBEDDING], modes)
+    nearest = metric_learning.nearest_modes(distances, classes)
+    return classes * modes.shape[1] + tf.reshape(nearest, tf.shape(classes))

@@ -24,7 +24,7 @@ from drsl_tf.models.mean_iou import count_pairs
 from drsl_tf.models.mode_tracker import ModeTracker
 from drsl_tf.models.objective import Objective
 from drsl_tf.networks.layers import image_grid
-from drsl_tf.networks.layers.fusion import LEVELS
+from drsl_tf.networks.layers.fusion import DEEPEST_LEVEL
 from drsl_tf.networks.layers.fusion import list_depths
 from drsl_tf.networks.layers.fusion import list_fusion_variables
 from drsl_tf.optimization.gradient_update import GradientUpdate
@@ -141,10 +141,10 @@ class DrslModel(keras.Model):
                 raise UserError(
                     f"DrslModel.{term} is {weight}, but only OnlineDrslModel has this term."
                 )
-        if feature_weight and LEVELS[-1] not in base.output:
+        if feature_weight and DEEPEST_LEVEL not in base.output:
             raise UserError(
-                f"DrslModel.feature_weight is {feature_weight}, but the base has no {LEVELS[-1]}: "
-                "bind feature_weight = 0.0, or a base that has it."
+                f"DrslModel.feature_weight is {feature_weight}, but the base has no "
+                f"{DEEPEST_LEVEL}: bind feature_weight = 0.0, or a base that has it."
             )
         if sibling_weight and multimodal_head is not None and multimodal_head.mode_decay is None:
             raise UserError(
@@ -260,7 +260,7 @@ class DrslModel(keras.Model):
         if self.multimodal_head is not None:
             outputs[common.EMBEDDING] = self.multimodal_head(features, training=training)
         if self._settings["feature_weight"]:
-            outputs[common.ENCODER] = features[LEVELS[-1]]
+            outputs[common.ENCODER] = features[DEEPEST_LEVEL]
         return outputs
 
     @property

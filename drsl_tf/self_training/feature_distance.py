@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from drsl_tf.networks.layers.fusion import LEVELS
+from drsl_tf.networks.layers.fusion import DEEPEST_LEVEL
 
 # Share of a cell that one class must fill [DAFormer].
 _LEAST_SHARE = 0.75
@@ -25,7 +25,7 @@ class InitialEncoder:
     """
 
     def __init__(self, base: keras.Model):
-        copied = keras.Model(base.inputs, base.output[LEVELS[-1]])
+        copied = keras.Model(base.inputs, base.output[DEEPEST_LEVEL])
         self._encoder = keras.models.clone_model(copied)
         self._encoder.set_weights(copied.get_weights())
         self._encoder.trainable = False

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
-from drsl_tf.networks.layers.fusion import LEVELS
+from drsl_tf.networks.layers.fusion import DEEPEST_LEVEL
 from drsl_tf.networks.layers.resize_like import ResizeLike
 from drsl_tf.networks.layers.sublayers import build_sublayer
 
@@ -131,12 +131,12 @@ class MultimodalHead(keras.layers.Layer):
         for layer in self._hidden:
             shape = build_sublayer(layer, shape)
         build_sublayer(self._embed, shape)
-        joined = self._select_joined(input_shape)
-        if joined:
+        channels = self._count_channels(input_shape)
+        if channels:
             # The transpose of P, a block of rows for each map.
             self.projection = self.add_weight(
                 name="projection",
-                shape=(_count_channels(joined), min(_FEATURE_DIM, _count_channels(joined))),
+                shape=(channels, min(_FEATURE_DIM, channels)),
                 dtype="float32",
                 initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.seed),
                 trainable=False,
@@ -255,8 +255,7 @@ class MultimodalHead(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """Returns (B, h, w, d) for the shapes of the base's outputs."""
         grid = tuple(_select_features(input_shape))[:3]
-        features = min(_FEATURE_DIM, _count_channels(self._select_joined(input_shape)))
-        return (*grid, self.embedding_dim + features)
+        return (*grid, self.embedding_dim + min(_FEATURE_DIM, self._count_channels(input_shape)))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -277,8 +276,12 @@ class MultimodalHead(keras.layers.Layer):
         """Returns the maps that join the embedding, or their shapes."""
         if not self.feature_share:
             return []
-        has_levels = isinstance(inputs, dict) and LEVELS[-1] in inputs
-        return [_select_features(inputs), *([inputs[LEVELS[-1]]] if has_levels else [])]
+        has_levels = isinstance(inputs, dict) and DEEPEST_LEVEL in inputs
+        return [_select_features(inputs), *([inputs[DEEPEST_LEVEL]] if has_levels else [])]
+
+    def _count_channels(self, input_shape):
+        """Returns the channels of these maps together."""
+        return sum(shape[-1] for shape in self._select_joined(input_shape))
 
     def _list_joined(self, inputs):
         """Returns these maps in float32, every pixel of length 1, without a gradient."""
@@ -299,7 +302,3 @@ class MultimodalHead(keras.layers.Layer):
 def _select_features(inputs):
     """Returns "features" from a base's outputs or their shapes."""
     return inputs[FEATURES] if isinstance(inputs, dict) else inputs
-
-
-def _count_channels(shapes):
-    return sum(shape[-1] for shape in shapes)

@@ -14,6 +14,7 @@ from drsl_tf.networks.layers.sublayers import build_sublayer
 BATCH_NORM_MOMENTUM = 0.95
 LEVELS = ("level2", "level3", "level4", "level5")
 """Keys of the levels that decoders join, at strides 4 to 32."""
+DEEPEST_LEVEL = LEVELS[-1]
 _PREFIXES = ("lateral", "fuse_", "refine_", "neck_")
 
 
