@@ -126,7 +126,7 @@ class _Bench:
         self._set_statistics(prior, self._run.target, self._run.pairs)
         confusion = self._run.evaluator.evaluate(self._run.target, self._run.eval_pairs)
         scorer = LabelFreeScorer(
-            self._run.model, self._run.strategy, images=images, **self._run.sizes
+            self._run.model, self._run.strategy, self._run.inference, images=images
         )
         scores = scorer.score(self._run.target, self._run.pairs)
         return {
@@ -166,7 +166,7 @@ class _Bench:
         stored_weights.restore_weights(self._run.model, self._run.checkpoint)
         if not math.isinf(prior):
             TargetStatistics(prior_images=int(prior)).update(
-                self._run.model, self._run.strategy, domain, pairs, **self._run.sizes
+                self._run.model, self._run.strategy, domain, pairs, self._run.inference
             )
 
 

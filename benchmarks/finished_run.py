@@ -31,7 +31,7 @@ class FinishedRun:
         target: the target domain.
         pairs: the target's training images.
         eval_pairs: images of the evaluation split, which have labels.
-        sizes: arguments `size` and `batch_size` of what predicts images.
+        inference: the `Inference` of the experiment.
         evaluator: scores `model` with labels.
 
     Args:
@@ -60,6 +60,5 @@ class FinishedRun:
         self.eval_pairs = self.target.list_pairs(run.experiment.get("data", "eval_split"))
         if self.eval_pairs[0].label_path is None:
             raise UserError(f"The target of {run_dir} has no labels to score with.")
-        inference = run.experiment.get("inference")
-        self.sizes = {"size": inference.size, "batch_size": inference.batch_size}
-        self.evaluator = Evaluator(self.model, self.strategy, **self.sizes)
+        self.inference = run.experiment.get("inference")
+        self.evaluator = Evaluator(self.model, self.strategy, self.inference)

@@ -79,7 +79,7 @@ def _measure(run_dir: str, images: int) -> list[dict[str, Any]]:
     run = finished_run.FinishedRun(run_dir)
     model, target, pairs = run.model, run.target, run.pairs
     results = results_schema.read_results(RunDirectory(run_dir).results)
-    scorer = LabelFreeScorer(model, run.strategy, images=images, **run.sizes)
+    scorer = LabelFreeScorer(model, run.strategy, run.inference, images=images)
     last = results.stages[-1].round
     best = results_schema.find_best_round(results.stages)
     candidates = [("source", 0, False), ("source", 0, True)]
@@ -94,7 +94,7 @@ def _measure(run_dir: str, images: int) -> list[dict[str, Any]]:
     for checkpoint, round_index, takes_statistics in candidates:
         stored_weights.restore_weights(model, stored_weights.find_checkpoint(run_dir, checkpoint))
         if takes_statistics:
-            TargetStatistics().update(model, run.strategy, target, pairs, **run.sizes)
+            TargetStatistics().update(model, run.strategy, target, pairs, run.inference)
         maps.append([])
         scores = scorer.score(
             target, pairs, on_prediction=lambda pair, ids, found=maps[-1]: found.append(ids)

@@ -48,6 +48,7 @@ def main() -> None:
     from data_pipelines.domains.domain import Pair
     from data_pipelines.streets import rendered
     from drsl_tf.distribution.strategy import create_strategy
+    from drsl_tf.models.inference import Inference
     from drsl_tf.models.model import DrslModel
     from drsl_tf.networks import backbones
     from drsl_tf.networks.heads.linear_head import LinearHead
@@ -79,7 +80,7 @@ def main() -> None:
                 pairs,
                 round_index=1,
                 directory=os.path.join(folder, "labels"),
-                batch_size=_BATCH,
+                inference=Inference(batch_size=_BATCH),
             )
 
     def infer():

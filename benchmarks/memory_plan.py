@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-TITLES = {
-    "deeplab_v2_resnet101": "DeepLab-v2, ResNet-101",
-    "fcn8s_vgg16": "FCN-8s, VGG-16",
-    "deeplab_v3plus_resnet101": "DeepLab-v3+, ResNet-101",
-    **{f"segformer_b{number}": f"SegFormer, MiT-B{number}" for number in range(6)},
-    "small_cnn": "small CNN",
-    "efficientnet_lite0": "EfficientNet-Lite0",
-    "resnet101": "DeepLab-v2, ResNet-101, batch norm trained",
-}
-"""Names of the networks in the table, in its order."""
-
 _NETWORKS = (
     "deeplab_v2_resnet101",
     "fcn8s_vgg16",

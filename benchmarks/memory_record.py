@@ -7,8 +7,8 @@ import os
 import statistics
 from typing import Any
 
-from benchmarks.memory_plan import TITLES
 from benchmarks.memory_plan import Measurement
+from benchmarks.networks import TITLES
 from data_pipelines.errors import UserError
 
 BEGIN = "<!-- tables of benchmarks.memory -->"

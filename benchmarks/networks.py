@@ -4,16 +4,19 @@ from __future__ import annotations
 
 _SEGFORMERS = tuple(f"segformer_b{number}" for number in range(6))
 
-NAMES = (
-    "small_cnn",
-    "efficientnet_lite0",
-    "resnet101",
-    "deeplab_v2_resnet101",
-    "fcn8s_vgg16",
-    "deeplab_v3plus_resnet101",
-    *_SEGFORMERS,
-)
-"""Names of networks; "resnet101" is DeepLab-v2 with trained batch norm, as in `torch_step`."""
+TITLES = {
+    "deeplab_v2_resnet101": "DeepLab-v2, ResNet-101",
+    "fcn8s_vgg16": "FCN-8s, VGG-16",
+    "deeplab_v3plus_resnet101": "DeepLab-v3+, ResNet-101",
+    **{name: f"SegFormer, MiT-B{name[-1]}" for name in _SEGFORMERS},
+    "small_cnn": "small CNN",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "resnet101": "DeepLab-v2, ResNet-101, batch norm trained",
+}
+"""What networks are in tables, in their order; "resnet101" is as in `torch_step`."""
+
+NAMES = tuple(TITLES)
+"""Their names."""
 
 
 def build_parts(name: str, num_classes: int):

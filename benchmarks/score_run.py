@@ -49,8 +49,7 @@ def main() -> None:
     target = run.experiment.get("data", "target")
     inference = run.experiment.get("inference")
     strategy = create_strategy()
-    sizes = {"size": inference.size, "batch_size": inference.batch_size}
-    evaluator = Evaluator(run.model, strategy, **sizes)
+    evaluator = Evaluator(run.model, strategy, inference)
     pairs = target.list_pairs(run.experiment.get("data", "target_split"))
     eval_pairs = target.list_pairs(run.experiment.get("data", "eval_split"))
     labeler = PseudoLabeler(portion=_PORTION, portion_limit=_PORTION, rule="argmax")
@@ -62,7 +61,7 @@ def main() -> None:
             pairs,
             round_index=1,
             directory=os.path.join(folder, "labels"),
-            **sizes,
+            inference=inference,
         )
     files.write_json(_PSEUDO_LABELS.value, report.as_json())
     files.write_json(_IMAGES.value, image_counts.count_images(evaluator, target, eval_pairs))
@@ -74,7 +73,7 @@ def main() -> None:
             source = stored_weights.find_checkpoint(_RUN_DIR.value, "source")
             stored_weights.restore_weights(run.model, source)
             statistics = run.experiment.get("self_training").target_statistics
-            statistics.update(run.model, strategy, target, pairs, **sizes)
+            statistics.update(run.model, strategy, target, pairs, inference)
             miou = 100.0 * evaluator.evaluate(target, eval_pairs).mean_iou()
         files.write_json(_CHOICE.value, selection_regret.compare_choice(stages, miou))
 

@@ -105,6 +105,7 @@ def _make_evaluation(model, strategy):
     from benchmarks import step_model
     from data_pipelines.domains.domain import Pair
     from drsl_tf.evaluation.evaluator import Evaluator
+    from drsl_tf.models.inference import Inference
 
     images, labels = step_model.draw_half(0, 0.1, (_IMAGES.value, _HEIGHT.value, _WIDTH.value))
     images, labels = images.astype("uint8"), labels.astype("uint8")
@@ -112,7 +113,7 @@ def _make_evaluation(model, strategy):
         read_image=lambda place: images[int(place)], read_label=lambda place: labels[int(place)]
     )
     places = [str(place) for place in range(len(images))]
-    evaluator = Evaluator(model, strategy, batch_size=len(images))
+    evaluator = Evaluator(model, strategy, Inference(batch_size=len(images)))
 
     def run(count):
         evaluator.evaluate(domain, count * [Pair(place, place, place) for place in places])

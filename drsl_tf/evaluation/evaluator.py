@@ -15,7 +15,8 @@ from data_pipelines.domains.domain import Pair
 from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.models import inference
+from drsl_tf.models.inference import Inference
+from drsl_tf.models.inference import predict_full_size_logits
 from drsl_tf.models.model import DrslModel
 
 
@@ -27,25 +28,21 @@ class Evaluator:
     Args:
         model: a `DrslModel`; its weights are read at every call.
         strategy: distribution strategy of the model.
-        size: (height, width) of the network's input; None is each image's own.
-        batch_size: images per batch.
+        inference: size and number of the images in a batch.
     """
 
     def __init__(
         self,
         model: DrslModel,
         strategy: tf.distribute.Strategy,
-        *,
-        size: tuple[int, int] | None = None,
-        batch_size: int = 4,
+        inference: Inference = Inference(),
     ):
-        self._size = size
-        self._batch_size = batch_size
+        self._inference = inference
         self._num_classes = model.num_classes
 
         def predict(images, height, width):
-            logits = inference.predict_full_size_logits(model, images)
-            if size is not None:
+            logits = predict_full_size_logits(model, images)
+            if inference.size is not None:
                 logits = tf.image.resize(logits, (height, width))
             return (tf.argmax(logits, axis=-1, output_type=tf.int32),)
 
@@ -77,8 +74,8 @@ class Evaluator:
             self._num_classes,
             domain,
             self._workers.share(pairs),
-            size=self._size,
-            batch_size=self._batch_size,
+            size=self._inference.size,
+            batch_size=self._inference.batch_size,
             description=description,
             on_prediction=on_prediction,
         )

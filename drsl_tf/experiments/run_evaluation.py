@@ -27,7 +27,8 @@ from drsl_tf.evaluation.multi_scale import TestProtocol
 from drsl_tf.evaluation.reports import EvaluationReport
 from drsl_tf.experiments import loaded_run
 from drsl_tf.experiments.experiment import Experiment
-from drsl_tf.models import inference
+from drsl_tf.models.inference import Inference
+from drsl_tf.models.inference import predict_full_size_logits
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.serving.predictor import Predictor
 
@@ -143,11 +144,11 @@ def evaluate_run(
     target = Target(experiment, split, RunDirectory(run_dir).audit)
     target.check_classes(class_names, run_dir)
     if protocol.is_plain:
-        evaluator = Evaluator(model, strategy, size=size, batch_size=batch_size)
+        evaluator = Evaluator(model, strategy, Inference(size=size, batch_size=batch_size))
         confusion = evaluator.evaluate(target.domain, target.pairs)
     else:
         compute_logits = tf.function(
-            lambda images: inference.predict_full_size_logits(model, images),
+            lambda images: predict_full_size_logits(model, images),
             input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)],
         )
         predict = make_predict(compute_logits, protocol, size)

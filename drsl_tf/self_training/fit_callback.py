@@ -21,6 +21,7 @@ from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf import common
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.models import batch_forms
+from drsl_tf.models.inference import Inference
 from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 
@@ -178,7 +179,7 @@ class SelfTrainingCallback(keras.callbacks.Callback):
                 pairs,
                 round_index=len(self._reports) + 1,
                 directory=os.path.join(folder, "labels"),
-                batch_size=self._inference_batch,
+                inference=Inference(batch_size=self._inference_batch),
             )
             size = self._images.shape[1:3]
             self._labels = np.stack([_read_label(pair.label_path, size) for pair in labelled])

@@ -15,7 +15,8 @@ from data_pipelines.domains.domain import Pair
 from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.models import inference
+from drsl_tf.models.inference import Inference
+from drsl_tf.models.inference import predict_full_size_logits
 from drsl_tf.models.model import DrslModel
 from drsl_tf.runs.selection import LabelFreeScores
 from drsl_tf.self_training import image_draws
@@ -50,8 +51,7 @@ class LabelFreeScorer:
     Args:
         model: a `DrslModel`; its weights are read at every call.
         strategy: distribution strategy of the model.
-        size: (height, width) of the network's input; None is each image's own.
-        batch_size: images per batch.
+        inference: size and number of the images in a batch.
         images: number of images, evenly spaced over those given; 0 is all.
     """
 
@@ -59,19 +59,17 @@ class LabelFreeScorer:
         self,
         model: DrslModel,
         strategy: tf.distribute.Strategy,
+        inference: Inference = Inference(),
         *,
-        size: tuple[int, int] | None = None,
-        batch_size: int = 4,
         images: int = 100,
     ):
-        self._size = size
-        self._batch_size = batch_size
+        self._inference = inference
         self._images = images
         self._num_classes = model.num_classes
         self._workers = Workers(strategy)
 
         def compute_logits(images):
-            logits = inference.predict_full_size_logits(model, images)
+            logits = predict_full_size_logits(model, images)
             # Without a finite prediction all classes are equal, which is the worst score.
             is_finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
             return tf.where(is_finite, logits, 0.0)
@@ -125,7 +123,10 @@ class LabelFreeScorer:
         sums = np.zeros((3, self._num_classes), np.int64)
         done = 0
         batches = image_batches.iterate_image_batches(
-            shared, domain.read_image, size=self._size, batch_size=self._batch_size
+            shared,
+            domain.read_image,
+            size=self._inference.size,
+            batch_size=self._inference.batch_size,
         )
         with progress.make_progress_bar(len(shared), description, "image") as bar:
             for batch in batches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import shutil
@@ -23,7 +24,11 @@ from drsl_tf import common
 from drsl_tf import files
 from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
-from drsl_tf.models import inference
+from drsl_tf.models.inference import Inference
+from drsl_tf.models.inference import find_modes
+from drsl_tf.models.inference import pad_images
+from drsl_tf.models.inference import predict_logits
+from drsl_tf.models.inference import upsample_logits
 from drsl_tf.models.model import DrslModel
 from drsl_tf.runs.label_report import LabelReportFile
 from drsl_tf.runs.label_report import read_label_report
@@ -132,8 +137,7 @@ class PseudoLabeler:
         *,
         round_index: int,
         directory: str,
-        size: tuple[int, int] | None = None,
-        batch_size: int = 4,
+        inference: Inference = Inference(),
     ) -> tuple[list[Pair], LabelReportFile]:
         """Labels every image of the target.
 
@@ -147,9 +151,8 @@ class PseudoLabeler:
             pairs: the target's training images.
             round_index: 1 for the first round.
             directory: folder of the PNGs and `report.json`.
-            size: (height, width) of the network's input and of the PNGs, unless this labeler has
-                its own; None keeps each image's.
-            batch_size: images per batch.
+            inference: number of the images in a batch, and their size, which is that of the PNGs
+                too, unless this labeler has its own.
 
         Returns:
             The pairs of image and pseudo-label, and the report.
@@ -163,9 +166,8 @@ class PseudoLabeler:
         content = workers.ask_chief(lambda: _read_report_or_clear(directory, partial))
         if content is not None:
             return labelled, LabelReportFile(**content)
-        predict = _Prediction(
-            model, strategy, domain, flip=self._flip, size=self._size or size, batch_size=batch_size
-        )
+        inference = dataclasses.replace(inference, size=self._size or inference.size)
+        predict = _Prediction(model, strategy, domain, inference, flip=self._flip)
         titles = [f"round {round_index}: {title}" for title in ("predicting", "labelling")]
         shared = workers.share(pairs)
         logits_path = os.path.join(partial, f".logits-{workers.index}")
@@ -249,7 +251,7 @@ class PseudoLabeler:
 
         @tf.function(reduce_retracing=True)
         def select(logits, height, width):
-            logits = inference.upsample_logits(
+            logits = upsample_logits(
                 tf.cast(logits, tf.float32)[tf.newaxis], model.logits_stride, (height, width)
             )
             return pseudo_labels.select_labels(logits, thresholds, rule=self._rule)[0]
@@ -283,10 +285,10 @@ class PseudoLabeler:
 class _Prediction:
     """Predicts images for their labels."""
 
-    def __init__(self, model, strategy, domain, *, flip, size, batch_size):
+    def __init__(self, model, strategy, domain, inference, *, flip):
         self.model = model
         self._domain = domain
-        self._sizes = {"size": size, "batch_size": batch_size}
+        self._sizes = dataclasses.asdict(inference)
         self._flip = flip
         self._run = ReplicatedFunction(self._predict, strategy)
         self._run_network = ReplicatedFunction(lambda images: (self._keep(images),), strategy)
@@ -311,18 +313,18 @@ class _Prediction:
 
     def _predict(self, images):
         model = self.model
-        outputs = inference.predict_logits(model, images)
+        outputs = predict_logits(model, images)
         kept = self._keep(images, outputs)
-        logits = inference.upsample_logits(
+        logits = upsample_logits(
             tf.cast(kept, tf.float32), model.logits_stride, tf.shape(images)[1:3]
         )
         result = (kept, *pseudo_labels.confidence_and_prediction(logits))
         head = model.multimodal_head
-        return result if head is None else (*result, inference.find_modes(outputs, head.modes))
+        return result if head is None else (*result, find_modes(outputs, head.modes))
 
     def _keep(self, images, outputs=None):
         """Returns the logits of images as float16, or those of their outputs."""
-        outputs = inference.predict_logits(self.model, images) if outputs is None else outputs
+        outputs = predict_logits(self.model, images) if outputs is None else outputs
         logits = outputs[common.LOGITS]
         if self._flip:
             logits = _average_with_mirrored(self.model, images, logits)
@@ -349,9 +351,9 @@ def _read_logits(file, pairs):
 def _average_with_mirrored(model, images, logits):
     """Returns logits of the mean probabilities of images and mirrored images."""
     # Padded before they are mirrored, so that both maps lie on one grid.
-    padded = inference.pad_images(tf.cast(images, tf.float32), model.size_multiple)
+    padded = pad_images(tf.cast(images, tf.float32), model.size_multiple)
     mirrored = tf.reverse(padded, [2])
-    others = tf.reverse(inference.predict_logits(model, mirrored)[common.LOGITS], [2])
+    others = tf.reverse(predict_logits(model, mirrored)[common.LOGITS], [2])
     return tf.reduce_logsumexp(
         tf.stack([tf.nn.log_softmax(logits), tf.nn.log_softmax(others)]) - math.log(2), axis=0
     )

@@ -20,7 +20,8 @@ from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
 from drsl_tf import compat
 from drsl_tf.distribution.replicated import Evener
-from drsl_tf.models import inference
+from drsl_tf.models.inference import Inference
+from drsl_tf.models.inference import pad_images
 
 
 class TargetStatistics:
@@ -71,9 +72,8 @@ class TargetStatistics:
         strategy: tf.distribute.Strategy,
         domain: Domain,
         pairs: Sequence[Pair],
+        inference: Inference = Inference(),
         *,
-        size: tuple[int, int] | None = None,
-        batch_size: int = 8,
         title: str = "statistics",
     ) -> None:
         """Computes the statistics of the target and stores them in the model.
@@ -87,9 +87,8 @@ class TargetStatistics:
             strategy: distribution strategy of its variables.
             domain: the target.
             pairs: its training images.
-            size: (height, width) of the network's input; None keeps each image's own.
-            batch_size: images per batch; each layer's inputs are normalised by the batch's
-                statistics, as in training.
+            inference: size and number of the images in a batch, by whose statistics each layer's
+                inputs are normalised, as in training.
             title: text of the progress bar.
 
         Raises:
@@ -107,7 +106,7 @@ class TargetStatistics:
         prior = _read(model, strategy) if self.uses_prior else None
         sums: list[Any] = [0.0] * len(layers)
         batches = image_batches.iterate_image_batches(
-            chosen, domain.read_image, size=size, batch_size=batch_size
+            chosen, domain.read_image, size=inference.size, batch_size=inference.batch_size
         )
         with (
             _measuring(layers),
@@ -235,7 +234,7 @@ def _measure(model, layers, images):
         # From 0 the step to the batch's statistics is exact: x - (x - y) is not always y.
         layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
         layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
-    model(inference.pad_images(images, model.size_multiple), training=False)
+    model(pad_images(images, model.size_multiple), training=False)
     return [tf.identity(variable) for variable in list_statistics(model)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -85,14 +84,11 @@ class Trainer:
         self._pseudo_labeler = self_training.pseudo_labeler or PseudoLabeler()
         self._target_statistics = self_training.target_statistics
         self._mode_start = mode_start
-        self._inference: dict[str, Any] = {
-            "size": inference.size,
-            "batch_size": inference.batch_size,
-        }
-        self._evaluator = Evaluator(model, strategy, **self._inference)
+        self._inference = inference
+        self._evaluator = Evaluator(model, strategy, inference)
         self._scorer = None
         if self_training.selection is not None:
-            self._scorer = LabelFreeScorer(model, strategy, **self._inference)
+            self._scorer = LabelFreeScorer(model, strategy, inference)
         self._workers = Workers(strategy)
         self._round = tf.Variable(0, dtype=tf.int64, trainable=False, name="round")
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
@@ -204,7 +200,7 @@ class Trainer:
             data=self._data,
             schedule=self._schedule,
             strategy=self._strategy,
-            inference_size=self._inference["size"],
+            inference_size=self._inference.size,
             settings={
                 name: getattr(settings, name) for name in ("experiment", "seed", "precision")
             },
@@ -350,7 +346,7 @@ class Trainer:
             self._data.target_pairs,
             round_index=round_index,
             directory=self._run.locate_pseudo_labels(round_index),
-            **self._inference,
+            inference=self._inference,
         )
         return self._data.make_target_stream(labelled), report
 
@@ -391,7 +387,7 @@ class Trainer:
                     self._data.target,
                     self._data.target_pairs,
                     round_index=round_index,
-                    size=self._inference["size"],
+                    size=self._inference.size,
                 )
             )
         for warning in found:
@@ -428,7 +424,7 @@ class Trainer:
             self._strategy,
             self._data.target,
             self._data.target_pairs,
-            **self._inference,
+            self._inference,
             title=f"round {int(self._round)}: statistics",
         )
 

@@ -87,8 +87,7 @@ class MultimodalHead(keras.layers.Layer):
             ("mode_decay", mode_decay),
             ("feature_share", feature_share),
         ):
-            is_off = value is None and name != "feature_share"
-            if not is_off and (value is None or not 0 <= value < 1):
+            if value is not None and not 0 <= value < 1:
                 raise UserError(
                     f"MultimodalHead.{name} is {value}; it must be at least 0 and below 1."
                 )

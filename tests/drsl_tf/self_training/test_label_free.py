@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data_pipelines.domains.domain import Pair
 from drsl_tf import common
+from drsl_tf.models.inference import Inference
 from drsl_tf.runs import selection
 from drsl_tf.self_training import label_free
 from drsl_tf.self_training import student_view
@@ -56,7 +57,10 @@ def _scores(domain):
 
 def _score(domain, model=None, pairs=None, batch_size=2, **settings):
     scorer = LabelFreeScorer(
-        model or _ColourModel(), tf.distribute.get_strategy(), batch_size=batch_size, **settings
+        model or _ColourModel(),
+        tf.distribute.get_strategy(),
+        Inference(batch_size=batch_size),
+        **settings,
     )
     return scorer.score(domain, pairs or domain.pairs)
 
@@ -125,7 +129,7 @@ def test_predictions_that_are_not_finite_have_the_lowest_score(domain, scores):
 def test_some_images_are_chosen_evenly_and_resized(domain):
     seen = {}
     scorer = LabelFreeScorer(
-        _ColourModel(), tf.distribute.get_strategy(), size=(8, 16), images=2, batch_size=4
+        _ColourModel(), tf.distribute.get_strategy(), Inference(size=(8, 16)), images=2
     )
     found = scorer.score(
         domain, domain.pairs, on_prediction=lambda pair, ids: seen.update({pair.name: ids})

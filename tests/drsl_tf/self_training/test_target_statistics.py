@@ -9,6 +9,7 @@ from PIL import Image
 from data_pipelines.batches import whole_images
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.errors import UserError
+from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.self_training import target_statistics
@@ -27,9 +28,10 @@ def _domain(tmp_path):
     return CamVid(root=str(tmp_path))
 
 
-def _update(model, domain, statistics, **settings):
+def _update(model, domain, statistics, batch_size=8):
     strategy = tf.distribute.get_strategy()
-    statistics.update(model, strategy, domain, domain.list_pairs("train"), **settings)
+    pairs = domain.list_pairs("train")
+    statistics.update(model, strategy, domain, pairs, Inference(batch_size=batch_size))
 
 
 def _read(model):

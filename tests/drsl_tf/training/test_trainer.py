@@ -474,7 +474,7 @@ def test_thresholds_of_a_sample_label_all_images_in_one_pass(roots, tmp_path):
             listed,
             round_index=1,
             directory=str(tmp_path / name),
-            batch_size=2,
+            inference=Inference(batch_size=2),
         )
 
     labelled, whole = label("none", None)
@@ -511,7 +511,7 @@ def test_labels_with_flip_are_those_of_the_mirrored_image(tmp_path, flip):
         domain.list_pairs("train"),
         round_index=1,
         directory=str(tmp_path / "labels"),
-        size=(96, 96),
+        inference=Inference(size=(96, 96)),
     )
     labels = [adaptation.read_id_map(pair.label_path) for pair in pairs]
     assert labels[0].shape == (32, 64)

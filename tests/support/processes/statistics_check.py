@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.domains.cityscapes import Cityscapes
+from drsl_tf.models.inference import Inference
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from drsl_tf.self_training.target_statistics import list_statistics
 from tests.support import replicas
@@ -21,7 +22,8 @@ def _update(strategy, domain, prior_images):
         strategy.run(lambda: _set_apart(list_statistics(model)))
     before = model.get_weights()
     statistics = TargetStatistics(prior_images=prior_images)
-    statistics.update(model, strategy, domain, domain.list_pairs("train"), batch_size=3)
+    pairs = domain.list_pairs("train")
+    statistics.update(model, strategy, domain, pairs, Inference(batch_size=3))
     return before, model.get_weights()
 
 

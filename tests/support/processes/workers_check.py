@@ -22,6 +22,7 @@ from drsl_tf.distribution.replicated import Evener
 from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.evaluation.evaluator import Evaluator
+from drsl_tf.models.inference import Inference
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.training.loop import Stage
@@ -42,10 +43,10 @@ def label_and_score(strategy, camera, directory):
         target.list_pairs("train"),
         round_index=1,
         directory=directory,
-        batch_size=2,
+        inference=Inference(batch_size=2),
     )
     shown = []
-    confusion = Evaluator(model, strategy, batch_size=2).evaluate(
+    confusion = Evaluator(model, strategy, Inference(batch_size=2)).evaluate(
         target,
         target.list_pairs("val"),
         on_prediction=lambda pair, prediction: shown.append([pair.name, int(prediction.sum())]),
