@@ -110,6 +110,9 @@ def main():
         if only and name not in only:
             continue
         path = os.path.join(folder, name)
+        if not os.path.exists(os.path.join(path, "step.json")):
+            print(f"{path} holds no whole step.", flush=True)
+            continue
         with open(os.path.join(path, "step.json"), encoding="utf-8") as file:
             content = json.load(file)
         command = [sys.executable, os.path.join(_HERE, "accelerator_step.py"), path]

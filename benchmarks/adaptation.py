@@ -16,7 +16,7 @@ import os
 
 from absl import flags
 
-from benchmarks import run_flags
+from benchmarks.comparison import run_flags
 from data_pipelines import cli
 
 flags.adopt_module_key_flags(run_flags)
@@ -29,9 +29,9 @@ def main() -> int:
     """Does the missing runs and writes the report after each."""
     run_flags.begin("setup")
 
-    from benchmarks import adaptation_arms
-    from benchmarks import adaptation_runs
-    from benchmarks.adaptation_plan import Plan
+    from benchmarks.comparison import adaptation_arms
+    from benchmarks.comparison import adaptation_runs
+    from benchmarks.comparison.adaptation_plan import Plan
 
     is_full = run_flags.is_full()
     stem = run_flags.locate(f"adaptation_{_SETUP.value}")
@@ -69,9 +69,10 @@ def main() -> int:
 
 
 def _write_report(stem, records, plans, seeds):
-    from benchmarks import adaptation_chart
-    from benchmarks import adaptation_report
-    from benchmarks import adaptation_runs
+    from benchmarks.comparison import adaptation_chart
+    from benchmarks.comparison import adaptation_report
+    from benchmarks.comparison import adaptation_runs
+    from benchmarks.comparison import tables
     from drsl_tf import files
     from drsl_tf.figures import rendering
 
@@ -83,7 +84,7 @@ def _write_report(stem, records, plans, seeds):
     report = adaptation_report.AdaptationReport(_SETUP.value, found)
     if not report.seeds and os.path.exists(f"{stem}.json"):
         return f"No seed is complete: {stem}.json and .md are kept."
-    adaptation_report.write_json(f"{stem}.json", report.as_dict())
+    tables.write_compact_json(f"{stem}.json", report.as_dict())
     text = report.format_markdown()
     files.write_text(f"{stem}.md", text)
     if report.seeds:

@@ -20,12 +20,12 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import finished_run
+from benchmarks.selection import finished_run
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmarks.adaptation_runs import RecordFile
+    from benchmarks.comparison.adaptation_runs import RecordFile
 
 flags.adopt_module_key_flags(finished_run)
 _PRIORS = flags.DEFINE_list("priors", ["0", "10", "100", "1000", "inf"], "Values of N.")
@@ -78,7 +78,7 @@ def measure_run(
     Raises:
         UserError: the directory holds no such run.
     """
-    from benchmarks import adaptation_runs  # Imported late to keep --help fast.
+    from benchmarks.comparison import adaptation_runs  # Imported late to keep --help fast.
 
     file = adaptation_runs.RecordFile(path)
     bench = _Bench(run_dir, file)
@@ -138,7 +138,7 @@ class _Bench:
 
     def _measure_parts(self, prior):
         """Scores each part with the statistics of all images, and with those of the part."""
-        from benchmarks import dusk
+        from benchmarks.selection import dusk
         from drsl_tf.evaluation.confusion import ConfusionMatrix
 
         target = dusk.HalfAtDusk(self._run.target)
@@ -171,8 +171,8 @@ class _Bench:
 
 
 def _format_curve(records):
-    from benchmarks import adaptation_report
-    from benchmarks import label_free_scores
+    from benchmarks.comparison import tables
+    from benchmarks.selection import label_free_scores
 
     rows = [
         [
@@ -182,7 +182,7 @@ def _format_curve(records):
         ]
         for record in records
     ]
-    table = adaptation_report.format_rows(["N", "mIoU", "score", "agreement", "entropy"], rows)
+    table = tables.format_rows(["N", "mIoU", "score", "agreement", "entropy"], rows)
     correlation = label_free_scores.compute_rank_correlation(
         [record["score"] for record in records], [record["miou"] for record in records]
     )
@@ -190,8 +190,8 @@ def _format_curve(records):
 
 
 def _format_parts(records):
-    from benchmarks import adaptation_report
-    from benchmarks import dusk
+    from benchmarks.comparison import tables
+    from benchmarks.selection import dusk
 
     parts = (*dusk.PARTS, "both")
     header = ["N", *(f"{name}: {part}" for name in ("all", "part") for part in parts)]
@@ -202,7 +202,7 @@ def _format_parts(records):
         ]
         for record in records
     ]
-    return adaptation_report.format_rows(header, rows)
+    return tables.format_rows(header, rows)
 
 
 if __name__ == "__main__":

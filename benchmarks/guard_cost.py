@@ -15,11 +15,12 @@ import time
 from absl import flags
 
 from data_pipelines import cli
+from data_pipelines.errors import UserError
 
 _STEPS = flags.DEFINE_integer("steps", 20, "Steps per repetition; a multiple of 10.")
 _REPETITIONS = flags.DEFINE_integer("repetitions", 7, "Repetitions of each step.")
 _NETWORK = flags.DEFINE_enum(
-    "network", "efficientnet_lite0", ["efficientnet_lite0", "small_cnn"], "Which."
+    "network", "efficientnet_lite0", ["efficientnet_lite0", "small_cnn"], "Network to measure."
 )
 _HEIGHT = flags.DEFINE_integer("height", 176, "Height of the images.")
 _WIDTH = flags.DEFINE_integer("width", 240, "Width of the images.")
@@ -29,13 +30,15 @@ _LOOK_EVERY = 10
 
 def main() -> None:
     """Measures and prints the result."""
+    if _STEPS.value < 1 or _STEPS.value % _LOOK_EVERY:
+        raise UserError(f"--steps={_STEPS.value} must be a multiple of {_LOOK_EVERY}.")
     import statistics
 
     import keras
     import tensorflow as tf
 
-    from benchmarks import ratios
-    from benchmarks import step_model
+    from benchmarks.steps import step_model
+    from benchmarks.timing import ratios
     from drsl_tf.training.number_guard import NumberGuard
 
     keras.utils.set_random_seed(0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import finished_run
+from benchmarks.selection import finished_run
 from data_pipelines import cli
 
 flags.adopt_module_key_flags(finished_run)
@@ -45,9 +45,9 @@ def compare_runs(run_dirs: Sequence[str], path: str, *, images: int = 100) -> st
     Raises:
         UserError: a directory holds no such run.
     """
-    from benchmarks import adaptation_report
-    from benchmarks import adaptation_runs
-    from benchmarks import label_free_scores
+    from benchmarks.comparison import adaptation_runs
+    from benchmarks.comparison import tables
+    from benchmarks.selection import label_free_scores
 
     file = adaptation_runs.RecordFile(path)
     runs = []
@@ -56,20 +56,20 @@ def compare_runs(run_dirs: Sequence[str], path: str, *, images: int = 100) -> st
         found = [r for r in file.read() if (r["run"], r["images"]) == (name, images)]
         if not found:
             found = _measure(run_dir, images)
+            file.append(*found)
             for record in found:
-                file.append(record)
                 print(f"{name} {record['checkpoint']}: mIoU {record['miou']:.2f} %", flush=True)
         runs.append(found)
     results = label_free_scores.evaluate_scores(runs)
     rows = [[name, *(f"{row[key]:.2f}" for key in _COLUMNS)] for name, row in results.items()]
-    return adaptation_report.format_rows(["score", *_COLUMNS], rows)
+    return tables.format_rows(["score", *_COLUMNS], rows)
 
 
 def _measure(run_dir: str, images: int) -> list[dict[str, Any]]:
     """Scores every candidate of a run, then compares their predictions."""
     import numpy as np
 
-    from benchmarks import label_free_scores
+    from benchmarks.selection import label_free_scores
     from drsl_tf.runs import results_schema
     from drsl_tf.runs import stored_weights
     from drsl_tf.runs.run_directory import RunDirectory

@@ -16,7 +16,7 @@ import shutil
 
 from absl import flags
 
-from benchmarks import networks
+from benchmarks.steps import networks
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
@@ -35,7 +35,7 @@ def main() -> int:
     """Lowers the steps one after the other."""
     import keras
 
-    from benchmarks import lowering
+    from benchmarks.steps import lowering
     from drsl_tf import compat
 
     if not compat.KERAS_3:

@@ -17,7 +17,7 @@ import time
 
 from absl import flags
 
-from benchmarks import networks
+from benchmarks.steps import networks
 from data_pipelines import cli
 
 _QUICK = flags.DEFINE_bool("quick", False, "One network at a tiny size.")
@@ -39,20 +39,21 @@ _SECONDS = 30.0
 
 def main() -> int:
     """Does the missing measurements and prints the tables."""
-    from benchmarks import memory_plan
-    from benchmarks import memory_record
+    from benchmarks.steps import memory_plan
+    from benchmarks.steps import memory_record
 
     plan = memory_plan.list_measurements(
         quick=_QUICK.value, network=_NETWORK.value, size=cli.parse_size(_SIZE.value, "all")
     )
     folder = _OUTPUT.value or ("runs/benchmark" if _QUICK.value else "benchmarks/results")
     record = memory_record.MemoryRecord(os.path.join(folder, "memory.json"))
+    limit_bytes = int(_LIMIT.value * 2**30)
     for measurement in plan:
-        row = record.find(measurement)
+        row = record.find(measurement, limit_bytes)
         if row is None:
             print(f"{measurement}: running.", flush=True)
-            record.add(measurement, _measure(measurement))
-            row = record.find(measurement)
+            record.add(measurement, _measure(measurement, limit_bytes))
+            row = record.find(measurement, limit_bytes)
         print(f"{measurement}: {_describe(row)}", flush=True)
     tables = record.format_markdown()
     print(f"\n{tables}\nWritten: {record.path}")
@@ -62,17 +63,16 @@ def main() -> int:
     return 0
 
 
-def _measure(measurement):
+def _measure(measurement, limit_bytes):
     """Runs the steps of a measurement; returns the content of its record."""
-    from benchmarks import machine
-    from benchmarks import step_server
+    from benchmarks.steps import step_server
+    from benchmarks.timing import machine
 
     options = measurement._asdict()
     size = (options.pop("height"), options.pop("width"))
     command = step_server.make_step_command(
         options.pop("network"), size, options.pop("images"), modes=_MODES, warm_steps=1, **options
     )
-    limit_bytes = int(_LIMIT.value * 2**30)
     found = {"peak_bytes": None, "limit_bytes": limit_bytes, "seconds": [], "parameters": None}
     server = None
     try:

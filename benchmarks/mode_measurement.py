@@ -3,14 +3,14 @@
   python -m benchmarks.mode_measurement --run_dir=runs/mine --setup=streets7 --output=modes.json
 
 The source is measured on its validation split if it has one, otherwise on training images, the
-target on its evaluation split. `benchmarks.hidden_classes.measure` describes the numbers.
+target on its evaluation split. `benchmarks.modes.hidden_classes.measure` describes the numbers.
 """
 
 from __future__ import annotations
 
 from absl import flags
 
-from benchmarks import adaptation_arms
+from benchmarks.comparison import adaptation_arms
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
@@ -35,7 +35,7 @@ def main() -> None:
         raise UserError(f"--setup={_SETUP.value} has no hidden classes.")
     if _IMAGES.value < 1:
         raise UserError(f"--images={_IMAGES.value} must be at least 1.")
-    from benchmarks import hidden_classes  # Imported late to keep --help fast.
+    from benchmarks.modes import hidden_classes  # Imported late to keep --help fast.
     from data_pipelines.batches.whole_images import spread_evenly
     from drsl_tf import files
     from drsl_tf.experiments import loaded_run
@@ -62,9 +62,7 @@ def main() -> None:
     }
     num_modes = model.multimodal_head.modes_per_class
     content = hidden_classes.measure(
-        hidden_classes.PixelReader(
-            model, to_category, size=inference.size, batch_size=inference.batch_size
-        ),
+        hidden_classes.PixelReader(model, to_category, inference),
         splits,
         num_modes,
         # The baseline is one for all methods.

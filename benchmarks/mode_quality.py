@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from benchmarks import run_flags
+from benchmarks.comparison import run_flags
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 
@@ -26,11 +26,11 @@ def main() -> int:
     """Does the missing runs and writes the results after each."""
     run_flags.begin("pair")
 
-    from benchmarks import adaptation_arms
-    from benchmarks import adaptation_report
-    from benchmarks import adaptation_runs
-    from benchmarks import mode_runs
-    from benchmarks.adaptation_plan import Plan
+    from benchmarks.comparison import adaptation_arms
+    from benchmarks.comparison import adaptation_runs
+    from benchmarks.comparison import tables
+    from benchmarks.comparison.adaptation_plan import Plan
+    from benchmarks.modes import mode_runs
 
     pairs = [name for name, setup in adaptation_arms.SETUPS.items() if setup.hidden_params]
     if _PAIR.value not in pairs:
@@ -60,7 +60,7 @@ def main() -> int:
 
     def report():
         content = mode_runs.make_report(plans, records.read())
-        adaptation_report.write_json(f"{stem}.json", content)
+        tables.write_compact_json(f"{stem}.json", content)
         return content
 
     runner = mode_runs.ModeRunner(

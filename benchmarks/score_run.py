@@ -34,8 +34,8 @@ _PORTION = 0.5
 def main() -> None:
     """Predicts the target's training and validation images and writes the files."""
     cli.require_flags("run_dir", "pseudo_labels", "images")
-    from benchmarks import image_counts
-    from benchmarks import selection_regret
+    from benchmarks.comparison import image_counts
+    from benchmarks.selection import selection_regret
     from drsl_tf import files  # Imported late to keep --help fast.
     from drsl_tf.distribution.strategy import create_strategy
     from drsl_tf.evaluation.evaluator import Evaluator

@@ -57,7 +57,7 @@ def test_a_portable_step_has_no_copies_and_sums_of_one_type():
     from tensorflow.compiler.xla import xla_data_pb2
     from tensorflow.compiler.xla.service import hlo_pb2
 
-    from benchmarks import lowering
+    from benchmarks.steps import lowering
 
     def make(number, opcode, kind, *operands):
         shape = xla_data_pb2.ShapeProto(element_type=kind, dimensions=[4])
@@ -107,7 +107,7 @@ def test_the_older_line_says_that_it_lowers_no_steps(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not compat.KERAS_3, reason="Steps are lowered on the newer line")
 def test_a_lowered_step_lists_its_arguments_and_what_it_writes(tmp_path):
-    from benchmarks import lowering
+    from benchmarks.steps import lowering
 
     terms = lowering.lower_step(str(tmp_path), "small_cnn", 3, (1, 64, 64))
     content = json.loads((tmp_path / "step.json").read_text())

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from benchmarks import image_counts
+from benchmarks.comparison import image_counts
 from tests.support import calls
 from tests.support import streets
 

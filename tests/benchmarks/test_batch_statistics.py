@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks import adaptation_runs
 from benchmarks import batch_statistics
-from benchmarks import dusk
+from benchmarks.comparison import adaptation_runs
+from benchmarks.selection import dusk
 from data_pipelines.domains.cityscapes import Cityscapes
 from data_pipelines.errors import UserError
 from tests.support import run_dirs

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks import adaptation_runs
 from benchmarks import label_free
+from benchmarks.comparison import adaptation_runs
 from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.runs.results_file import ResultsFile
 from tests.support import run_dirs

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from benchmarks import memory_plan
-from benchmarks import memory_record
-from benchmarks import networks
-from benchmarks import step_server
+from benchmarks.steps import memory_plan
+from benchmarks.steps import memory_record
+from benchmarks.steps import networks
+from benchmarks.steps import step_server
 from data_pipelines.errors import UserError
 from tests.support import calls
 
@@ -70,7 +70,7 @@ def test_a_process_that_outgrows_its_limit_is_ended():
 
 
 def test_a_machine_without_memory_left_is_no_verdict(monkeypatch):
-    monkeypatch.setattr("benchmarks.memory_guard.read_available_bytes", lambda: 0)
+    monkeypatch.setattr("benchmarks.steps.memory_guard.read_available_bytes", lambda: 0)
     with pytest.raises(UserError, match="other programs.*same command again") as error:
         step_server.StepServer([sys.executable, "-c", "input()"], limit_bytes=2**40)
     assert not isinstance(error.value, step_server.MemoryLimitError)
@@ -83,11 +83,14 @@ def test_rows_are_added_and_found_again(tmp_path):
     record.add(_MEASUREMENT._replace(step="evaluate"), _found(1.25, [0.5]))
     again = memory_record.MemoryRecord(path)
     again.add(_MEASUREMENT._replace(height=512, width=1024), _found(None, []))
+    again.add(_MEASUREMENT._replace(images=2, micro_batches=2), _found(7))
     again.add(_MEASUREMENT._replace(images=2, micro_batches=2), _found(3))
     rows = json.loads((tmp_path / "new" / "memory.json").read_text())["rows"]
     assert rows == again.rows and rows[:2] == record.rows
-    assert again.find(_MEASUREMENT)["peak_bytes"] == 2.5 * 2**30
-    assert again.find(_MEASUREMENT._replace(policy="mixed_float16")) is None
+    assert again.find(_MEASUREMENT, 2**34)["peak_bytes"] == 2.5 * 2**30
+    assert again.find(_MEASUREMENT._replace(policy="mixed_float16"), 2**34) is None
+    large = _MEASUREMENT._replace(height=512, width=1024)
+    assert again.find(large, 2**34)["peak_bytes"] is None and again.find(large, 2**35) is None
     lines = again.format_markdown().splitlines()
     assert "| FCN-8s, VGG-16 | 256x512 | 2.50 | 2.0 | 1.25 | 0.5 |" in lines
     assert "| FCN-8s, VGG-16 | 512x1024 | did not fit in 16 | - | - | - |" in lines

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from benchmarks import adaptation_arms
-from benchmarks import mode_runs
-from benchmarks.adaptation_plan import Plan
+from benchmarks.comparison import adaptation_arms
+from benchmarks.comparison.adaptation_plan import Plan
+from benchmarks.modes import mode_runs
 from tests.support import calls
 from tests.support import streets
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from benchmarks import ratios
-from benchmarks import speed_data
-from benchmarks import speed_report
-from benchmarks import speed_scoring
-from benchmarks import speed_steps
-from benchmarks import step_server
+from benchmarks.steps import step_server
+from benchmarks.timing import ratios
+from benchmarks.timing import speed_data
+from benchmarks.timing import speed_report
+from benchmarks.timing import speed_scoring
+from benchmarks.timing import speed_steps
 from data_pipelines.errors import UserError
 from tests.support import calls
 

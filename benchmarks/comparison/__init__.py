@@ -1,0 +1,1 @@
+"""Training methods, their runs, and the comparison of their scores."""

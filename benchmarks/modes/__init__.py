@@ -1,0 +1,1 @@
+"""Modes compared with hidden classes."""

@@ -1,0 +1,1 @@
+"""Models of finished runs, scored with and without labels."""

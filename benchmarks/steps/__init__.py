@@ -1,0 +1,1 @@
+"""Single training steps: networks, processes, memory, lowering."""

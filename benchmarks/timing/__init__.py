@@ -1,0 +1,1 @@
+"""Ratios of speed and the processes that measure them."""
