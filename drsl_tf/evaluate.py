@@ -52,6 +52,12 @@ _STRIDE = flags.DEFINE_string(
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", None, "Images per batch; default: the experiment's inference batch size."
 )
+# By what is scored, flags that it does not read.
+_WITHOUT_EFFECT = {
+    "run_dir": (),
+    "model": ("checkpoint",),
+    "predictions": ("checkpoint", "scales", "flip", "window", "stride", "batch_size"),
+}
 
 
 def main() -> None:
@@ -63,6 +69,9 @@ def main() -> None:
     (path,) = cli.require_flags(kind)
     if kind != "run_dir":
         cli.require_flags("gin_file", "output")
+    for name in _WITHOUT_EFFECT[kind]:
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} has no effect with --{kind}: leave it out.")
     if _BATCH_SIZE.value is not None and _BATCH_SIZE.value < 1:
         raise UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1.")
     from drsl_tf.evaluation.multi_scale import TestProtocol

@@ -106,8 +106,10 @@ class AdaptationData:
                 "Augmenter.size for both."
             )
         for name, batch in (("source_batch", source_batch), ("target_batch", target_batch)):
-            if batch < 1:
-                raise UserError(f"AdaptationData.{name} is {batch}; it must be at least 1.")
+            if not isinstance(batch, int) or batch < 1:
+                raise UserError(
+                    f"AdaptationData.{name} is {batch!r}; it must be an integer of at least 1."
+                )
         self.source = source
         self.target = target
         self._sources = {} if source_free else sources
@@ -441,5 +443,5 @@ def read_id_map(path: str, max_pixels: int = decoding.MAX_PIXELS) -> np.ndarray:
     except UserError as error:
         raise UserError(
             f"{files.describe_path(path)}, which this run wrote, {error}. Put a copy of it back, "
-            "or start over with --fresh."
+            "remove its image if that was added during the run, or start over with --fresh."
         ) from error

@@ -121,7 +121,7 @@ def summarize(masks: Iterable[decoding.Mask]) -> Content:
 
 
 def _find_inner(pixels):
-    """Returns where the next pixels on the right and below are alike, (H, W) bool."""
+    """Returns where the next pixels on the right and below are equal, (H, W) bool."""
     inner = np.ones(pixels.shape[:2], bool)
     values = pixels.astype(np.int16)
     inner[:, :-1] &= (np.abs(np.diff(values, axis=1)) < _LOSSY_STEP).all(-1)

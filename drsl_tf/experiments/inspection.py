@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import collections
-import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from data_pipelines.batches import training_batches
 from data_pipelines.batches.adaptation import AdaptationData
-from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files as data_files
 from drsl_tf import files
@@ -48,13 +46,7 @@ def inspect_experiment(
     text = describe_data(data)
     sections = list_examples(data, seed=experiment.get("settings").seed, count=count)
     sheet = contact_sheet.draw_contact_sheet(sections, data.label_space)
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        files.write_png(path, sheet)
-    except OSError as error:
-        raise UserError(
-            f"The contact sheet cannot be written to {path} ({error}). Choose another --output."
-        ) from error
+    files.write_png(path, sheet)
     return text
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from typing import Any
 
 import tensorflow as tf
 
@@ -40,10 +41,24 @@ class Inference:
     def __post_init__(self):
         if self.batch_size < 1:
             raise UserError(f"Inference.batch_size is {self.batch_size}; it must be at least 1.")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise UserError(
-                f"Inference.size is {self.size}; it must be (height, width) in pixels, or None."
-            )
+        check_size("Inference.size", self.size)
+
+
+def check_size(name: str, size: Any) -> None:
+    """Checks the size of the network's input.
+
+    Args:
+        name: the argument's name, for the error.
+        size: its value.
+
+    Raises:
+        UserError: it is neither None nor two integers of at least 1.
+    """
+    sides = size if isinstance(size, (tuple, list)) else ()
+    if size is not None and not (
+        len(sides) == 2 and all(isinstance(side, int) and side >= 1 for side in sides)
+    ):
+        raise UserError(f"{name} is {size!r}; it must be (height, width) in pixels, or None.")
 
 
 def pad_images(images: tf.Tensor, multiple: int) -> tf.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def find_directions(vectors: Sequence[np.ndarray], reference: np.ndarray) -> np.ndarray:
-    """Finds the directions of the largest mean square, each class counting alike.
+    """Finds the directions of the largest mean square, each class counting equally.
 
     Principal component analysis without subtracting the mean: angles, by which modes are compared,
     are about the origin. Signs and the order of directions of equal mean squares are arbitrary, and

@@ -9,15 +9,17 @@ import keras
 import numpy as np
 
 from data_pipelines.errors import UserError
-from drsl_tf.runs.label_report import LabelReport
 
-_LABELS = "pseudo_label"
+_OF_ALL_LABELS = ("portion", "fraction", "accuracy")
+_OF_A_CLASS = ("fractions", "accuracies", "pixels", "thresholds")
 
 
 def check_monitors(
     callbacks: Iterable[keras.callbacks.Callback],
     loss_names: Sequence[str],
+    *,
     scored_classes: Sequence[str] | None,
+    labelled_classes: Sequence[str] | None,
 ) -> None:
     """Checks that callbacks monitor a value that stages report, in the direction that is better.
 
@@ -29,22 +31,27 @@ def check_monitors(
         loss_names: the loss and its terms.
         scored_classes: names of the classes that stages are scored by; None where the target has
             no labels to score.
+        labelled_classes: names of the classes of the pseudo-labels; None where no round stores any.
 
     Raises:
         UserError: a callback would have no effect, or stop at an improvement.
     """
     scores = () if scored_classes is None else ("miou", *(f"iou/{n}" for n in scored_classes))
+    shares: list[str] = []
+    if labelled_classes is not None:
+        fields = [*_OF_ALL_LABELS, *(f"{f}/{n}" for f in _OF_A_CLASS for n in labelled_classes)]
+        shares = [f"pseudo_label/{field}" for field in fields]
     for callback in callbacks:
         name = type(callback).__name__
         monitor = getattr(callback, "monitor", None)
         if not isinstance(monitor, str) or not getattr(callback, "save_best_only", True):
             continue
-        if monitor not in (*loss_names, *scores) and not _is_of_labels(monitor):
+        if monitor not in (*loss_names, *scores, *shares):
             is_unscored = scored_classes is None and monitor.startswith(("miou", "iou/"))
             why = " without labels in the evaluation split" if is_unscored else ""
-            known = ", ".join([*loss_names, *scores, f"{_LABELS}/fraction"])
+            known = ", ".join([*loss_names, *scores, *shares[: len(_OF_ALL_LABELS)]])
             raise UserError(
-                f"{name}.monitor is {monitor!r}, which no stage reports{why}. Bind it to one of "
+                f"{name}.monitor is {monitor!r}, which cannot be monitored{why}. Bind it to one of "
                 f"{known}."
             )
         rises = getattr(callback, "mode", None) == "max"
@@ -60,9 +67,3 @@ def check_monitors(
                 "best model in best_by_target_labels/. Remove it; for that model use "
                 "--checkpoint=best."
             )
-
-
-def _is_of_labels(monitor):
-    """Returns whether a value is one of the report of pseudo-labels, `pseudo_label/FIELD...`."""
-    start, *path = monitor.split("/")
-    return start == _LABELS and bool(path) and path[0] in LabelReport.model_fields

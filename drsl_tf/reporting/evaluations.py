@@ -23,8 +23,9 @@ class Row(NamedTuple):
     Attributes:
         group: the experiment.
         split: data set and split.
-        weights: which weights: last, best or source.
+        weights: which weights, such as "last".
         testing: scales, mirroring and windows.
+        name: name of the folders of these evaluations.
         seeds: number of runs evaluated so.
         means: the spread of mean IoU in percent, for "all" classes of the run and for the subsets
             "16" and "13"; None where the classes are not among the run's.
@@ -34,6 +35,7 @@ class Row(NamedTuple):
     split: str
     weights: str
     testing: str
+    name: str
     seeds: int
     means: dict[str, Spread | None]
 
@@ -45,14 +47,15 @@ def list_rows(groups: Sequence[RunGroup]) -> list[Row]:
         groups: the runs by experiment.
 
     Returns:
-        One row per experiment, split, choice of weights and protocol.
+        One row per experiment, split, choice of weights, protocol and folder: those of two target
+        files may have the same name and split.
 
     Raises:
         UserError: a file is not an evaluation.
     """
     rows = []
     for group in groups:
-        found: dict[tuple[str, str, str], list[evaluation_file.Evaluation]] = {}
+        found: dict[tuple[str, str, str, str], list[evaluation_file.Evaluation]] = {}
         for run in group.runs:
             for key, content in _read_evaluations(run.run_dir):
                 found.setdefault(key, []).append(content)
@@ -74,7 +77,8 @@ def _read_evaluations(run_dir):
         content = evaluation_file.read_evaluation(path)
         if content.weights is not None:
             split = f"{content.target} {content.split}"
-            yield (split, content.weights, content.testing.name), content
+            key = split, content.weights, content.testing.name, os.path.basename(folder)
+            yield key, content
 
 
 def _select(values):

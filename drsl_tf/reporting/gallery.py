@@ -15,7 +15,6 @@ from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import panel_files
 from drsl_tf.runs.run_directory import RunDirectory
 
-_OF_EVERY_STAGE = {"image": "image", "truth": "truth"}
 _BY_STAGE = {
     "pseudo_label": "pseudo-label",
     "prediction": "prediction",
@@ -128,11 +127,7 @@ def get_label_space(run: RunRecord) -> LabelSpace:
 def _read_frame(run, frame, name):
     stages = {stage: panel_files.list_panels(run.run_dir, frame, stage) for stage in run.rounds}
     first = stages[run.rounds[0]]
-    fixed = [
-        (title, _read_picture(first[panel]))
-        for panel, title in _OF_EVERY_STAGE.items()
-        if panel in first
-    ]
+    fixed = [(p, _read_picture(first[p])) for p in panel_files.OF_EVERY_STAGE if p in first]
     shown = [panel for panel in _BY_STAGE if any(panel in paths for paths in stages.values())]
     rows = [
         (

@@ -16,7 +16,6 @@ from drsl_tf.reporting import side_by_side
 from drsl_tf.reporting import tables
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import group_runs
-from drsl_tf.reporting.groups import measure_spread
 from drsl_tf.reporting.reported_run import RunRecord
 
 _ENVIRONMENT = jinja2.Environment(
@@ -97,10 +96,19 @@ def format_report(runs: Sequence[RunRecord]) -> str:
         confusions=_draw_confusions(groups),
         mode_shares=_draw_mode_shares(groups),
         mode_pictures=[(run, pictures) for run, pictures in pictured.items() if pictures],
-        legend=gallery.make_legend(max(shown, key=_count_modes)) if shown else None,
+        legends=_make_legends(shown),
         galleries=[(run, gallery.list_frames(run)) for run in shown],
         opened=[group.runs[0] for group in groups],
     )
+
+
+def _make_legends(runs: Sequence[RunRecord]) -> list[gallery.Legend]:
+    """Returns a legend for each choice of classes and colours, with the most modes of its runs."""
+    by_classes: dict[str, gallery.Legend] = {}
+    for run in sorted(runs, key=_count_modes):
+        legend = gallery.make_legend(run)
+        by_classes[repr(legend.classes)] = legend
+    return list(by_classes.values())
 
 
 def _make_chart(title: str, figure: Figure) -> Chart:
@@ -115,16 +123,14 @@ def _draw_curves(groups: Sequence[RunGroup]) -> list[Chart]:
             curves = [[(x, y * scale) for x, y in run.get_curve(*keys)] for run in group.runs]
             if len(curves) > 1:
                 series += [charts.Series("", group.color, curve, faint=True) for curve in curves]
-            by_round: dict[int, list[float]] = {}
-            for x, y in sorted(point for curve in curves for point in curve):
-                by_round.setdefault(x, []).append(y)
-            spreads = {x: spread for x, ys in by_round.items() if (spread := measure_spread(ys))}
+            rounds = sorted({x for curve in curves for x, _ in curve})
+            spreads = {x: spread for x in rounds if (spread := group.spread_at(x, *keys))}
             series.append(
                 charts.Series(
                     group.experiment,
                     group.color,
-                    [(x, spread.mean) for x, spread in spreads.items()],
-                    [spread.deviation or 0.0 for spread in spreads.values()],
+                    [(x, scale * spread.mean) for x, spread in spreads.items()],
+                    [scale * (spread.deviation or 0.0) for spread in spreads.values()],
                 )
             )
         if any(line.points for line in series):

@@ -68,18 +68,27 @@ def draw_columns(columns: Sequence[Column]) -> Figure:
             f"The run {name} holds {'pictures of other frames' if other else 'no pictures'}: "
             "compare runs on the same target, with drsl_tf.Monitoring.figure_images above 0."
         )
-    first = ("image", "truth")
+    space = gallery.get_label_space(runs[0])
+    for run in runs:
+        own = gallery.get_label_space(run)
+        if (own.class_names, own.palette) != (space.class_names, space.palette):
+            raise UserError(
+                f"The run {run.name} has other classes or colours than {runs[0].name}: leave out "
+                "--figure, or compare runs of the same classes."
+            )
     rows = []
     for frame in range(len(frames)):
         found = panel_files.list_panels(runs[0].run_dir, frame, 0)
-        panels = [panel_grid.Panel(p, _read(found[p])) for p in first if p in found]
+        panels = [
+            panel_grid.Panel(p, _read(found[p])) for p in panel_files.OF_EVERY_STAGE if p in found
+        ]
         for column, run in zip(columns, runs):
             path = panel_files.locate_panel(run.run_dir, "prediction", frame, column.round)
             panels.append(panel_grid.Panel(column.title, _read(path)))
         if frame:
             panels = [panel._replace(title="") for panel in panels]
         rows.append(panel_grid.Row("", panels))
-    return panel_grid.draw_panels(rows, _PANEL_WIDTH, gallery.get_label_space(runs[0]))
+    return panel_grid.draw_panels(rows, _PANEL_WIDTH, space)
 
 
 def _read(path):

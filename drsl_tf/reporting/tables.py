@@ -129,12 +129,13 @@ def tabulate_evaluations(groups: Sequence[RunGroup]) -> Table | None:
     found = evaluations.list_rows(groups)
     if not found:
         return None
-    head = ["experiment", "split", "weights", "testing", "seeds", "all classes"]
+    head = ["experiment", "split", "weights", "testing", "folder", "seeds", "all classes"]
     head += [f"{subset} classes" for subset in list(found[0].means)[1:]]
     rows = []
     for row in found:
-        cells = [row.group.experiment, row.split, row.weights, row.testing, str(row.seeds)]
-        rows.append(Row(cells + list(map(_format, row.means.values())), row.group.color))
+        cells = [row.group.experiment, row.split, row.weights, row.testing, row.name]
+        means = map(_format, row.means.values())
+        rows.append(Row([*cells, str(row.seeds), *means], row.group.color))
     return Table(head, rows)
 
 

@@ -63,7 +63,12 @@ class ComparisonFigure:
         Returns:
             Its path; None if there is no labelled frame to show.
         """
-        if not self._pairs:
+        rounds = sorted({0, last_round})
+        # An image that the split gained during the run lacks earlier predictions.
+        pairs = [
+            pair for pair in self._pairs if all(os.path.isfile(self._find(r, pair)) for r in rounds)
+        ]
+        if not pairs:
             return None
         # matplotlib is slow to import, which would delay the start of training.
         from drsl_tf.figures import panel_grid
@@ -73,17 +78,17 @@ class ComparisonFigure:
         if last_round:
             titles.append(f"adapted, round {last_round}")
         rows = []
-        for pair in self._pairs:
-            panels = map(panel_grid.Panel, titles, self._read_panels(pair, last_round))
+        for pair in pairs:
+            panels = map(panel_grid.Panel, titles, self._read_panels(pair, rounds))
             rows.append(panel_grid.Row("", list(panels)))
             titles = [""] * len(titles)
         figure = panel_grid.draw_panels(rows, _PANEL_WIDTH, self._domain.label_space)
         files.write_png(self._run.figure, rendering.to_image(figure))
         return self._run.figure
 
-    def _read_panels(self, pair, last_round) -> list[np.ndarray]:
+    def _read_panels(self, pair, rounds) -> list[np.ndarray]:
         maps = [self._domain.read_label(pair.label_path)]
-        for round_index in sorted({0, last_round}):
+        for round_index in rounds:
             maps.append(read_id_map(self._find(round_index, pair), self._domain.max_pixels))
         # A prediction without ground truth cannot be judged by eye either.
         maps = [np.where(maps[0] == common.IGNORE_ID, common.IGNORE_ID, ids) for ids in maps]

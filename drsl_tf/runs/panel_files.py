@@ -13,7 +13,8 @@ from drsl_tf import files
 from drsl_tf.runs.run_directory import RunDirectory
 
 PANELS = ("image", "truth", "pseudo_label", "prediction", "confidence", "mode_map")
-_OF_EVERY_STAGE = ("image", "truth")
+OF_EVERY_STAGE = ("image", "truth")
+"""Panels that are the same for every stage."""
 _MOST_MODES = 1000
 
 
@@ -75,7 +76,7 @@ def locate_panel(run_dir: str, panel: str, frame: int, round_index: int) -> str:
     Returns:
         The path.
     """
-    folder = "frames" if panel in _OF_EVERY_STAGE else f"round_{round_index}"
+    folder = "frames" if panel in OF_EVERY_STAGE else f"round_{round_index}"
     return RunDirectory(run_dir).locate_panel(folder, frame, panel)
 
 

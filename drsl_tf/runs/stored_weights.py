@@ -315,6 +315,7 @@ def _check_line(run_dir):
     if trained.split(".")[0] != keras.__version__.split(".")[0]:
         raise UserError(
             f"The run {run_dir} was trained with Keras {trained}, and this is Keras "
-            f"{keras.__version__}: neither reads the other's checkpoints. Export the run "
-            "with the Keras that trained it; a SavedModel loads with both."
+            f"{keras.__version__}: neither reads the other's checkpoints. Use the "
+            "environment that trained it; a SavedModel that drsl_tf.export writes there loads "
+            "with both."
         )

@@ -25,6 +25,7 @@ from drsl_tf import files
 from drsl_tf.distribution.replicated import ReplicatedFunction
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.models.inference import Inference
+from drsl_tf.models.inference import check_size
 from drsl_tf.models.inference import find_modes
 from drsl_tf.models.inference import pad_images
 from drsl_tf.models.inference import predict_logits
@@ -106,6 +107,7 @@ class PseudoLabeler:
                 f"PseudoLabeler.threshold_images is {threshold_images}; it must be at least 1, or "
                 "None for all images."
             )
+        check_size("PseudoLabeler.size", size)
         self._portion = portion
         self._portion_step = portion_step
         self._portion_limit = portion_limit

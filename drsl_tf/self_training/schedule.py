@@ -43,8 +43,10 @@ class Schedule:
             ("steps_per_round", steps_per_round, 0),
             ("checkpoint_every", checkpoint_every, 1),
         ):
-            if value < least:
-                raise UserError(f"Schedule.{name} is {value}; it must be at least {least}.")
+            if not isinstance(value, int) or value < least:
+                raise UserError(
+                    f"Schedule.{name} is {value!r}; it must be an integer of at least {least}."
+                )
         self.source_steps = source_steps
         self.rounds = rounds
         self.steps_per_round = steps_per_round

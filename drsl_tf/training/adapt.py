@@ -20,6 +20,7 @@ from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs import data_record
 from drsl_tf.runs import run_lock
+from drsl_tf.runs import stored_weights
 from drsl_tf.runs.results_file import ResultsFile
 from drsl_tf.runs.run_directory import RunDirectory
 from drsl_tf.self_training.schedule import Schedule
@@ -75,12 +76,14 @@ def adapt(
     _check_source(data, schedule, settings)
     data.check_replicas(strategy.num_replicas_in_sync, gradient_update.micro_batches)
     with workers.raise_if_worker_lost(), _locked(workers, run_dir):
+        # Before the audit, which takes long.
+        workers.ask_chief(lambda: _check_initial_run(run_dir, settings))
         _audit(workers, data, RunDirectory(run_dir).audit)
         if schedule.rounds:
             workers.ask_chief(data.check_target)
         workers.ask_chief(data.check_scored)
         workers.ask_chief(lambda: _record_data(run_dir, data))
-        _check_same_run(workers, data, schedule, settings, self_training)
+        _check_same_everywhere(workers, data, schedule, settings, self_training)
         with strategy.scope():
             model = learner.build_model(data.label_space)
             model.compile(
@@ -132,6 +135,15 @@ def _check_source(data: AdaptationData, schedule: Schedule, settings: RunSetting
         )
 
 
+def _check_initial_run(run_dir: str, settings: RunSettings) -> None:
+    """Checks that the run to start from has weights, unless this run has its own."""
+    if settings.initial_run is not None and not _has_checkpoint(run_dir):
+        try:
+            stored_weights.find_checkpoint(settings.initial_run)
+        except UserError as error:
+            raise UserError(f"RunSettings.initial_run cannot be used: {error}") from error
+
+
 def _warn_of_unused_settings(model: DrslModel, data: AdaptationData) -> None:
     name = type(model).__name__
     if data.source_free and model.source_settings:
@@ -162,11 +174,15 @@ def _record_data(run_dir: str, data: AdaptationData) -> None:
         )
         for role, (domain, split, pairs) in data.list_splits().items()
     }
-    resumed = bool(checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints))
+    resumed = _has_checkpoint(run_dir)
     data_record.record_data(run_dir, data.label_space.class_names, lists, resumed=resumed)
 
 
-def _check_same_run(
+def _has_checkpoint(run_dir):
+    return bool(checkpoint_files.list_checkpoints(RunDirectory(run_dir).checkpoints))
+
+
+def _check_same_everywhere(
     workers: Workers,
     data: AdaptationData,
     schedule: Schedule,

@@ -13,6 +13,7 @@ from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.target_statistics import TargetStatistics
 
+_PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 # Seeds of draws are int32 sums of the run's seed and constants below 2^23.
 _LIMIT = 2_000_000_000
 
@@ -43,6 +44,13 @@ class RunSettings:
     max_retries: int = 3
 
     def __post_init__(self):
+        if not isinstance(self.experiment, str) or not self.experiment:
+            raise UserError(f"RunSettings.experiment is {self.experiment!r}; it must be a name.")
+        if self.precision not in _PRECISIONS:
+            raise UserError(
+                f"RunSettings.precision is {self.precision!r}; choose one of "
+                f"{', '.join(_PRECISIONS)}."
+            )
         for name in ("seed", "max_retries"):
             value = getattr(self, name)
             if not isinstance(value, int) or not 0 <= value < _LIMIT:

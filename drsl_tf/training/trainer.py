@@ -132,10 +132,13 @@ class Trainer:
         Raises:
             UserError: a callback monitors what no stage reports.
         """
+        names = self._data.label_space.class_names
+        labels = self._schedule.rounds and not self._model.labels_online
         check_monitors(
             monitoring.callbacks,
             [metric.name for metric in self._model.loss_metrics],
-            self._data.label_space.class_names if self._data.eval_pairs else None,
+            scored_classes=names if self._data.eval_pairs else None,
+            labelled_classes=names if labels else None,
         )
         figure = ComparisonFigure(
             self._run.path, self._data.target, self._data.eval_pairs[: monitoring.figure_images]
@@ -319,7 +322,7 @@ class Trainer:
         return stopped
 
     def _adapt_statistics(self, round_index: int) -> None:
-        """Gives the model the target's batch statistics, if bound, before the first round."""
+        """Sets the target's batch statistics, if bound, before the first round."""
         if round_index != 1 or int(self._step) != 0 or self._target_statistics is None:
             return
         self._take_statistics()

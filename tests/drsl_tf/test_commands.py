@@ -98,6 +98,8 @@ _CALLS = {
         (["--run_dir=run", "--batch_size=-2"], "--batch_size"),
         (["--run_dir=run", "--batch_size=two"], "--batch_size"),
         (["--run_dir=run", "--split=../val"], "no split"),
+        ([*_EVALUATE, "--checkpoint=best"], "--checkpoint has no effect with --model"),
+        (["--predictions=photos", *_EVALUATE[1:], "--flip"], "--flip has no effect with --pred"),
         (["--run_dir=spoilt_config"], "cannot be read"),
         (["--run_dir=torn_results"], "results.json is invalid"),
         (["--run_dir=typed_config"], "small_cnn a value that it cannot take"),

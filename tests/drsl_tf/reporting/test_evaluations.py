@@ -68,6 +68,18 @@ def test_every_kind_of_test_is_a_row_over_seeds(tmp_path):
     assert "Other tests" in written and f"{chosen['miou']:.2f}" in written
 
 
+def test_targets_of_one_name_are_no_seeds(tmp_path):
+    """Two target files may both read a folder, whose domain is called "folder"."""
+    run_dir = _make_run(tmp_path, 0)
+    for seed, name in enumerate(("last_fog_single-scale", "last_night_single-scale")):
+        _evaluate(run_dir, name, seed)
+    rows = evaluations.list_rows(group_runs([RunRecord(run_dir)]))
+    assert [(row.name, row.seeds) for row in rows] == [
+        ("last_fog_single-scale", 1),
+        ("last_night_single-scale", 1),
+    ]
+
+
 def test_runs_without_evaluations_have_no_such_section(tmp_path):
     assert "Other tests" not in page.format_report([RunRecord(_make_run(tmp_path, 0))])
 

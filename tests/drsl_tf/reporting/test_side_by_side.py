@@ -75,6 +75,14 @@ def test_what_cannot_be_compared_is_named(runs, tmp_path):
         side_by_side.draw_columns(side_by_side.list_columns(group_runs([runs[0], bare])))
     with pytest.raises(UserError, match="The run bare holds no pictures.*figure_images above 0"):
         side_by_side.draw_columns(side_by_side.list_columns(group_runs([bare])))
+    painted = RunRecord(make_run(tmp_path, "painted", experiment="painted"))
+    palette = painted.panels.palette[::-1]
+    painted.panels = painted.panels.model_copy(update={"palette": palette})
+    with pytest.raises(UserError, match="The run painted has other classes or colours than one"):
+        side_by_side.draw_columns(side_by_side.list_columns(group_runs([runs[0], painted])))
+    written = page.format_report([runs[0], painted])
+    assert written.count("<b>Classes</b>") == written.count("<b>Mode map</b>") == 2
+    assert written.count("<b>Confidence</b>") == 1
     path = panel_files.locate_panel(runs[0].run_dir, "prediction", 0, 0)
     files.write_text(path, "no picture")
     with pytest.raises(UserError, match="0_prediction.png of a run cannot be read"):

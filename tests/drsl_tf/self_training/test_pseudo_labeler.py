@@ -79,10 +79,20 @@ def test_predictions_that_are_not_finite_are_named_with_their_images(generate, m
 
 
 @pytest.mark.parametrize(
-    "option, value", [("portion_step", -0.1), ("num_bins", 0), ("portion", 0.6), ("rule", "best")]
+    "option, value",
+    [
+        ("portion_step", -0.1),
+        ("num_bins", 0),
+        ("portion", 0.6),
+        ("rule", "best"),
+        ("size", 512),
+        ("size", (512,)),
+        ("size", (0, 512)),
+        ("size", (512.0, 1024)),
+    ],
 )
 def test_options_out_of_range_are_refused(option, value):
-    with pytest.raises(UserError, match=option):
+    with pytest.raises(UserError, match=f"PseudoLabeler.*{option}"):
         PseudoLabeler(**{option: value})
 
 

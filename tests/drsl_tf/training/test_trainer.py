@@ -409,7 +409,7 @@ def test_a_target_without_labels_adapts_unscored(roots, tmp_path):
     shutil.copytree(roots[1], camera)
     shutil.rmtree(os.path.join(camera, "gtFine"))
     for monitor in ("miou", "gradient_norm"):
-        with pytest.raises(UserError, match=f"'{monitor}', which no stage reports"):
+        with pytest.raises(UserError, match=f"'{monitor}', which cannot be monitored"):
             early = keras.callbacks.EarlyStopping(monitor, mode="max")
             _run((roots[0], camera), tmp_path / "run", [early])
     results, _ = _run((roots[0], camera), tmp_path / "run", rounds=1)

@@ -204,7 +204,7 @@ def test_modes_that_correct_labels_are_trained_somewhere(source_run):
 
 def test_what_cannot_be_started_from_is_refused(source_run, roots, tmp_path):
     run_dir, _, _ = source_run
-    with pytest.raises(UserError, match="no checkpoint"):
+    with pytest.raises(UserError, match="RunSettings.initial_run cannot be used.*no checkpoint"):
         _run(roots, tmp_path / "a", _Watch(), initial_run=str(tmp_path / "nowhere"))
     assert not os.path.exists(tmp_path / "a" / "checkpoints")
 
