@@ -12,7 +12,7 @@ from scipy import stats
 
 from benchmarks.selection.selection_regret import compute_regret
 from drsl_tf.evaluation.confusion import ConfusionMatrix
-from drsl_tf.runs.selection import LabelFreeScores
+from drsl_tf.runs.results_schema import LabelFreeScores
 from drsl_tf.runs.selection import compute_agreement
 from drsl_tf.runs.selection import compute_score
 

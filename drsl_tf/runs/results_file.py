@@ -20,13 +20,13 @@ from drsl_tf.runs import results_schema
 from drsl_tf.runs import selection
 from drsl_tf.runs import verdict
 from drsl_tf.runs.label_report import LabelReport
+from drsl_tf.runs.results_schema import LabelFreeScores
 from drsl_tf.runs.results_schema import RunResults
+from drsl_tf.runs.results_schema import Selected
 from drsl_tf.runs.results_schema import Stage
 from drsl_tf.runs.results_schema import StageScores
+from drsl_tf.runs.results_schema import Verdict
 from drsl_tf.runs.run_directory import RunDirectory
-from drsl_tf.runs.selection import LabelFreeScores
-from drsl_tf.runs.selection import Selected
-from drsl_tf.runs.verdict import Verdict
 
 _PACKAGES = ("drsl_tf", "tensorflow", "keras", "keras-cv", "tensorflow-addons", "numpy")
 

@@ -13,12 +13,44 @@ from drsl_tf import files
 from drsl_tf.evaluation.protocols import ProtocolScores
 from drsl_tf.files import Number
 from drsl_tf.runs.label_report import LabelReport
-from drsl_tf.runs.selection import LabelFreeScores
-from drsl_tf.runs.selection import Selected
-from drsl_tf.runs.verdict import Verdict
 
 _MOST_ROUNDS = 10_000
+_Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 _Percent = Annotated[float, pydantic.Field(ge=0, le=100.001)]
+
+
+class LabelFreeScores(files.Entry):
+    """Scores of a model that need no labels, over images of the target.
+
+    Dicts are by class name, None for a class that is not predicted.
+
+    Attributes:
+        images: number of images.
+        pixels: pixels predicted as the class.
+        agreement: by view of the images, such as "mirrored", IoU of the classes predicted on the
+            view with those predicted on the image.
+        entropies: mean entropy in nats of the pixels predicted as the class.
+        entropy: mean entropy of all pixels, in nats.
+        marginal_entropy: entropy in nats of the mean prediction of all pixels.
+        density: mean entropy in nats of the similarities of an image's pixels, see
+            `label_free.LabelFreeScorer`.
+    """
+
+    images: int
+    pixels: dict[str, Annotated[int, pydantic.Field(ge=0)]]
+    agreement: dict[str, dict[str, _Share | None]]
+    entropies: dict[str, Number | None]
+    entropy: Number
+    marginal_entropy: Number
+    density: Number
+
+    @pydantic.model_validator(mode="after")
+    def _check_classes(self) -> LabelFreeScores:
+        names = list(self.pixels)
+        parts = [*self.agreement.values(), self.entropies]
+        if not names or len(parts) < 2 or any(list(part) != names for part in parts):
+            raise ValueError("pixels, agreement and entropies are of different classes")
+        return self
 
 
 class StageScores(files.Entry):
@@ -66,6 +98,60 @@ class Stage(StageScores):
             if list(self.iou) != list(self.pseudo_label.thresholds):
                 raise ValueError("iou and pseudo_label are of different classes")
         return self
+
+
+class Candidate(files.Entry):
+    """A model of a run.
+
+    Attributes:
+        round: 0 for the source stage.
+        target_statistics: whether it is the source stage with the target's batch statistics.
+        score: see `selection.compute_score`.
+    """
+
+    round: int
+    target_statistics: bool
+    score: Number
+
+    @property
+    def name(self) -> str:
+        """The model's name in texts."""
+        name = f"round {self.round}" if self.round else "the source stage"
+        return name + " with the target's batch statistics" * self.target_statistics
+
+
+class Selected(Candidate):
+    """The model selected without target labels.
+
+    Attributes:
+        source_score: the score of the source stage.
+    """
+
+    source_score: Number
+
+
+class Verdict(files.Entry):
+    """Whether adaptation helped.
+
+    Attributes:
+        outcome: "unknown" has a reason, the others have the numbers below.
+        round: the last one.
+        reason: why the outcome is unknown.
+        points: gain in mIoU.
+        source_miou: mIoU of the source stage, in percent.
+        last_miou: mIoU of the last round, in percent.
+        classes_up: how many classes have a higher IoU.
+        classes_down: how many classes have a lower IoU.
+    """
+
+    outcome: Literal["helped", "hurt", "unchanged", "unknown"]
+    round: int
+    reason: Literal["no_labels", "no_source_stage"] | None = None
+    points: Number | None = None
+    source_miou: Number | None = None
+    last_miou: Number | None = None
+    classes_up: int | None = None
+    classes_down: int | None = None
 
 
 class RunResults(files.Entry, VersionedModel):

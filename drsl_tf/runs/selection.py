@@ -4,85 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-from typing import Annotated
 
-import pydantic
-
-from drsl_tf import files
-from drsl_tf.files import Number
 from drsl_tf.runs.export_command import format_export
-
-if TYPE_CHECKING:
-    from drsl_tf.runs.results_schema import Stage
+from drsl_tf.runs.results_schema import Candidate
+from drsl_tf.runs.results_schema import LabelFreeScores
+from drsl_tf.runs.results_schema import Selected
+from drsl_tf.runs.results_schema import Stage
 
 # A class on fewer pixels than this share of all is noise.
 _LEAST_SHARE = 1e-4
-_Share = Annotated[float, pydantic.Field(ge=0, le=1)]
-
-
-class LabelFreeScores(files.Entry):
-    """Scores of a model that need no labels, over images of the target.
-
-    Dicts are by class name, None for a class that is not predicted.
-
-    Attributes:
-        images: number of images.
-        pixels: pixels predicted as the class.
-        agreement: by view of the images, such as "mirrored", IoU of the classes predicted on the
-            view with those predicted on the image.
-        entropies: mean entropy in nats of the pixels predicted as the class.
-        entropy: mean entropy of all pixels, in nats.
-        marginal_entropy: entropy in nats of the mean prediction of all pixels.
-        density: mean entropy in nats of the similarities of an image's pixels, see
-            `label_free.LabelFreeScorer`.
-    """
-
-    images: int
-    pixels: dict[str, Annotated[int, pydantic.Field(ge=0)]]
-    agreement: dict[str, dict[str, _Share | None]]
-    entropies: dict[str, Number | None]
-    entropy: Number
-    marginal_entropy: Number
-    density: Number
-
-    @pydantic.model_validator(mode="after")
-    def _check_classes(self) -> LabelFreeScores:
-        names = list(self.pixels)
-        parts = [*self.agreement.values(), self.entropies]
-        if not names or len(parts) < 2 or any(list(part) != names for part in parts):
-            raise ValueError("pixels, agreement and entropies are of different classes")
-        return self
-
-
-class Candidate(files.Entry):
-    """A model of a run.
-
-    Attributes:
-        round: 0 for the source stage.
-        target_statistics: whether it is the source stage with the target's batch statistics.
-        score: see `compute_score`.
-    """
-
-    round: int
-    target_statistics: bool
-    score: Number
-
-    @property
-    def name(self) -> str:
-        """The model's name in texts."""
-        name = f"round {self.round}" if self.round else "the source stage"
-        return name + " with the target's batch statistics" * self.target_statistics
-
-
-class Selected(Candidate):
-    """The model selected without target labels.
-
-    Attributes:
-        source_score: the score of the source stage.
-    """
-
-    source_score: Number
 
 
 def compute_agreement(scores: LabelFreeScores, views: Sequence[str] | None = None) -> float:

@@ -4,42 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import Literal
 
-from drsl_tf import files
-from drsl_tf.files import Number
 from drsl_tf.runs.export_command import format_export
-
-if TYPE_CHECKING:
-    from drsl_tf.runs.results_schema import Stage
+from drsl_tf.runs.results_schema import Stage
+from drsl_tf.runs.results_schema import Verdict
 
 # Differences of mIoU below this are 0 when rounded to one decimal place.
 _SMALLEST = 0.05
-
-
-class Verdict(files.Entry):
-    """Whether adaptation helped.
-
-    Attributes:
-        outcome: "unknown" has a reason, the others have the numbers below.
-        round: the last one.
-        reason: why the outcome is unknown.
-        points: gain in mIoU.
-        source_miou: mIoU of the source stage, in percent.
-        last_miou: mIoU of the last round, in percent.
-        classes_up: how many classes have a higher IoU.
-        classes_down: how many classes have a lower IoU.
-    """
-
-    outcome: Literal["helped", "hurt", "unchanged", "unknown"]
-    round: int
-    reason: Literal["no_labels", "no_source_stage"] | None = None
-    points: Number | None = None
-    source_miou: Number | None = None
-    last_miou: Number | None = None
-    classes_up: int | None = None
-    classes_down: int | None = None
 
 
 def judge(stages: Sequence[Stage], initial_run: str | None = None) -> Verdict | None:

@@ -18,7 +18,7 @@ from drsl_tf.evaluation.confusion import ConfusionMatrix
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.inference import predict_full_size_logits
 from drsl_tf.models.model import DrslModel
-from drsl_tf.runs.selection import LabelFreeScores
+from drsl_tf.runs.results_schema import LabelFreeScores
 from drsl_tf.self_training import image_draws
 from drsl_tf.self_training import student_view
 

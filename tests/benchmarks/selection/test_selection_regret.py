@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks.selection import selection_regret
+from drsl_tf.runs.results_schema import LabelFreeScores
 from drsl_tf.runs.results_schema import Stage
-from drsl_tf.runs.selection import LabelFreeScores
 
 
 def _make_scores(agreement):

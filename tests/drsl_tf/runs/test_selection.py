@@ -13,8 +13,8 @@ from drsl_tf.runs import results_schema
 from drsl_tf.runs import selection
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.results_file import ResultsFile
+from drsl_tf.runs.results_schema import LabelFreeScores
 from drsl_tf.runs.run_directory import RunDirectory
-from drsl_tf.runs.selection import LabelFreeScores
 
 _NAMES = ["road", "car", "sign"]
 
