@@ -35,7 +35,8 @@ def create_strategy() -> tf.distribute.Strategy:
                 f"and it cannot serve there: {error.message} Choose a free port of this machine."
             ) from error
         if threading.current_thread() is threading.main_thread():
-            # TensorFlow now handles SIGTERM, for a service that is not used here.
+            # TensorFlow now handles SIGTERM, for a service that is not used here. Until training
+            # begins a process may wait for others, where no handler of Python's runs.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return strategy
     return create_local_strategy()

@@ -13,6 +13,7 @@ from data_pipelines.labels.label_spaces import LabelSpace
 from drsl_tf.figures import label_maps
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import panel_files
+from drsl_tf.runs.results_schema import name_stage
 from drsl_tf.runs.run_directory import RunDirectory
 
 _BY_STAGE = {
@@ -131,7 +132,7 @@ def _read_frame(run, frame, name):
     shown = [panel for panel in _BY_STAGE if any(panel in paths for paths in stages.values())]
     rows = [
         (
-            f"round {stage}" if stage else "source only",
+            name_stage(stage),
             [_read_picture(paths[panel]) if panel in paths else None for panel in shown],
         )
         for stage, paths in stages.items()

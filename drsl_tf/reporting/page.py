@@ -17,6 +17,7 @@ from drsl_tf.reporting import tables
 from drsl_tf.reporting.groups import RunGroup
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.reported_run import RunRecord
+from drsl_tf.runs.results_schema import name_stage
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("drsl_tf.reporting"),
@@ -148,7 +149,7 @@ def _draw_bars(groups: Sequence[RunGroup]) -> list[Chart]:
                 means = [spread and spread.mean for spread in spreads]
                 deviations = [spread and spread.deviation for spread in spreads]
                 color = group.color if stage else "#b0b0b0"
-                sets.append(charts.BarSet(_name_stage(stage), color, means, deviations))
+                sets.append(charts.BarSet(name_stage(stage), color, means, deviations))
         if sets:
             title = f"{group.experiment}: IoU"
             drawn.append(_make_chart(title, charts.draw_bars(title, "%", group.class_names, sets)))
@@ -161,7 +162,7 @@ def _draw_confusions(groups: Sequence[RunGroup]) -> list[Chart]:
         for stage in sorted({0, group.find_last_round()}):
             matrix = group.sum_confusion(stage)
             if matrix is not None:
-                title = f"{group.experiment}, {_name_stage(stage)}"
+                title = f"{group.experiment}, {name_stage(stage)}"
                 figure = charts.draw_confusion(title, group.class_names, matrix)
                 drawn.append(_make_chart(title, figure))
     return drawn
@@ -180,10 +181,6 @@ def _draw_mode_shares(groups: Sequence[RunGroup]) -> list[Chart]:
         shades = gallery.list_mode_shades(run)
         drawn.append(_make_chart(title, charts.draw_shares(title, run.class_names, counts, shades)))
     return drawn
-
-
-def _name_stage(stage: int) -> str:
-    return f"round {stage}" if stage else "source only"
 
 
 def _count_modes(run: RunRecord) -> int:

@@ -184,7 +184,7 @@ class ResultsFile:
         Returns:
             Text of several lines: one row per class, one column per stage.
         """
-        columns = [f"round {s.round}" if s.round else "source only" for s in self.stages]
+        columns = [results_schema.name_stage(s.round) for s in self.stages]
         width = max([len("mIoU (%)"), *map(len, self._class_names)])
         rows = [" " * width + "".join(f"{column:>14}" for column in columns)]
         for name in self._class_names:

@@ -219,3 +219,15 @@ def find_best_round(stages: Sequence[StageScores]) -> int | None:
     """
     scored = [(stage.miou, -stage.round) for stage in stages if stage.miou is not None]
     return -max(scored)[1] if scored else None
+
+
+def name_stage(round_index: int) -> str:
+    """Returns the name of a stage in texts.
+
+    Args:
+        round_index: 0 for the source stage.
+
+    Returns:
+        Such as "round 3".
+    """
+    return f"round {round_index}" if round_index else "source only"
