@@ -2,7 +2,7 @@
 # (On Python 3.12 and newer the same commands install the newer dependency line.)
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
-PYTEST_FLAGS ?= -q -n 2
+PYTEST_FLAGS ?= -q -n 2 --dist worksteal
 DEMO ?= runs
 DEMO_FLAGS ?=
 BUILDIFIER ?= @bazel/buildifier@8.2.1

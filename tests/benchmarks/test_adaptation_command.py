@@ -7,7 +7,9 @@ import pytest
 
 from benchmarks.comparison import image_counts
 from tests.support import calls
+from tests.support import repository
 from tests.support import streets
+from tests.support.processes import command_driver
 
 _TINY = ["SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 1"]
 
@@ -16,17 +18,14 @@ def _call(*arguments):
     return calls.call_python("-m", "benchmarks.adaptation", *arguments)
 
 
-@pytest.mark.parametrize(
-    "arguments, word",
-    [
+def test_bad_flags_are_one_paragraph():
+    rows = [
         ([], "--setup"),
         (["--setup=nowhere"], "streets2camvid"),
         (["--setup=streets", "--arms=drls"], "drsl"),
         (["--setup=streets", "--steps_scale=0"], "steps_scale"),
-    ],
-)
-def test_bad_flags_are_one_paragraph(arguments, word):
-    calls.assert_refused(_call(*arguments), word)
+    ]
+    command_driver.assert_all_refused("benchmarks.adaptation", rows, repository.ROOT)
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ from benchmarks.comparison import adaptation_arms
 from benchmarks.comparison.adaptation_plan import Plan
 from benchmarks.modes import mode_runs
 from tests.support import calls
+from tests.support import repository
 from tests.support import streets
+from tests.support.processes import command_driver
 
 _TINY = ["SOURCE_STEPS = 2", "ROUNDS = 1", "STEPS_PER_ROUND = 1", "gta5.Gta5.val_count = 2"]
 
@@ -91,15 +93,12 @@ def test_scores_are_compared_with_those_of_one_mode():
         assert "miou_difference_to_k1" not in arms[name]
 
 
-@pytest.mark.parametrize(
-    "arguments, word",
-    [
+def test_bad_flags_are_one_paragraph():
+    rows = [
         (["--pair=streets"], "simtown7_kitti7"),
         (["--pair=streets7", "--arms=k9"], "k3_shipped"),
-    ],
-)
-def test_bad_flags_are_one_paragraph(arguments, word):
-    calls.assert_refused(calls.call_python("-m", "benchmarks.mode_quality", *arguments), word)
+    ]
+    command_driver.assert_all_refused("benchmarks.mode_quality", rows, repository.ROOT)
 
 
 @pytest.mark.slow

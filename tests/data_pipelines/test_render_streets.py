@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from tests.support import calls
+from tests.support.processes import command_driver
 
 
 def _run(*arguments):
@@ -51,9 +50,8 @@ def test_help_needs_neither_numpy_nor_the_renderer():
     assert "--layout=synthia --style=game" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    "change, words",
-    [
+def test_bad_flags_end_with_one_paragraph(tmp_path):
+    rows = [
         ({"size": "64"}, "WIDTHxHEIGHT"),
         ({"layout": "kitti"}, "synthia, gta5, cityscapes"),
         ({"style": "film"}, "game, camera"),
@@ -62,12 +60,12 @@ def test_help_needs_neither_numpy_nor_the_renderer():
         ({"count": None}, "--count"),
         ({"out": None}, "--out"),
         ({"seeed": 3}, "seeed"),
-    ],
-)
-def test_bad_flags_end_with_one_paragraph(tmp_path, change, words):
-    done = _run(*_flags(tmp_path, **change))
-    calls.assert_refused(done, words)
-    assert done.stderr.startswith("error: ")
+    ]
+    command_driver.assert_all_refused(
+        "data_pipelines.render_streets",
+        [(_flags(tmp_path, **change), words) for change, words in rows],
+        tmp_path,
+    )
     assert os.listdir(tmp_path) == []
 
 

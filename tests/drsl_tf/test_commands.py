@@ -8,8 +8,8 @@ from PIL import Image
 
 from data_pipelines import cli
 from drsl_tf.experiments import exporting
-from tests.drsl_tf.reporting import conftest as reports
 from tests.support import run_dirs
+from tests.support import run_records
 from tests.support import streets
 from tests.support.processes import command_driver
 
@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
     root = run_dirs.render_target(str(folder), val_count=1)
     run_dirs.make_run(folder, root)
     exporting.export_run(str(folder / "run"), str(folder / "model"))
-    reports.make_run(folder, "record")
+    run_records.make_run(folder, "record")
     (folder / "photos").mkdir()
     Image.new("RGB", (32, 32)).save(folder / "photos" / "a.png")
     (folder / "file").write_text("nothing")
@@ -73,7 +73,10 @@ _CALLS = {
         (["--gin_file=binary.gin"], "cannot be read"),
         (["--gin_file=loop.gin"], "form a circle"),
         (["--gin_file=deep.gin"], "not valid gin"),
-        (["--gin_file=types.gin", "--run_dir=typed"], "a value that it cannot take"),
+        (["--gin_file=none.gin"], "demo.gin"),
+        (["--gin_file=types.gin", "--run_dir=typed"], "source_steps is 'many'"),
+        (["--gin_file=types.gin", "--gin_param=SOURCE_STEPS = -1", "--run_dir=typed"],
+          "source_steps is -1"),
         (["--gin_file=demo.gin", "--gin_param=nonsense"], "not valid gin"),
         (["--gin_file=demo.gin", "--gin_param=SOURCE_STEP = 3"], "did you mean 'SOURCE_STEPS'"),
         (["--gin_file=demo.gin", "--fresh=perhaps"], "perhaps"),
@@ -171,12 +174,13 @@ def test_what_cannot_be_done_is_said_in_one_paragraph(name, folder):
     before = sorted(os.listdir(folder))
     results = command_driver.call_command(f"drsl_tf.{name}", calls, folder)
     wrong = []
-    for (arguments, words), (code, out, err) in zip(_CALLS[name], results):
+    for (_, words), result in zip(_CALLS[name], results, strict=True):
+        code, out, err = result.returncode, result.stdout, result.stderr
         error = err[err.rindex("error: ") :] if "error: " in err else ""
         said = any(word in error for word in words.split("|"))
         one = "\n\n" not in error.strip() and "Traceback" not in err and not out
         if code != cli.EXIT_BAD_INPUT or not said or not one:
-            wrong.append((arguments, code, out[-300:], err[-900:]))
+            wrong.append((result.args, code, out[-300:], err[-900:]))
     assert not wrong, "\n".join(map(repr, wrong))
     # Nothing is left behind, but for the records of runs that began.
     made = {name for name in os.listdir(folder) if name not in before}
@@ -185,5 +189,5 @@ def test_what_cannot_be_done_is_said_in_one_paragraph(name, folder):
 
 def test_what_can_be_done_still_is_after_it(folder):
     (result,) = command_driver.call_command("drsl_tf.predict", [_PREDICT], folder)
-    assert result[0] == 0, result
+    assert result.returncode == 0, result
     assert (folder / "out" / "ids" / "a.png").exists()

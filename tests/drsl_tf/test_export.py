@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import os
+import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from drsl_tf.serving import model_description
 from drsl_tf.serving import onnx_runtime
 from drsl_tf.serving import saved_models
 from drsl_tf.serving.predictor import Predictor
+from tests.support import repository
 from tests.support import run_dirs
 
 # What a server's process is: TensorFlow, and neither Keras nor this package. (TensorFlow itself
@@ -347,19 +350,17 @@ def test_onnx_needs_its_packages(run, tmp_path, monkeypatch):
 def test_the_rest_request_of_the_docs_fits_the_signature(saved, loaded):
     stream = io.BytesIO()
     Image.fromarray(_draw_images(1, 32, 64)[0]).save(stream, "PNG")
-    body = json.loads(
-        json.dumps(
-            {
-                "signature_name": "encoded",
-                "instances": [{"encoded": {"b64": base64.b64encode(stream.getvalue()).decode()}}],
-            }
-        )
-    )
+    text = (pathlib.Path(repository.ROOT) / "docs" / "serving.md").read_text()
+    (line,) = re.findall(r'^ +({"signature_name".*)$', text, re.M)
+    body = json.loads(line.replace("iVBORw0KGgo...", base64.b64encode(stream.getvalue()).decode()))
     signature = loaded.signatures[body["signature_name"]]
     names = set(signature.structured_input_signature[1])
     assert all(set(instance) == names for instance in body["instances"])
     batch = [base64.b64decode(instance["encoded"]["b64"]) for instance in body["instances"]]
     assert signature(encoded=tf.constant(batch))["label"].shape == (1, 32, 64)
+    (line,) = re.findall(r'^ +{"predictions": (.*)}$', text, re.M)
+    (prediction,) = json.loads(line.replace(", ...", ""))
+    assert prediction.keys() == signature.structured_outputs.keys()
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from drsl_tf.experiments import exporting
 from drsl_tf.reporting import page
 from drsl_tf.serving import folder_prediction
 from drsl_tf.serving.predictor import Predictor
-from tests.drsl_tf.reporting import conftest as reports
 from tests.support import data_sets
 from tests.support import published
 from tests.support import run_dirs
+from tests.support import run_records
 from tests.support import small_disk
 
 
@@ -31,7 +31,7 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     run_dir, _ = run_dirs.make_run(folder)
     exporting.export_run(run_dir, str(folder / "model"))
-    record = reports.make_run(folder, "record")
+    record = run_records.make_run(folder, "record")
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder / "photo.png")
     archive = published.write_kitti_semantics(folder / "archive")
     return {

@@ -250,12 +250,6 @@ def test_deep_images_are_named_or_scaled(model, tmp_path, caplog):
     assert np.mean(_read(tmp_path / "out/ids/deep.png") == label[0]) >= 0.9999
 
 
-def test_bad_flags_end_with_one_line(model, tmp_path):
-    arguments = [f"--model={model}", f"--input={tmp_path}", f"--output={tmp_path / 'out'}"]
-    result = calls.call_python("-m", "drsl_tf.predict", *arguments)
-    calls.assert_refused(result, "leads to no image")
-
-
 @pytest.mark.parametrize(
     "options, words",
     [

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 
 import numpy as np
 import pytest
@@ -29,30 +28,12 @@ def _assert_source_stage_is_kept(run_dir):
     assert report["weights"] == "source stage, before adaptation"
 
 
-def test_help_is_quick_and_shows_examples(tmp_path):
-    began = time.monotonic()
+def test_help_shows_examples_and_needs_no_tensorflow(tmp_path):
     result = _call("--help", cwd=tmp_path)
     assert result.returncode == 0
     assert "--gin_file=gin_configs/demo.gin" in result.stdout + result.stderr
-    # Generous on a busy machine; importing TensorFlow alone would take longer.
-    assert time.monotonic() - began < 3
-
-
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        ([], ["--gin_file is missing"]),
-        (["--gin_fiel=demo.gin"], ["gin_fiel", "--help"]),
-        (["demo.gin"], ["demo.gin", "flag"]),
-        (["--gin_file=nowhere.gin"], ["nowhere.gin", "demo.gin"]),
-        (["--gin_file=demo.gin", "--gin_param=SOURCE_STEP = 3"], ["SOURCE_STEP", "SOURCE_STEPS"]),
-        (["--gin_file=demo.gin", "--gin_param=SOURCE_STEPS = -1"], ["source_steps", "-1"]),
-    ],
-)
-def test_bad_flags_and_configurations_are_one_paragraph(tmp_path, arguments, words):
-    streets_too = _make_params(tmp_path) if "--gin_file=demo.gin" in arguments else []
-    calls.assert_refused(_call(*arguments, *streets_too, cwd=tmp_path), *words)
-    assert not (tmp_path / "runs").exists() or "source_steps" in words
+    code = "import sys; import drsl_tf.train; print('tensorflow' in sys.modules)"
+    assert calls.read_output("-c", code).strip() == "False"
 
 
 def test_the_run_directory_is_named_after_every_file(tmp_path):

@@ -51,10 +51,6 @@ def in_red(ids):
     return picture
 
 
-def only_car(ids):
-    return np.where(ids == 2, 255, 0).astype(np.uint8)
-
-
 def write_plain(root):
     write_pairs(root, "images/{}.jpg", "masks/{}.png")
 

@@ -24,6 +24,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
 from tests.support import calls
 from tests.support import data_sets
+from tests.support.processes import command_driver
 
 
 class CountingCamVid(CamVid):
@@ -395,19 +396,16 @@ def test_command_on_a_bad_split(tmp_path):
     assert samples[1].label_path in done.stderr
 
 
-@pytest.mark.parametrize(
-    "flags, words",
-    [
+def test_command_errors_are_one_paragraph(tmp_path):
+    rows = [
         ((), "--domain is missing"),
         (("--domain=gta6", "--root=x", "--split=train"), "no reader 'gta6'"),
         (("--domain=camvid", "--root=x", "--split=train", "--val_count=2"), "does not apply"),
         (("--domain=gta5", "--root=x", "--split=train", "--label_space=y"), "choose one of"),
         (("--domain=folder", "--root=x", "--split=a", "--id_table=0"), "entry '0'"),
         (("--domain=gta5", "--root=x", "--split=train"), "render_streets"),
-    ],
-)
-def test_command_errors_are_one_paragraph(flags, words):
-    calls.assert_refused(run_command(*flags), words)
+    ]
+    command_driver.assert_all_refused("data_pipelines.audit", rows, tmp_path)
 
 
 def test_library_defines_no_flags():

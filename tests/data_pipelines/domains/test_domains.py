@@ -361,6 +361,6 @@ def test_readers_work_inside_tf_data(name, tmp_path):
         lambda *paths: tf.numpy_function(read, paths, [tf.uint8, tf.uint8], stateful=False),
         num_parallel_calls=2,
     )
-    for sample, (image, label) in zip(samples, dataset.as_numpy_iterator()):
+    for sample, (image, label) in zip(samples, dataset.as_numpy_iterator(), strict=True):
         np.testing.assert_array_equal(image, sample.image)
         np.testing.assert_array_equal(label, domain.read_label(sample.label_path))

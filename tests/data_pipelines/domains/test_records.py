@@ -77,7 +77,7 @@ def _rewrite_index(root, change):
 def _assert_same_pairs(loose, records, split="train"):
     pairs, twins = loose.list_pairs(split), records.list_pairs(split)
     assert [pair.name for pair in pairs] == [twin.name for twin in twins]
-    for pair, twin in zip(pairs, twins):
+    for pair, twin in zip(pairs, twins, strict=True):
         np.testing.assert_array_equal(
             loose.read_image(pair.image_path), records.read_image(twin.image_path)
         )
@@ -115,7 +115,7 @@ def test_batches_are_those_of_the_loose_files(loose, written):
         )
         return list(batches.as_numpy_iterator())
 
-    for batch, other in zip(collect(loose), collect(Records(root=written))):
+    for batch, other in zip(collect(loose), collect(Records(root=written)), strict=True):
         for half in ("source", "target"):
             for key in ("image", "label"):
                 np.testing.assert_array_equal(batch[half][key], other[half][key])
@@ -123,7 +123,7 @@ def test_batches_are_those_of_the_loose_files(loose, written):
 
 def test_images_are_kept_byte_for_byte(loose, written):
     pairs, twins = loose.list_pairs("train"), Records(root=written).list_pairs("train")
-    for pair, twin in zip(pairs, twins):
+    for pair, twin in zip(pairs, twins, strict=True):
         with open(pair.image_path, "rb") as file:
             assert files.read_bytes(twin.image_path, 10**9) == file.read()
 

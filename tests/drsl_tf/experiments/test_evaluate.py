@@ -329,8 +329,3 @@ def test_the_command_scores_a_run_alone(run, tmp_path):
     assert shown.count("mIoU") == 3
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert content["miou"] == pytest.approx(run_evaluation.evaluate_run(run[0]).as_dict()["miou"])
-
-
-def test_the_command_says_what_is_missing():
-    result = calls.call_python("-m", "drsl_tf.evaluate")
-    calls.assert_refused(result, "--run_dir, --model and --predictions")

@@ -238,14 +238,6 @@ def test_modes_are_pictured_once_after_the_last_round(events, finished):
     assert road.width > 500 and road.height > 2 * _MODES * 64
 
 
-@pytest.mark.slow
-def test_event_files_can_be_switched_off(tmp_path):
-    _run(tmp_path, tmp_path / "run", tensorboard=False)
-    assert not (tmp_path / "run" / "tensorboard").exists()
-    found = panel_files.list_panels(str(tmp_path / "run"), frame=0, round_index=1)
-    assert tuple(found) == panel_files.PANELS
-
-
 def test_a_stage_that_goes_back_drops_what_it_had_written(tmp_path):
     # Names of event files count all writers of a process: two digits sort before one.
     for _ in range(9):

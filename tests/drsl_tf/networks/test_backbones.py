@@ -32,6 +32,7 @@ def bases():
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (31, 50), (9, 7)])
 def test_levels_have_ceiled_sizes(bases, name, size):
     outputs = bases[name](_image(*size))
+    assert {FEATURES, "level2", "level5"} <= outputs.keys()
     for key, value in outputs.items():
         stride = 8 if key == FEATURES else 2 ** int(key[len("level") :])
         assert tuple(value.shape[1:3]) == tuple(-(-side // stride) for side in size), key

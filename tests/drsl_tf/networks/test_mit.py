@@ -48,7 +48,7 @@ def test_turning_the_image_turns_the_features_of_symmetric_kernels(base):
         )
 
 
-@pytest.mark.parametrize("variant", ["b0", "b1", pytest.param("b5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("variant", ["b0", "b1"])
 def test_parameter_counts_are_the_published_ones(variant):
     trunk = mit(variant=variant).get_layer(f"mit_{variant}_trunk")
     assert trunk.count_params() == MIT_COUNTS[variant]

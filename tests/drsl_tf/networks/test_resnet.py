@@ -96,14 +96,6 @@ def test_frozen_batch_norm(base, image):
 
 
 @pytest.mark.slow
-def test_config_round_trip_keeps_batch_norm_frozen(base, image):
-    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(base))
-    assert len(copy.trainable_variables) == 2 * 104
-    copy.set_weights(base.get_weights())
-    np.testing.assert_array_equal(copy(image)[FEATURES], base(image)[FEATURES])
-
-
-@pytest.mark.slow
 def test_stride_16_is_dense_too(strided, image, tmp_path):
     """The base of DeepLab-v3+, from a weight file, its batch norm trained."""
     path = str(tmp_path / "resnet101.h5")

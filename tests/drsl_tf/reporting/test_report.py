@@ -21,9 +21,9 @@ from drsl_tf.reporting import page
 from drsl_tf.reporting.groups import group_runs
 from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs.run_directory import RunDirectory
-from tests.drsl_tf.reporting.conftest import NAMES
-from tests.drsl_tf.reporting.conftest import ROUNDS
-from tests.drsl_tf.reporting.conftest import make_run
+from tests.support.run_records import NAMES
+from tests.support.run_records import ROUNDS
+from tests.support.run_records import make_run
 
 _VOID_TAGS = {"meta", "img", "br"}
 

@@ -14,12 +14,12 @@ from drsl_tf.runs import panel_files
 from drsl_tf.runs import results_schema
 from drsl_tf.runs.run_directory import PseudoLabelDirectory
 from drsl_tf.runs.run_directory import RunDirectory
-from tests.drsl_tf.reporting import conftest as reports
+from tests.support import run_records
 
 
 @pytest.fixture
 def run_dir(tmp_path):
-    return reports.make_run(tmp_path, "run")
+    return run_records.make_run(tmp_path, "run")
 
 
 def _change(path, *keys_and_value):
@@ -91,7 +91,7 @@ def test_confusions_that_are_none_are_named(run_dir, content):
 
 
 def test_runs_of_other_classes_are_no_seeds_of_each_other(run_dir, tmp_path):
-    other = reports.make_run(tmp_path / "other", "run", panels=False)
+    other = run_records.make_run(tmp_path / "other", "run", panels=False)
     path = os.path.join(other, "results.json")
     with open(path, encoding="utf-8") as file:
         text = file.read().replace('"road"', '"lane"')

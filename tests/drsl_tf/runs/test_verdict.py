@@ -12,6 +12,7 @@ from drsl_tf.reporting.reported_run import RunRecord
 from drsl_tf.runs import verdict
 from drsl_tf.runs.label_report import LabelReport
 from drsl_tf.runs.results_file import ResultsFile
+from drsl_tf.runs.results_schema import Stage
 
 NAMES = ["road", "car", "sky"]
 
@@ -74,6 +75,18 @@ def test_no_change_is_no_help(tmp_path):
     _, found = _record(tmp_path, _make_confusion(5, 6, 9), _make_confusion(6, 5, 9))
     assert found.outcome == "unchanged"
     assert (found.classes_up, found.classes_down) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "gain, outcome",
+    [(0.049, "unchanged"), (0.051, "helped"), (-0.049, "unchanged"), (-0.051, "hurt")],
+)
+def test_what_rounds_to_0_is_no_change(gain, outcome):
+    source, last = (
+        Stage(round=number, miou=score, iou={"a": score}, pseudo_label=None, seconds=1.0)
+        for number, score in enumerate((50.0, 50.0 + gain))
+    )
+    assert verdict.judge([source, last]).outcome == outcome
 
 
 def test_without_labels_it_cannot_tell(tmp_path):

@@ -225,7 +225,7 @@ def test_a_broken_run_resumes_to_the_same_end(finished, roots, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             _run(roots, tmp_path, [training.StopAfter(after + 1)])
     results, resumed = _run(roots, tmp_path)
-    for stage, other in zip(results.stages, whole.stages):
+    for stage, other in zip(results.stages, whole.stages, strict=True):
         assert stage.iou == pytest.approx(other.iou, abs=0.5)
     for array, other in zip(model.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(array, other, atol=1e-4)

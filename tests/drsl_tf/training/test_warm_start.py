@@ -17,6 +17,7 @@ from drsl_tf.networks.heads import deeplab_v2_head
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.optimization.gradient_update import GradientUpdate
+from drsl_tf.runs import panel_files
 from drsl_tf.runs import stored_weights
 from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.online_model import OnlineDrslModel
@@ -110,6 +111,10 @@ def test_the_rounds_alone_start_from_a_source_only_run(source_run, roots, tmp_pa
     assert content["initial_run"] == run_dir
     assert results.stages[0].miou == pytest.approx(score, abs=0.01)
     assert [stage.round for stage in results.stages] == [0, 1]
+    # Panels are written without TensorBoard's files, too.
+    assert not (tmp_path / "tensorboard").exists()
+    found = panel_files.list_panels(str(tmp_path), frame=0, round_index=1)
+    assert tuple(found) == panel_files.PANELS
 
 
 def _build_teacher(label_space):

@@ -106,6 +106,8 @@ TABLE: dict[str, Shortening] = {
     "docs/own_data.md": Shortening(
         prepare=[_PHOTO_FOLDERS, _TOOL_EXPORTS],
         extra=[("source_free.gin", [*_TINY_OWN_DATA[1], _NO_SOURCE_STAGE]), _TINY_OWN_DATA],
+        # All are read in tests/data_pipelines/test_scan.py.
+        replace=[("in plain carla cvat unity replicator labelme coco", "in coco")],
     ),
     "docs/performance.md": Shortening(
         prepare=["mkdir docs", 'cp "$DRSL_TF_ROOT/docs/performance.md" docs'],

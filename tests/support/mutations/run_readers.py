@@ -31,8 +31,8 @@ from drsl_tf.self_training.label_warnings import list_warnings
 from drsl_tf.serving import input_files
 from drsl_tf.serving.predictor import Predictor
 from drsl_tf.training.adapt import adapt
-from tests.drsl_tf.reporting import conftest
 from tests.support import run_dirs
+from tests.support import run_records
 from tests.support import torch_files
 from tests.support.mutations import pictures
 from tests.support.mutations.reader import MAX_PIXELS
@@ -187,14 +187,14 @@ def read_best_checkpoint(folder: str) -> Reader:
 
 def read_evaluations(folder: str) -> Reader:
     """What `drsl_tf.evaluate` left for the report."""
-    run_dir = conftest.make_run(folder, "run")
-    confusion = ConfusionMatrix(len(conftest.NAMES))
+    run_dir = run_records.make_run(folder, "run")
+    confusion = ConfusionMatrix(len(run_records.NAMES))
     confusion.update(np.zeros(4, np.uint8), np.arange(4, dtype=np.uint8))
     header = {
         "title": "test", "target": "Cityscapes", "split": "val", "weights": "last",
         "testing": {"name": "single scale"},
     }  # fmt: skip
-    report = EvaluationReport(confusion, conftest.NAMES, header)
+    report = EvaluationReport(confusion, run_records.NAMES, header)
     scores = EvaluationDirectory(RunDirectory(run_dir).locate_evaluation("last"))
     report.write(scores.scores, scores.confusion, scores.picture)
     return _read_by_report(run_dir, [scores.scores])
@@ -202,7 +202,7 @@ def read_evaluations(folder: str) -> Reader:
 
 def read_run_records(folder: str) -> Reader:
     """What the report reads of a run."""
-    run_dir = conftest.make_run(folder, "run")
+    run_dir = run_records.make_run(folder, "run")
     run = RunDirectory(run_dir)
     return _read_by_report(run_dir, [run.results, run.panels, run.locate_confusion(0)])
 

@@ -11,6 +11,10 @@ import os
 import subprocess
 import sys
 
+from data_pipelines import cli
+from tests.support import repository
+from tests.support.calls import assert_refused
+
 
 def call_command(module, calls, cwd):
     """Calls a command in a process of its own.
@@ -21,7 +25,7 @@ def call_command(module, calls, cwd):
         cwd: the folder to stand in.
 
     Returns:
-        For every call the exit code, standard output and standard error.
+        For every call a `subprocess.CompletedProcess` with text.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.processes.command_driver", module],
@@ -29,11 +33,27 @@ def call_command(module, calls, cwd):
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=dict(os.environ, PYTHONPATH=os.getcwd(), TF_CPP_MIN_LOG_LEVEL="3"),
+        env=dict(os.environ, PYTHONPATH=repository.ROOT, TF_CPP_MIN_LOG_LEVEL="3"),
         timeout=400,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return [tuple(result) for result in json.loads(done.stdout.splitlines()[-1])]
+    return [
+        subprocess.CompletedProcess(arguments, *result)
+        for arguments, result in zip(calls, json.loads(done.stdout.splitlines()[-1]), strict=True)
+    ]
+
+
+def assert_all_refused(module, rows, cwd):
+    """Checks that a command refuses each list of arguments in one paragraph with these words.
+
+    Args:
+        module: name of the command's module.
+        rows: (arguments, words) each.
+        cwd: the folder to stand in.
+    """
+    results = call_command(module, [list(arguments) for arguments, _ in rows], cwd)
+    for (_, words), result in zip(rows, results, strict=True):
+        assert_refused(result, words)
 
 
 def _run(module, arguments):
@@ -46,7 +66,10 @@ def _run(module, arguments):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            module.run()
+            if hasattr(module, "run"):
+                module.run()
+            else:  # A benchmark is no installed script.
+                cli.run_command(module.main)
             code = 0
         except SystemExit as error:
             code = error.code or 0

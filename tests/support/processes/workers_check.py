@@ -154,6 +154,8 @@ def _stop_together(strategy, workers):
 def main(folder):
     """Writes what this process found; at last the chief alone is left."""
     strategy = create_strategy()
+    # Until training begins SIGTERM ends the process at once.
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     workers = Workers(strategy)
     with workers.raise_if_worker_lost():
         found = {
