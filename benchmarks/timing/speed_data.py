@@ -189,7 +189,7 @@ def compare_thresholds(pixels: int = 200_000, portion: float = 0.2) -> int:
 
 
 def _run_worker(module, *arguments):
-    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    command = [sys.executable, "-m", f"benchmarks.timing.{module}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no output"]
