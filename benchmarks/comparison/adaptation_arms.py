@@ -158,6 +158,7 @@ CLAIMS = (
     ("teacher_mic_drsl", "source_only"),
     ("teacher_mic_drsl", "teacher_mic"),
     ("teacher_mic_modes", "teacher_mic"),
+    ("teacher_mic_modes_p3", "teacher_mic"),
     ("selected", "source_only"),
 )
 """Pairs of methods, the one that is expected to be better first."""
