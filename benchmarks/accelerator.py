@@ -110,10 +110,11 @@ def main():
         if only and name not in only:
             continue
         path = os.path.join(folder, name)
-        if not os.path.exists(os.path.join(path, "step.json")):
+        described = os.path.join(path, "step.json")
+        if not os.path.exists(described):
             print(f"{path} holds no whole step.", flush=True)
             continue
-        with open(os.path.join(path, "step.json"), encoding="utf-8") as file:
+        with open(described, encoding="utf-8") as file:
             content = json.load(file)
         command = [sys.executable, os.path.join(_HERE, "accelerator_step.py"), path]
         steps[name] = command, measure_lowered

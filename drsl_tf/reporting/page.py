@@ -105,10 +105,10 @@ def format_report(runs: Sequence[RunRecord]) -> str:
 
 def _make_legends(runs: Sequence[RunRecord]) -> list[gallery.Legend]:
     """Returns a legend for each choice of classes and colours, with the most modes of its runs."""
-    by_classes: dict[str, gallery.Legend] = {}
+    by_classes: dict[tuple[tuple[str, str], ...], gallery.Legend] = {}
     for run in sorted(runs, key=_count_modes):
         legend = gallery.make_legend(run)
-        by_classes[repr(legend.classes)] = legend
+        by_classes[tuple(legend.classes)] = legend
     return list(by_classes.values())
 
 

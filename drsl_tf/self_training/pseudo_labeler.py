@@ -290,7 +290,7 @@ class _Prediction:
     def __init__(self, model, strategy, domain, inference, *, flip):
         self.model = model
         self._domain = domain
-        self._sizes = dataclasses.asdict(inference)
+        self._inference = inference
         self._flip = flip
         self._run = ReplicatedFunction(self._predict, strategy)
         self._run_network = ReplicatedFunction(lambda images: (self._keep(images),), strategy)
@@ -311,7 +311,12 @@ class _Prediction:
                 yield logits, batch.images.shape[1:3]
 
     def _read(self, pairs):
-        return image_batches.iterate_image_batches(pairs, self._domain.read_image, **self._sizes)
+        return image_batches.iterate_image_batches(
+            pairs,
+            self._domain.read_image,
+            size=self._inference.size,
+            batch_size=self._inference.batch_size,
+        )
 
     def _predict(self, images):
         model = self.model

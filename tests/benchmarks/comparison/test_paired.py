@@ -8,9 +8,9 @@ from benchmarks.comparison import paired
 
 def test_interval_of_three_pairs_by_hand():
     difference = paired.compare_pairs([3.0, 5.0, 7.0], [1.0, 1.0, 1.0])
-    # Differences 2, 4, 6: mean 4, sd 2, half width 4.303 * 2 / sqrt(3).
+    # Differences 2, 4, 6: mean 4, sd 2, half width 4.302653 * 2 / sqrt(3).
     assert difference.mean == pytest.approx(4.0)
-    assert difference.high - 4.0 == pytest.approx(4.303 * 2 / np.sqrt(3), rel=1e-3)
+    assert difference.high - 4.0 == pytest.approx(4.302653 * 2 / np.sqrt(3))
     assert 4.0 - difference.low == pytest.approx(difference.high - 4.0)
 
 
