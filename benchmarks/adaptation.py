@@ -82,14 +82,15 @@ def _write_report(stem, records, plans, seeds):
         done = adaptation_runs.select_newest(content, name, plan)
         found[name] = [done[seed] for seed in seeds if seed in done]
     report = adaptation_report.AdaptationReport(_SETUP.value, found)
-    if not report.seeds and os.path.exists(f"{stem}.json"):
-        return f"No seed is complete: {stem}.json and .md are kept."
+    scores = report.list_scores()
+    if not scores and os.path.exists(f"{stem}.json"):
+        return f"No run is finished: {stem}.json and .md are kept."
     tables.write_compact_json(f"{stem}.json", report.as_dict())
     text = report.format_markdown()
     files.write_text(f"{stem}.md", text)
-    if report.seeds:
+    if scores:
         title = f"{_SETUP.value}: target mIoU (%), bar = mean, dot = one seed"
-        chart = adaptation_chart.draw_scores(title, report.list_scores())
+        chart = adaptation_chart.draw_scores(title, scores)
         files.write_png(f"{stem}.png", rendering.to_image(chart))
     return text.split("## IoU by class")[0] + f"Written: {stem}.json, .md, .png, .jsonl"
 

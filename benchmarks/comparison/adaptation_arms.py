@@ -141,9 +141,6 @@ SETUPS: dict[str, Setup] = {
 CORE_ARMS = ("source_only", "cbst", "drsl", "oracle")
 """The methods that run first; they show whether adaptation helps."""
 
-COMPARED_ARMS = ("cbst", "drsl")
-"""The two methods whose paired difference is reported."""
-
 CLAIMS = (
     ("source_only_drsl_head", "source_only"),
     ("target_statistics", "source_only"),

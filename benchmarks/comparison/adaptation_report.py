@@ -20,69 +20,50 @@ _FEWEST_SEEDS = 5
 
 
 class AdaptationReport:
-    """The scores of all methods over the same seeds: those done by both CBST and DRSL.
+    """The scores of the methods, each over the seeds it has done.
 
-    If either of the two has not run yet, they are the seeds done by all core methods.
+    Differences are between the same seeds: those that both methods have done.
 
     Args:
         setup_name: name of the setup.
-        records: by method, a record for each seed done, of one configuration per method.
+        records: by method, in the order of the tables, a record for each seed done, of one
+            configuration per method and in order of the seeds.
     """
 
     def __init__(self, setup_name: str, records: dict[str, list[dict[str, Any]]]):
         self._setup_name = setup_name
-        by_seed = {arm: {r["seed"]: r for r in found} for arm, found in records.items() if found}
-        core = [arm for arm in by_seed if arm in adaptation_arms.CORE_ARMS] or list(by_seed)
-        if set(adaptation_arms.COMPARED_ARMS) <= by_seed.keys():
-            core = list(adaptation_arms.COMPARED_ARMS)
-        seeds = [set(by_seed[arm]) for arm in core]
-        self.seeds = sorted(set.intersection(*seeds)) if seeds else []
-        self._arms: dict[str, list[dict[str, Any]]] = {}
-        self._incomplete: dict[str, list[int]] = {}
-        for arm in adaptation_arms.order_arms(setup_name, tuple(by_seed)) if by_seed else ():
-            if set(self.seeds) <= set(by_seed[arm]):
-                self._arms[arm] = [by_seed[arm][seed] for seed in self.seeds]
-            else:
-                self._incomplete[arm] = sorted(by_seed[arm])
+        self._arms = {arm: found for arm, found in records.items() if found}
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the content of the JSON file.
 
         Returns:
-            "setup", "seeds" and by method "miou" and "source_stage_miou" (percent) and
-            "pseudo_label_accuracy" (fraction at the portion scored; None for the method that uses
-            the labels), one number per seed; for a method that selects a model without labels also
-            "regret", see `selection_regret`. Methods that lack one of the seeds are in
-            "incomplete". "claims" has the differences of `adaptation_arms.CLAIMS`, see
-            `bootstrap`, with "p_holm", and "without_rarest" without the class that the fewest
-            images hold.
+            "setup" and "arms", by method "seeds" and, one number per seed, "miou" and
+            "source_stage_miou" (percent) and "pseudo_label_accuracy" (fraction at the portion
+            scored; None for the method that uses the labels); for a method that selects a model
+            without labels also "regret", see `selection_regret`. "claims" has the differences of
+            `adaptation_arms.CLAIMS` over the "seeds" that both methods have, see `bootstrap`, with
+            "p_holm", and "without_rarest" without the class that the fewest images hold.
         """
         arms = {}
         for arm, records in self._arms.items():
-            accuracies: list[float] | None = [r["pseudo_label"]["accuracy"] for r in records]
-            if adaptation_arms.ARMS[arm].on_target or None in accuracies:
-                accuracies = None
             arms[arm] = {
-                "miou": self._list_scores(arm),
+                "seeds": _list_seeds(records),
+                "miou": _list_scores(records),
                 "source_stage_miou": [record["stages"][0]["miou"] for record in records],
-                "pseudo_label_accuracy": accuracies,
+                "pseudo_label_accuracy": _list_accuracies(arm, records),
             }
             if "choice" in records[0]:
                 arms[arm]["regret"] = [record["choice"]["regret"] for record in records]
-        return {
-            "setup": self._setup_name,
-            "seeds": self.seeds,
-            "arms": arms,
-            "incomplete": self._incomplete,
-            "claims": self._claims,
-        }
+        return {"setup": self._setup_name, "arms": arms, "claims": self._claims}
 
     @functools.cached_property
     def _claims(self) -> list[dict[str, Any]]:
         block = adaptation_arms.find_setup(self._setup_name).block
         claims: list[dict[str, Any]] = []
         for better, than in adaptation_arms.CLAIMS:
-            pair = image_counts.read_pair(self._arms.get(better, ()), self._arms.get(than, ()))
+            records = self._align(better, than)
+            pair = image_counts.read_pair(*records)
             if pair is None:
                 continue
             rarest, _ = bootstrap.find_rarest(pair[0])
@@ -92,6 +73,7 @@ class AdaptationReport:
                 {
                     "better": better,
                     "than": than,
+                    "seeds": _list_seeds(records[0]),
                     "mean": found.mean,
                     "low": found.low,
                     "high": found.high,
@@ -104,7 +86,7 @@ class AdaptationReport:
 
     def list_scores(self) -> dict[str, list[float]]:
         """Returns the mIoU of the model scored in percent, by method, one number per seed."""
-        return {arm: self._list_scores(arm) for arm in self._arms}
+        return {arm: _list_scores(records) for arm, records in self._arms.items()}
 
     def format_markdown(self) -> str:
         """Formats all tables and the commands.
@@ -114,22 +96,17 @@ class AdaptationReport:
         """
         parts = [f"# Adaptation: {self._setup_name}"]
         if not self._arms:
-            return parts[0] + "\n\nNo seed is complete yet.\n"
+            return parts[0] + "\n\nNo run is finished yet.\n"
         steps = sorted({r["steps"] for records in self._arms.values() for r in records})
-        count = len(self.seeds)
         parts.append(
             "Target validation mIoU in percent, last round (or the model selected without labels, "
-            f"where the method is that), over {count} seed"
-            f"{'' if count == 1 else 's'} ({', '.join(map(str, self.seeds))}); "
-            f"{' or '.join(map(str, steps))} training steps in every run. Differences are paired "
-            "by seed; in brackets their 95 % t-interval. The gap is that from source only to the "
-            "oracle. Pseudo-labels are those of the same model on the target's training images, "
+            f"where the method is that); {' or '.join(map(str, steps))} training steps in every "
+            "run. Differences are paired by the seeds that both methods have; in brackets their "
+            "95 % t-interval. The gap is that from source only to the oracle, over the seeds of "
+            "all three. Pseudo-labels are those of the same model on the target's training images, "
             f"each predicted class labelled at {self._portion:.0%} of its pixels, without a floor."
         )
         parts.append(tables.format_rows(*self._make_summary()))
-        if self._incomplete:
-            missing = ", ".join(f"{arm} ({len(s)} done)" for arm, s in self._incomplete.items())
-            parts.append(f"Not complete, and left out: {missing}.")
         if self._claims:
             parts += [
                 "## Claims",
@@ -169,12 +146,16 @@ class AdaptationReport:
     def _portion(self):
         return next(iter(self._arms.values()))[0]["pseudo_label"]["portion"]
 
-    def _list_scores(self, arm):
-        return [record["miou"] for record in self._arms[arm]]
+    def _align(self, *arms):
+        """Returns the records of each method for the seeds that all of them have done."""
+        by_seed = [{r["seed"]: r for r in self._arms.get(arm, ())} for arm in arms]
+        seeds = sorted(set.intersection(*map(set, by_seed)))
+        return [[records[seed] for seed in seeds] for records in by_seed]
 
     def _make_summary(self):
         header = [
             "method",
+            "seeds",
             "mIoU",
             "sd",
             "difference to CBST",
@@ -182,43 +163,56 @@ class AdaptationReport:
             "pseudo-labels right",
             "fewer errors than CBST",
         ]
-        content = self.as_dict()["arms"]
-        reference = content.get("cbst")
-        means = {arm: np.mean(entry["miou"]) for arm, entry in content.items()}
         rows = []
-        for arm, entry in content.items():
-            difference = fewer = gap = "-"
-            if reference and arm != "cbst":
-                difference = _format_difference(
-                    paired.compare_pairs(entry["miou"], reference["miou"])
-                )
-            if {"source_only", "oracle"} <= set(means) and arm not in ("source_only", "oracle"):
-                whole = means["oracle"] - means["source_only"]
-                gap = f"{(means[arm] - means['source_only']) / whole:.0%}" if whole else "-"
-            accuracy = entry["pseudo_label_accuracy"]
-            right = "-" if accuracy is None else f"{100 * np.mean(accuracy):.2f}"
-            if reference and arm != "cbst" and accuracy and reference["pseudo_label_accuracy"]:
-                errors = 1 - np.mean(reference["pseudo_label_accuracy"])
-                fewer = f"{1 - (1 - np.mean(accuracy)) / errors:+.0%}" if errors else "-"
+        for arm, records in self._arms.items():
+            scores = _list_scores(records)
+            accuracies = _list_accuracies(arm, records)
             rows.append(
                 [
                     adaptation_arms.ARMS[arm].title,
-                    f"{means[arm]:.2f}",
-                    _format_number(paired.compute_sd(entry["miou"])),
-                    difference,
-                    gap,
-                    right,
-                    fewer,
+                    _format_seeds(_list_seeds(records)),
+                    f"{np.mean(scores):.2f}",
+                    _format_number(paired.compute_sd(scores)),
+                    self._format_gain(arm),
+                    self._format_gap(arm),
+                    "-" if accuracies is None else f"{100 * np.mean(accuracies):.2f}",
+                    self._format_fewer_errors(arm),
                 ]
             )
         return header, rows
+
+    def _format_gain(self, arm):
+        """Formats the difference to CBST."""
+        own, reference = self._align(arm, "cbst")
+        if arm == "cbst" or not own:
+            return "-"
+        return _format_difference(paired.compare_pairs(_list_scores(own), _list_scores(reference)))
+
+    def _format_gap(self, arm):
+        """Formats the share of the gap from source only to the oracle that a method closes."""
+        if arm in ("source_only", "oracle"):
+            return "-"
+        found = self._align(arm, "source_only", "oracle")
+        if not found[0]:
+            return "-"
+        own, source, oracle = (np.mean(_list_scores(records)) for records in found)
+        return f"{(own - source) / (oracle - source):.0%}" if oracle != source else "-"
+
+    def _format_fewer_errors(self, arm):
+        """Formats how many of CBST's wrong pseudo-labels a method avoids."""
+        own, reference = self._align(arm, "cbst")
+        accuracies = _list_accuracies(arm, own), _list_accuracies("cbst", reference)
+        if arm == "cbst" or not all(accuracies):
+            return "-"
+        errors, others = (1 - np.mean(values) for values in accuracies)
+        return f"{1 - errors / others:+.0%}" if others else "-"
 
     def _describe_claims(self):
         block = adaptation_arms.find_setup(self._setup_name).block
         drawn = "images" if block == 1 else f"blocks of {block} consecutive images"
         few = ""
-        if len(self.seeds) < _FEWEST_SEEDS:
-            few = f" {len(self.seeds)} seeds are too few for a claim: the intervals are too narrow."
+        if any(len(claim["seeds"]) < _FEWEST_SEEDS for claim in self._claims):
+            few = f" Fewer than {_FEWEST_SEEDS} seeds make the intervals too narrow for a claim."
         return (
             f"Differences in points. Intervals of 95 % by a bootstrap over {drawn} and over the "
             "seeds, both methods on the same draws; p adjusted by Holm for the claims of this "
@@ -233,8 +227,9 @@ class AdaptationReport:
                 for d in (claim, claim["without_rarest"])
             )
             methods = f"{claim['better']} to {claim['than']}"
-            rows.append([methods, whole, f"{claim['p_holm']:.3f}", part])
-        return ["methods", "difference", "p", "without the rarest class"], rows
+            seeds = _format_seeds(claim["seeds"])
+            rows.append([methods, seeds, whole, f"{claim['p_holm']:.3f}", part])
+        return ["methods", "seeds", "difference", "p", "without the rarest class"], rows
 
     def _make_class_table(self):
         """Tabulates IoU by class, with the number of images that hold the class where known."""
@@ -328,6 +323,23 @@ def describe_usage(usage: dict[str, Sequence[int]]):
         used += int(np.count_nonzero(shares >= _USED_SHARE))
         effective.append(mode_agreement.count_effective(counts))
     return used, float(np.mean(effective)) if effective else float("nan")
+
+
+def _list_seeds(records):
+    return [record["seed"] for record in records]
+
+
+def _list_scores(records):
+    return [record["miou"] for record in records]
+
+
+def _list_accuracies(arm, records):
+    accuracies = [record["pseudo_label"]["accuracy"] for record in records]
+    return None if adaptation_arms.ARMS[arm].on_target or None in accuracies else accuracies
+
+
+def _format_seeds(seeds):
+    return ", ".join(map(str, seeds))
 
 
 def _format_number(value):

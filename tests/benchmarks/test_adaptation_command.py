@@ -43,11 +43,12 @@ def test_runs_arms_and_does_nothing_twice(tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     stem = tmp_path / "results" / "adaptation_streets_trial"
     content = json.loads(stem.with_suffix(".json").read_text())
-    assert content["seeds"] == [0] and set(content["arms"]) == {"teacher_mic", "selected", "oracle"}
+    assert set(content["arms"]) == {"teacher_mic", "selected", "oracle"}
     records = stem.with_suffix(".jsonl").read_text()
     rows = {row["arm"]: row for row in map(json.loads, records.splitlines())}
     assert rows.keys() == content["arms"].keys()
     assert content["arms"]["teacher_mic"] == {
+        "seeds": [0],
         "miou": [rows["teacher_mic"]["miou"]],
         "source_stage_miou": [rows["teacher_mic"]["stages"][0]["miou"]],
         "pseudo_label_accuracy": [rows["teacher_mic"]["pseudo_label"]["accuracy"]],

@@ -102,14 +102,14 @@ def test_a_record_without_the_counts_of_images_is_repeated(tmp_path):
 
 def test_the_json_file_has_one_number_a_seed(tmp_path):
     content = adaptation_report.AdaptationReport("streets", _make_records()).as_dict()
-    assert content["seeds"] == [0, 1]
     assert content["arms"]["drsl"] == {
+        "seeds": [0, 1],
         "miou": [33.0, 37.0],
         "source_stage_miou": [33.0, 37.0],
         "pseudo_label_accuracy": [0.85, 0.85],
     }
     assert content["arms"]["oracle"]["pseudo_label_accuracy"] is None
-    assert content["incomplete"] == {"dml": [0]} and "dml" not in content["arms"]
+    assert content["arms"]["dml"]["seeds"] == [0] and content["arms"]["dml"]["miou"] == [31.0]
     tables.write_compact_json(str(tmp_path / "r.json"), content)
     with open(tmp_path / "r.json") as file:
         assert json.load(file) == content
@@ -132,16 +132,51 @@ def test_claims_are_made_where_the_images_were_counted():
     claim = claims["drsl", "cbst"]
     assert claim["without_rarest"]["mean"] == pytest.approx(difference)
     assert claim["mean"] == pytest.approx(difference / 2)
-    assert claim["low"] > 0 and claim["p"] <= claim["p_holm"] <= 3 * claim["p"]
+    assert (
+        claim["seeds"] == [0, 1]
+        and claim["low"] > 0
+        and claim["p"] <= claim["p_holm"] <= 3 * claim["p"]
+    )
     text = report.format_markdown()
-    assert "| drsl to cbst | +16.67 [" in text and "| road (6) |" in text and "| car (2) |" in text
+    assert (
+        "| drsl to cbst | 0, 1 | +16.67 [" in text
+        and "| road (6) |" in text
+        and "| car (2) |" in text
+    )
 
 
-def test_the_seeds_are_those_of_the_two_that_are_compared():
-    records = {arm: [_make_record(arm, seed, 30.0) for seed in (0, 1)] for arm in ("cbst", "drsl")}
-    records["oracle"] = [_make_record("oracle", 0, 40.0)]
-    content = adaptation_report.AdaptationReport("streets", records).as_dict()
-    assert content["seeds"] == [0, 1] and content["incomplete"] == {"oracle": [0]}
+def test_methods_are_compared_over_the_seeds_that_both_have():
+    scores = {
+        "source_only": {0: 20, 1: 22, 2: 24, 3: 90},
+        "cbst": {0: 30, 1: 30, 2: 30, 3: 30},
+        "drsl": {1: 33, 2: 35, 4: 99},
+        "oracle": {2: 44},
+    }
+    records = {
+        arm: [_make_record(arm, seed, float(miou)) for seed, miou in by_seed.items()]
+        for arm, by_seed in scores.items()
+    }
+    for record in records["drsl"][:2]:
+        record["pseudo_label"]["accuracy"] = 0.9
+    records["drsl"][2]["pseudo_label"]["accuracy"] = 0.1
+    for found in records.values():
+        for record in found:
+            record["images"] = {"0": {"0": [int(record["miou"]), 100, 100]}}
+    report = adaptation_report.AdaptationReport("streets", records)
+    claims = {(c["better"], c["than"]): c for c in report.as_dict()["claims"]}
+    assert {pair: claim["seeds"] for pair, claim in claims.items()} == {
+        ("cbst", "source_only"): [0, 1, 2, 3],
+        ("drsl", "source_only"): [1, 2],
+        ("drsl", "cbst"): [1, 2],
+    }
+    text = report.format_markdown()
+    row = next(line for line in text.splitlines() if "DRSL" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:3] == ["1, 2, 4", f"{(33 + 35 + 99) / 3:.2f}"]
+    # Seeds 1 and 2: 3 and 5 above CBST, errors 0.1 against 0.2. Seed 2: 11 of 20 points.
+    assert cells[4].startswith("+4.00 [") and cells[5] == "55%" and cells[7] == "+50%"
+    oracle = next(line for line in text.splitlines() if "target labels" in line)
+    assert "| 2 | 44.00 | - | +14.00 | - |" in oracle
 
 
 def test_the_tables_say_what_the_records_say():
@@ -149,12 +184,11 @@ def test_the_tables_say_what_the_records_say():
     row = next(line for line in text.splitlines() if "DRSL" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     # 35 lies 14 of 40 above source only; 3 and 5 above CBST; errors 0.15 against 0.20.
-    assert cells[1] == "35.00" and cells[2] == f"{np.sqrt(8):.2f}"
-    assert cells[3].startswith("+4.00 [-8.71, +16.71]")
-    assert cells[4:] == ["35%", "85.00", "+25%"]
+    assert cells[1:4] == ["0, 1", "35.00", f"{np.sqrt(8):.2f}"]
+    assert cells[4].startswith("+4.00 [-8.71, +16.71]")
+    assert cells[5:] == ["35%", "85.00", "+25%"]
     assert "| drsl | 2.0 of 6 | 2.00 |" in text
-    assert "| car | - | - | - | - |" in text
-    assert "dml (1 done)" in text and "python -m x" in text
+    assert "| car | - | - | - | - | - |" in text and "python -m x" in text
 
 
 def test_the_regret_of_a_choice_is_reported_by_seed():
@@ -179,7 +213,7 @@ def test_the_regret_of_a_choice_is_reported_by_seed():
 
 def test_a_report_without_runs_says_so():
     report = adaptation_report.AdaptationReport("streets", {"cbst": []})
-    assert "No seed" in report.format_markdown() and report.as_dict()["arms"] == {}
+    assert "No run" in report.format_markdown() and report.as_dict()["arms"] == {}
 
 
 @pytest.mark.parametrize(
