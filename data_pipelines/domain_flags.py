@@ -41,7 +41,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("mask_suffix", None, "folder: what masks' names have after images' names.")
     flags.DEFINE_list("class_names", None, "folder: names of the classes, separated by commas.")
-    flags.DEFINE_list("id_table", None, "folder: stored id:class id, such as 0:0,255:1.")
+    flags.DEFINE_list("id_table", None, "folder: stored id or name:class id, such as 0:0,255:1.")
     flags.DEFINE_string("color_table", None, "folder: file of the colours, such as labelmap.txt.")
     flags.DEFINE_bool("nearest_color", None, "folder: take other colours as the nearest one.")
     flags.DEFINE_string("background", None, "folder: class of the pixels without annotation.")
@@ -86,19 +86,26 @@ def _parse_option(name, value):
             )
         return label_spaces.DECLARED_SPACES[value]()
     if name == "id_table":
-        return dict(_split_entry(name, entry, ":", int) for entry in value)
+        return dict(_parse_id_entry(*_split_entry(name, entry, ":")) for entry in value)
     if name == "splits":
-        return dict(_split_entry(name, entry, "=", str) for entry in value)
+        return dict(_split_entry(name, entry, "=") for entry in value)
     return value
 
 
-def _split_entry(name, entry, separator, kind):
-    left, found, right = entry.partition(separator)
+def _parse_id_entry(stored, class_id):
     try:
-        if not found:
-            raise ValueError
-        return kind(left.strip()), kind(right.strip())
+        # Masks of polygons hold names in the place of ids.
+        return int(stored) if stored.lstrip("-").isdecimal() else stored, int(class_id)
     except ValueError:
         raise UserError(
-            f"--{name} has the entry {entry!r}; write NAME{separator}VALUE, separated by commas."
+            f"--id_table maps {stored} to {class_id!r}; write a class id, or 255 to ignore it."
         ) from None
+
+
+def _split_entry(name, entry, separator):
+    left, found, right = entry.partition(separator)
+    if not found:
+        raise UserError(
+            f"--{name} has the entry {entry!r}; write NAME{separator}VALUE, separated by commas."
+        )
+    return left.strip(), right.strip()

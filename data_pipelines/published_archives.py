@@ -129,9 +129,7 @@ class _Frame(NamedTuple):
     label: str
 
 
-def prepare(
-    published: PublishedArchive, archive: str, out: str, *, progress: bool = True
-) -> dict[str, int]:
+def prepare(published: PublishedArchive, archive: str, out: str) -> dict[str, int]:
     """Converts a published archive, unless this was done before.
 
     Images are reduced with an antialiased bilinear filter, label maps by nearest neighbour; both
@@ -142,7 +140,6 @@ def prepare(
         published: the archive's description.
         archive: the local ZIP file, or the folder that it was unpacked to.
         out: folder to create; absent, empty, or complete.
-        progress: whether to show a bar on standard error.
 
     Returns:
         Split -> number of frames written; empty where `out` is complete already.
@@ -160,7 +157,7 @@ def prepare(
         with (
             whole_files.explain_failures(out),
             whole_files.write_folder(out) as partial,
-            make_progress_bar(len(frames), "preparing", "frame", shown=progress) as bar,
+            make_progress_bar(len(frames), "preparing", "frame") as bar,
         ):
             for part in published.parts:
                 for folder in ("images", published.labels):

@@ -13,6 +13,7 @@ outputs are evaluation.json, confusion.csv and confusion.png.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from typing import Any
@@ -52,6 +53,8 @@ _STRIDE = flags.DEFINE_string(
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", None, "Images per batch; default: the experiment's inference batch size."
 )
+# A file's name has at most 255 bytes.
+_LONGEST_BINDINGS = 100
 # By what is scored, flags that it does not read.
 _WITHOUT_EFFECT = {
     "run_dir": (),
@@ -109,7 +112,11 @@ def main() -> None:
 def _name_output(run_dir, protocol):
     """Returns a folder of the run, named after the options of the test."""
     targets = [os.path.splitext(os.path.basename(path))[0] for path in _GIN_FILE.value]
-    parts = [_CHECKPOINT.value, *targets, _SPLIT.value or "", protocol.name]
+    bindings = " ".join(_GIN_PARAM.value)
+    if len(bindings) > _LONGEST_BINDINGS:
+        digest = hashlib.sha256(bindings.encode()).hexdigest()[:8]
+        bindings = f"{bindings[:_LONGEST_BINDINGS]} {digest}"
+    parts = [_CHECKPOINT.value, *targets, bindings, _SPLIT.value or "", protocol.name]
     name = re.sub(r"[^\w.+-]+", "_", " ".join(filter(None, parts))).strip("_")
     return RunDirectory(run_dir).locate_evaluation(name)
 

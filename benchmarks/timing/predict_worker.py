@@ -57,7 +57,7 @@ def main() -> None:
         saved_models.export_saved_model(model, ModelDescription(label_space=space), exported)
         _write_photos(photos)
         predictor = Predictor(exported)
-        inputs = input_files.find_inputs(photos, excluded=os.path.join(folder, "out"))
+        inputs = input_files.find_inputs(photos)
         frames = input_files.read_frames(inputs, decoding.MAX_PIXELS, skipped={})
         batches = [
             np.stack([frame.image for frame in group])

@@ -57,7 +57,6 @@ def audit_split(
     split: str,
     *,
     bad_files: str = "error",
-    progress: bool = True,
     stamp_dir: str | None = None,
 ) -> AuditReport:
     """Decodes every image and label of a split and checks that they match.
@@ -72,7 +71,6 @@ def audit_split(
         split: name of a split.
         bad_files: "error" raises one error that lists every bad file; "skip" logs them and omits
             their pairs.
-        progress: whether long audits show a bar on standard error.
         stamp_dir: folder of the stamp, which records that these files were audited, so that the
             next audit need not decode them; None always decodes.
 
@@ -114,7 +112,7 @@ def audit_split(
             domain.name, split, len(pairs), stamp_dir,
         )  # fmt: skip
     else:
-        checked, classes = _check_pairs(domain, split, pairs, workers, progress)
+        checked, classes = _check_pairs(domain, split, pairs, workers)
         skipped = [(path, _ORPHAN) for path in orphans] + checked
     good = _drop_bad(pairs, skipped)
     digest = audit_stamp.take_list_digest(domain, good, statuses)
@@ -161,7 +159,7 @@ def check_pair(domain: Domain, pair: Pair) -> tuple[list[tuple[str, str]], set[i
     return bad, classes
 
 
-def _check_pairs(domain, split, pairs, workers, progress):
+def _check_pairs(domain, split, pairs, workers):
     from data_pipelines.progress import make_progress_bar
 
     skipped = []
@@ -177,7 +175,7 @@ def _check_pairs(domain, split, pairs, workers, progress):
             log.add(describe_path(path), lost)
             if bar is not None:
                 bar.update()
-            elif progress and time.monotonic() - started > _BAR_AFTER_SECONDS:
+            elif time.monotonic() - started > _BAR_AFTER_SECONDS:
                 bar = make_progress_bar(len(pairs), f"audit {domain.name} {split}", "pair", done)
     finally:
         if bar is not None:

@@ -39,7 +39,7 @@ def read_statuses(
     """
     paths = [*(path for pair in pairs for path in _list_files(domain, pair)), *orphans]
     paths = list(dict.fromkeys(paths))
-    names = [_name_below_root(domain, path) for path in paths]
+    names = [files.cut_root(path, domain.root) for path in paths]
     return dict(zip(names, map_ahead(files.read_status, paths, threads)))
 
 
@@ -79,7 +79,7 @@ def take_list_digest(domain: Domain, pairs: Sequence[Pair], statuses: dict[str, 
         A hash of path below the root and size of every file, in order.
     """
     paths = (path for pair in pairs for path in _list_files(domain, pair))
-    names = [_name_below_root(domain, path) for path in paths]
+    names = [files.cut_root(path, domain.root) for path in paths]
     sizes = [(name, (statuses[name] or (None,))[0]) for name in names]
     return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
@@ -157,10 +157,6 @@ def _list_files(domain, pair):
     """Lists the files of a pair; a label may consist of several."""
     labels = [] if pair.label_path is None else domain.label_files(pair.label_path)
     return [pair.image_path, *labels]
-
-
-def _name_below_root(domain, path):
-    return path[len(domain.root) :].lstrip("/")
 
 
 def _locate_stamp(stamp_dir, domain, split):

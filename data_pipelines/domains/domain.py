@@ -306,14 +306,16 @@ class Domain:
         return self._join(place)
 
     def _describe_absence(self, split):
-        pattern = f"**/*{self.image_ending}{self.image_suffixes[0]}"
+        first, *others = self.image_suffixes
+        pattern = f"**/*{self.image_ending}{first}"
         places = [
             files.describe_path(files.join_path(self._join(folder), pattern))
             for _, folder in self.image_folders(split)
         ]
+        endings = f" (or {', '.join(others)})" if others else ""
         message = (
             f"The data set {self.name} has no image in its split {split!r}: expected "
-            f"{' or '.join(places)}."
+            f"{' or '.join(places)}{endings}."
         )
         if self.obtained:
             message += f" {self.obtained}"

@@ -146,6 +146,9 @@ class Folder(Domain):
                 f'class for the other pixels too, such as CLASS_NAMES = ["background", {only!r}], '
                 "with the ids of both in ID_TABLE."
             )
+        places = {"images": images, "masks": masks or "", **(splits or {})}
+        for option, place in places.items():
+            _check_below_root(option, place)
         if (
             masks is not None
             and masks.strip("/") == images.strip("/")
@@ -157,9 +160,6 @@ class Folder(Domain):
                 'mask_suffix to tell masks from images, or patterns such as "{name}.jpg" and '
                 '"{name}.png".'
             )
-        places = {"images": images, "masks": masks or "", **(splits or {})}
-        for option, place in places.items():
-            _check_below_root(option, place)
         if masks is not None and "{split}" in images + masks and WITH_MASKS in places.values():
             raise UserError(
                 f"Folder.splits has {WITH_MASKS!r}, but patterns with {{split}} need a sub-folder "
@@ -201,10 +201,7 @@ class Folder(Domain):
         folder = self._join(self.image_folders(split)[0][1])
         if not files.is_folder(folder):
             return []
-        others = files.list_other_files(folder, self.image_suffixes)
-        return [
-            files.join_path(folder, path) for path in others if not path.lower().endswith(_TEXTS)
-        ]
+        return [files.join_path(folder, path) for path in _list_others(folder, self.image_suffixes)]
 
     def has_label(self, path: str) -> bool:
         """Returns whether the mask of a pair is there; does not decode it."""
@@ -314,7 +311,7 @@ class Folder(Domain):
                 self._images, "images", None, self.image_suffixes
             ).items():
                 spelling = name_lists.drop_suffix(path, self.image_suffixes)
-                spellings[spelling[len(self.root) :].strip("/")] = name
+                spellings[files.cut_root(spelling, self.root)] = name
         else:
             spellings |= {files.join_path(self._images, name).strip("/"): name for name in names}
         return spellings
@@ -353,12 +350,26 @@ class Folder(Domain):
                 if found:
                     self.label_suffixes = suffixes
                     break
+            else:
+                self._check_kind(split)
         if self._table_pattern is not None:
             pattern = self._make_pattern(self._table_pattern, "color_table", split)
             for name, (path, _) in found.items():
                 table = pattern.fill(name) or pattern.text
                 self._mask_reader.set_own_table(path, self._join(table))
         return found
+
+    def _check_kind(self, split):
+        """Raises an error where the folder of the masks has files, but none of a mask's kind."""
+        folder = self._join(self.label_folders(split)[0][1])
+        suffixes = tuple(suffix for kind in _MASK_KINDS for suffix in kind)
+        if files.is_folder(folder) and not files.list_files(folder, suffixes):
+            others = _describe_others(folder, suffixes)
+            if others:
+                raise UserError(
+                    f"Folder.masks: {files.describe_path(folder)} holds no mask "
+                    f"({', '.join(suffixes)}){others}; convert them to PNG."
+                )
 
     def _find_masks(self, split):
         """Returns name -> (path, name) of a pattern's masks."""
@@ -477,7 +488,8 @@ class Folder(Domain):
             return f"{message} There is no folder {there}; correct root."
         found = files.list_files(self.root, self.image_suffixes)
         if not found:
-            return f"{message} {there} holds no image at all."
+            others = _describe_others(self.root, self.image_suffixes)
+            return f"{message} {there} holds no image at all{others}."
         shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
         state = "has no image" if files.is_folder(folder) else "does not exist"
         return (
@@ -485,6 +497,18 @@ class Folder(Domain):
             f'image(s): {shown}. Bind Folder.images, the folder of the images below root ("." is '
             'root itself), or a pattern such as "*/rgb/*.png".'
         )
+
+
+def _list_others(folder, suffixes):
+    """Returns the files without these endings, and without texts that describe a data set."""
+    found = files.list_other_files(folder, suffixes)
+    return [path for path in found if not path.lower().endswith(_TEXTS)]
+
+
+def _describe_others(folder, suffixes):
+    """Returns the end of a sentence that names files without these endings; "" where none are."""
+    found = _list_others(folder, suffixes)
+    return f", but {len(found)} other file(s), such as {found[0]}" if found else ""
 
 
 def _group_by_base(paths):
@@ -496,6 +520,11 @@ def _group_by_base(paths):
 
 
 def _check_below_root(option, place):
+    if not isinstance(place, str):
+        raise UserError(
+            f"Folder's {option} is {place!r}; bind one folder as text. A pattern such as "
+            '"*/rgb/*.png" reads several.'
+        )
     if ".." in place.split("/"):
         raise UserError(
             f"Folder's {option} is {place!r}, which leads out of root; bind a root that holds all "

@@ -26,7 +26,7 @@ BYTES_PER_PIXEL = 8
 """Bound of the size of a file: 16-bit RGBA without compression."""
 
 IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif",
+    ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif",
 )  # fmt: skip
 """Endings of the files that `decode_rgb` decodes, some only where their codec is installed."""
 

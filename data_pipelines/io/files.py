@@ -18,7 +18,9 @@ MAX_DEPTH = 12
 """Maximum depth of folders; deeper ones come from links to a folder above."""
 
 _listed: contextvars.ContextVar[dict | None] = contextvars.ContextVar("listed", default=None)
-_NEVER_FOLDERS = (".png", ".jpg", ".jpeg", ".json", ".txt", ".md", ".zip", ".bmp", ".tif", ".webp")
+_NEVER_FOLDERS = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".json", ".txt", ".md", ".zip", ".bmp", ".tif", ".webp",
+)  # fmt: skip
 
 
 def describe_path(path: str) -> str:
@@ -40,6 +42,11 @@ def join_path(root: str, *parts: str) -> str:
     if not kept or root in ("", "."):
         return kept or root
     return root + kept if root.endswith("/") else f"{root}/{kept}"
+
+
+def cut_root(path: str, root: str) -> str:
+    """Returns a path that `join_path` made, relative to its root again."""
+    return path if root in ("", ".") else path[len(root) :].lstrip("/")
 
 
 @contextlib.contextmanager

@@ -135,7 +135,10 @@ def _read_labelmap(text: str) -> Iterator[tuple[Any, str]]:
 def _read_csv(text: str) -> Iterator[tuple[Any, str]]:
     lines = [line for line in text.splitlines() if line.strip()]
     delimiter = ";" if lines and ";" in lines[0] else ","
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error as error:
+        raise UserError(f"is not CSV: {error}") from None
     header = [cell.lower() for cell in rows[0]] if rows else []
     names = [header.index(word) for word in _CSV_NAMES if word in header]
     channels = [header.index(word) for word in _CSV_CHANNELS if word in header]

@@ -19,7 +19,7 @@ from PIL import ImageDraw
 
 from data_pipelines.errors import UserError
 
-_AREAS = ("polygon", "rectangle", "circle", "mask")
+_AREAS = ("polygon", "rectangle", "rotation", "circle", "mask")
 
 
 def parse_json(data: bytes) -> Any:
@@ -85,7 +85,8 @@ def _draw_shape(canvas, entry, value):
     kind = entry.get("shape_type") or "polygon"
     points = [(float(x), float(y)) for x, y in entry["points"]]
     draw = ImageDraw.Draw(canvas)
-    if kind == "polygon" and len(points) > 2:
+    # X-AnyLabeling, which writes LabelMe's files, lists a box's corners, turned or not.
+    if kind in ("polygon", "rectangle", "rotation") and len(points) > 2:
         draw.polygon(points, fill=value)
     elif kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points

@@ -43,7 +43,7 @@ def explain_bad_values(entry: Callable) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         # gin appends what it called, the innermost first.
         name, *_ = re.findall(r"\n  In call to configurable '(\w+)'", str(error)) or ["a part"]
         if isinstance(error, UserError) or name == entry.__name__:

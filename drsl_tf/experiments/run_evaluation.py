@@ -216,8 +216,9 @@ def evaluate_predictions(
     """Scores label maps on disk, as `drsl_tf.predict` writes them.
 
     Args:
-        folder: holds NAME.png of class ids or, in Cityscapes' format, NAME_pred_labelIds.png of
-            labelIds, sub-folders as in the target. Ids that are no class are misses.
+        folder: holds NAME.png (NAME.tif of a GeoTIFF) of class ids or, in Cityscapes' format,
+            NAME_pred_labelIds.png of labelIds. NAME is the image's path below the folder of its
+            split, or below the target's root. Ids that are no class are misses.
         experiment_files: gin files that name the target.
         experiment_params: bindings on top of them.
         split: as in `evaluate_run`.
@@ -238,7 +239,7 @@ def evaluate_predictions(
         for pair in target.pairs:
             assert pair.label_path is not None  # `Target` accepts only labelled splits.
             label = domain.read_label(pair.label_path)
-            path, is_label_ids = _find_prediction(folder, pair.name)
+            path, is_label_ids = _find_prediction(folder, pair, domain.root)
             try:
                 ids = decoding.decode_ids(files.read_bytes(path, domain.max_bytes))
                 confusion.update(label, label_ids[ids] if is_label_ids else ids)
@@ -270,16 +271,18 @@ def make_predict(
     return predict
 
 
-def _find_prediction(folder, name):
+def _find_prediction(folder, pair, root):
     image_ending, ending = _CITYSCAPES_ENDINGS
-    plain = os.path.join(folder, f"{name}.png")
-    if os.path.isfile(plain):
-        return plain, False
-    stem = name[: -len(image_ending)] if name.endswith(image_ending) else name
-    label_ids = os.path.join(folder, f"{stem}{ending}.png")
-    if os.path.isfile(label_ids):
-        return label_ids, True
-    raise UserError(f"There is no prediction for {name}: looked for {plain} and {label_ids}.")
+    below_root = os.path.splitext(files.cut_root(pair.image_path, root))[0]
+    looked_for = []
+    for name in dict.fromkeys((pair.name, below_root)):
+        stem = name[: -len(image_ending)] if name.endswith(image_ending) else name
+        for file_name in (f"{name}.png", f"{name}.tif", f"{stem}{ending}.png"):
+            path = os.path.join(folder, file_name)
+            if os.path.isfile(path):
+                return path, ending in file_name
+            looked_for.append(path)
+    raise UserError(f"There is no prediction for {pair.name}: looked for {', '.join(looked_for)}.")
 
 
 def _report(confusion, class_names, source, target, protocol, size, weights=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,7 +83,8 @@ def predict_files(
             "--format=cityscapes writes Cityscapes' labelIds whatever the model's own ids are; "
             "leave out --ids=native or the format."
         )
-    inputs = input_files.find_inputs(patterns, excluded=output)
+    own_folders = [os.path.join(output, kind) for kind in output_files.KINDS]
+    inputs = input_files.find_inputs(patterns, excluded=own_folders)
     if any(source.is_video for source in inputs):
         video.require_opencv()
     lost = next((source.path for source in inputs if georeference.is_lost(source.path)), None)

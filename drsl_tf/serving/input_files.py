@@ -57,7 +57,7 @@ class Frame(NamedTuple):
     rate: float | None = None
 
 
-def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
+def find_inputs(patterns: str | Sequence[str], excluded: Sequence[str] = ()) -> list[Input]:
     """Finds the files that `--input` names.
 
     Names are relative to the folder of the input: to the folder itself, to that of a file, or to
@@ -67,8 +67,9 @@ def find_inputs(patterns: str | Sequence[str], excluded: str) -> list[Input]:
 
     Args:
         patterns: one or several of: a file, a folder, which is searched with its sub-folders, or a
-            glob, in which "**" stands for sub-folders. None follows links to folders.
-        excluded: a folder whose files are ignored: that of the outputs, which may lie within.
+            glob, in which "**" stands for sub-folders. None follows links to folders, and hidden
+            ones are left out.
+        excluded: folders whose files are ignored: those of the outputs, which may lie within.
 
     Returns:
         Images and videos, sorted by name; a file of several inputs once.
@@ -161,14 +162,14 @@ def _find_files(pattern, excluded):
     """Returns the folder of one input, and the images and videos that it leads to."""
     if os.path.isdir(pattern):
         root = pattern
-        found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+        found = _list_files(os.path.join(glob.escape(pattern), "**"))
     elif os.path.exists(pattern):
         root, found = os.path.dirname(pattern), [pattern]
     else:
-        found = [path for path in _expand(pattern) if os.path.isfile(path)]
+        found = _list_files(pattern)
         root = _find_fixed_folder(pattern)
     root = root or "."
-    outputs = os.path.join(os.path.realpath(excluded), "")
+    outputs = tuple(os.path.join(os.path.realpath(folder), "") for folder in excluded)
     images = decoding.IMAGE_SUFFIXES
     paths = [
         path
@@ -191,6 +192,10 @@ def _find_files(pattern, excluded):
             "wildcard."
         )
     return root, paths
+
+
+def _list_files(pattern):
+    return [path for path in _expand(pattern) if not os.path.isdir(path)]
 
 
 def _expand(pattern):

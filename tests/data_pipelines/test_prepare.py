@@ -33,9 +33,7 @@ LABELS = {"camvid": "labels", "kitti": "masks"}
 
 
 def _prepare(name, archive, out):
-    return published_archives.prepare(
-        published.describe(name), str(archive), str(out), progress=False
-    )
+    return published_archives.prepare(published.describe(name), str(archive), str(out))
 
 
 def _list_files(folder):

@@ -69,7 +69,7 @@ def test_layouts_lead_to_a_configuration_that_reads_them(tmp_path, write, count,
     write(root)
     draft = configuration.draft_configuration(root, None)
     domain = build(draft)
-    report = audit.audit_split(domain, "train", progress=False)
+    report = audit.audit_split(domain, "train")
     assert len(report.pairs) == count and not report.skipped
     assert len(report.classes) == classes
     # Where a picture is drawn for each class, the background may be covered.

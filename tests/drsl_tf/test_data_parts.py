@@ -130,9 +130,7 @@ def test_source_and_target_change_together(tmp_path):
 def test_experiments_find_prepared_archives(name, write, gin_file, params, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     archive = write(tmp_path / "archive")
-    counts = published_archives.prepare(
-        published.describe(name), archive, f"data/{name}", progress=False
-    )
+    counts = published_archives.prepare(published.describe(name), archive, f"data/{name}")
     target = Experiment([gin_file], params).get("data").target
     for split in ("train", "val"):
         pairs = audit.audit_split(target, split).pairs

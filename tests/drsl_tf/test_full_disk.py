@@ -96,7 +96,7 @@ def _render(prepared, folder):
 def _prepare(prepared, folder):
     out = os.path.join(folder, "kitti")
     kitti = published.describe("kitti")
-    assert published_archives.prepare(kitti, prepared["archive"], out, progress=False)
+    assert published_archives.prepare(kitti, prepared["archive"], out)
     assert len(os.listdir(os.path.join(out, "masks", "train"))) == 3
 
 

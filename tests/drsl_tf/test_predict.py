@@ -110,7 +110,7 @@ def test_globs_and_single_files(tmp_path):
         _save(tmp_path / name, 8, 8)
 
     def find(pattern):
-        inputs = input_files.find_inputs(str(tmp_path / pattern), str(tmp_path / "out"))
+        inputs = input_files.find_inputs(str(tmp_path / pattern))
         return [source.name for source in inputs]
 
     assert find("x") == ["1", "y/2", "y/3"]
@@ -121,13 +121,22 @@ def test_globs_and_single_files(tmp_path):
         find("z*")
 
 
+def test_outputs_beside_their_inputs_are_left_out(model, tmp_path, monkeypatch):
+    _save(tmp_path / "1.png", 8, 8)
+    _save(tmp_path / "more" / "2.png", 8, 8)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert folder_prediction.predict_files(model, ".", ".") == {}
+    assert _list(".") == ["1.png", "ids/1.png", "ids/more/2.png", "more/2.png"]
+
+
 def test_names_of_several_inputs_stay_apart(tmp_path):
     for name in ("cam/left/1.png", "cam/right/1.png", "cam/right/2.png", "cam/right/2.jpg"):
         _save(tmp_path / name, 8, 8)
 
     def find(*patterns):
         patterns = [str(tmp_path / pattern) for pattern in patterns]
-        return [source.name for source in input_files.find_inputs(patterns, str(tmp_path / "out"))]
+        return [source.name for source in input_files.find_inputs(patterns)]
 
     assert find("cam/right") == ["1", "2.jpg", "2.png"]
     assert find("cam/left", "cam/right") == ["left/1", "right/1", "right/2.jpg", "right/2.png"]

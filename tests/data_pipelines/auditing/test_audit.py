@@ -326,7 +326,8 @@ def test_long_audit_shows_its_progress(tmp_path, monkeypatch, capsys):
     audit.audit_split(domain, "train")
     shown = capsys.readouterr()
     assert "audit camvid train" in shown.err and "5/5" in shown.err and not shown.out
-    audit.audit_split(domain, "train", progress=False)
+    monkeypatch.setattr(audit, "_BAR_AFTER_SECONDS", 60.0)
+    audit.audit_split(domain, "train")
     assert "5/5" not in capsys.readouterr().err
 
 
@@ -385,7 +386,7 @@ def test_command_on_a_bad_split(tmp_path):
     flags = (
         "--domain=folder", f"--root={tmp_path}", "--split=all", "--masks=labels/train",
         "--images=images/train", "--splits=all=", f"--class_names={','.join('abcdefghijk')}",
-        "--id_table=" + ",".join(f"{key}:{key}" for key in data_sets.CAMVID_IDS),
+        "--id_table=void:255," + ",".join(f"{key}:{key}" for key in data_sets.CAMVID_IDS),
     )  # fmt: skip
     done = run_command(*flags)
     calls.assert_refused(done, samples[1].label_path)
@@ -403,6 +404,7 @@ def test_command_errors_are_one_paragraph(tmp_path):
         (("--domain=camvid", "--root=x", "--split=train", "--val_count=2"), "does not apply"),
         (("--domain=gta5", "--root=x", "--split=train", "--label_space=y"), "choose one of"),
         (("--domain=folder", "--root=x", "--split=a", "--id_table=0"), "entry '0'"),
+        (("--domain=folder", "--root=x", "--split=a", "--id_table=sky:x"), "maps sky to 'x'"),
         (("--domain=gta5", "--root=x", "--split=train"), "render_streets"),
     ]
     command_driver.assert_all_refused("data_pipelines.audit", rows, tmp_path)

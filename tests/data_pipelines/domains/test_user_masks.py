@@ -344,6 +344,11 @@ def test_shapes_of_labelme(tmp_path):
     assert (read_all(make(tmp_path))["1"][0] == 255).all()
     named = make(tmp_path, class_names=["background", *NAMES])
     assert (read_all(named)["1"][0] == 0).all()
+    # X-AnyLabeling's boxes.
+    for kind in ("rectangle", "rotation"):
+        shapes[0]["shape_type"] = kind
+        put_json(tmp_path, "masks/train/1.json", labelme(shapes))
+        np.testing.assert_array_equal(read_all(make(tmp_path, background="car"))["1"], label)
     shapes[:2] = [{"label": "_background_", "points": SQUARE}]
     put_json(tmp_path, "masks/train/1.json", labelme(shapes[:2]))
     capital = make(tmp_path, class_names=["road", "Background"])
@@ -540,9 +545,10 @@ def test_lists_in_other_spellings(tmp_path):
 
 
 def test_absent_images_say_what_is_there(tmp_path):
+    put(tmp_path, "1.gif", RAW)
     for options, words in (
         ({"root": str(tmp_path / "x/mistyped")}, "There is no folder .*/x/mistyped"),
-        ({"root": str(tmp_path)}, "holds no image at all"),
+        ({"root": str(tmp_path)}, r"\(or .jpg, .*no image at all, but 1 .*, such as 1.gif"),
     ):
         with pytest.raises(UserError, match=words):
             make(**options, masks=None).list_pairs("train")
@@ -551,6 +557,20 @@ def test_absent_images_say_what_is_there(tmp_path):
         make(tmp_path, masks=None).list_pairs("train")
     flat = make(tmp_path, images=".", masks=None, splits={"train": ""})
     assert [pair.name for pair in flat.list_pairs("train")] == ["1"]
+
+
+def test_masks_of_another_kind_are_named(tmp_path):
+    put_images(tmp_path, "images/train/1.jfif")
+    put(tmp_path, "masks/train/1.gif", RAW)
+    for splits in (None, {"train": "with masks"}):
+        with pytest.raises(UserError, match="holds no mask .*/?1.gif; convert"):
+            make(tmp_path, splits=splits).list_pairs("train")
+
+
+@pytest.mark.parametrize("option", ["images", "masks"])
+def test_several_folders_are_written_as_a_pattern(tmp_path, option):
+    with pytest.raises(UserError, match=f"{option} is .*'b'.*; bind one folder.*pattern"):
+        make(tmp_path, **{option: ["a", "b"]})
 
 
 def test_audit_of_labels_that_teach_nothing_or_one_class(tmp_path, caplog):

@@ -50,7 +50,7 @@ def test_every_name_is_found_audited_and_read(tmp_path):
         assert report.from_stamp == again
     for pair in report.pairs:
         assert domain.read_image(pair.image_path).shape == (8, 9, 3)
-    inputs = input_files.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
+    inputs = input_files.find_inputs(str(tmp_path / "images"))
     assert [source.name for source in inputs] == sorted(_NAMES)
     skipped = {}
     assert len(list(input_files.read_frames(inputs, 10**6, skipped))) == len(_NAMES)
@@ -63,7 +63,7 @@ def test_a_name_that_is_no_text_is_an_error(tmp_path):
     shutil.copyfile(tmp_path / "images" / "good.png", odd)
     with pytest.raises(UserError, match="cannot be listed"):
         make_folder(tmp_path).list_pairs("all")
-    inputs = input_files.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
+    inputs = input_files.find_inputs(str(tmp_path / "images"))
     skipped = {}
     frames = list(input_files.read_frames(inputs, 10**6, skipped))
     assert [frame.name for frame in frames] == ["good"]
@@ -101,7 +101,7 @@ def test_what_is_no_file_is_named_and_skipped(tmp_path, kind, role):
     assert [pair.name for pair in report.pairs] == [samples[0].name, samples[2].name]
     assert path in [skipped for skipped, _ in report.skipped]
     if role == "image_path":
-        inputs = input_files.find_inputs(str(tmp_path / "images"), str(tmp_path / "out"))
+        inputs = input_files.find_inputs(str(tmp_path / "images"))
         skipped = {}
         assert len(list(input_files.read_frames(inputs, 10**6, skipped))) == 2
         # A folder of this name is looked into, and is no input itself.
@@ -136,6 +136,20 @@ def test_unreadable_files_and_folders_are_named():
         os.chmod(os.path.join(root, "images", "train"), 0)
         with as_nobody(), pytest.raises(UserError, match="cannot be listed|no image"):
             audit.audit_split(domain, "train")
+
+
+def test_the_working_directory_is_a_root(tmp_path, monkeypatch):
+    write_named(tmp_path, ["a", "b"])
+    (tmp_path / "list.txt").write_text("images/b.png\n")
+    monkeypatch.chdir(tmp_path)
+    options = {"images": "*/{name}.png", "masks": None, "splits": {"train": "list.txt"}}
+    digests = set()
+    for root in (".", "./", tmp_path):
+        domain = Folder(root=str(root), label_space=label_spaces.camvid11(), **options)
+        report = audit.audit_split(domain, "train")
+        assert [os.path.basename(pair.image_path) for pair in report.pairs] == ["b.png"]
+        digests.add(report.digest)
+    assert len(digests) == 1
 
 
 @pytest.mark.parametrize(
@@ -184,9 +198,16 @@ def test_links_back_give_no_image_twice(tmp_path, pattern):
     save(tmp_path / "in" / "deep" / "b.png")
     os.symlink("..", tmp_path / "in" / "deep" / "again")
     os.symlink(".", tmp_path / "in" / "here")
-    inputs = input_files.find_inputs(str(tmp_path / pattern), str(tmp_path / "out"))
+    inputs = input_files.find_inputs(str(tmp_path / pattern))
     names = [os.path.basename(source.path) for source in inputs]
     assert names == (["a.png"] if pattern == "in/*.png" else ["a.png", "b.png"])
+
+
+def test_hidden_folders_are_left_out(tmp_path):
+    save(tmp_path / "in [1]" / "a.png")
+    save(tmp_path / "in [1]" / ".ipynb_checkpoints" / "a-checkpoint.png")
+    (source,) = input_files.find_inputs(str(tmp_path / "in [1]"))
+    assert source.name == "a"
 
 
 @pytest.mark.parametrize("pattern", ["in/*/../../*.png", "*/../../outside/*.png"])
@@ -196,12 +217,12 @@ def test_names_of_inputs_never_lead_out_of_the_output(tmp_path, monkeypatch, pat
     save(tmp_path / "outside" / "b.png")
     monkeypatch.chdir(tmp_path / "home")
     with pytest.raises(UserError, match="outside of --output"):
-        input_files.find_inputs(pattern, "out")
+        input_files.find_inputs(pattern)
 
 
 def test_outputs_behind_a_link_are_no_inputs(tmp_path):
     save(tmp_path / "in" / "a.png")
     save(tmp_path / "in" / "out" / "ids" / "a.png")
     os.symlink(tmp_path / "in" / "out", tmp_path / "link")
-    inputs = input_files.find_inputs(str(tmp_path / "in"), str(tmp_path / "link"))
+    inputs = input_files.find_inputs(str(tmp_path / "in"), [str(tmp_path / "link")])
     assert [source.name for source in inputs] == ["a"]

@@ -91,6 +91,7 @@ def test_tables_of_ids(path, text):
         ("a.csv", "road,1,2,3\n", "starts with 'road,1,2,3'; expected columns"),
         ("a.csv", "name,r,g,b\nroad,1,2\n", "'road,1,2' without the numbers"),
         ("a.csv", "", "expected columns"),
+        ("a.csv", "id,counts\n1," + "1 2 " * 50_000, "is not CSV: field larger"),
         ("_classes.csv", "Pixel Value,Class\n1,a\n1,b\n", "id 1 to both 'a' and 'b'"),
         ("a.json", "{", "is not JSON"),
         ("a.json", "[" * 100000, "is not JSON"),

@@ -398,7 +398,7 @@ def test_every_experiment_is_complete(name):
 
 class _Base:
     def __init__(self, size):
-        self.size = size + 1
+        self.size = size.bit_length() if isinstance(size, list) else size + 1
 
 
 class Wide(_Base):
@@ -410,15 +410,16 @@ class Narrow(_Base):
 
 
 _BAD = "test_configuration.experiment.part = @test_configuration.{0}()\n"
-_BAD += "test_configuration.{0}.size = 'wide'\n"
+_BAD += "test_configuration.{0}.size = {1!r}\n"
 
 
+@pytest.mark.parametrize("value, words", [("wide", "can only"), ([1], "'list' object has no")])
 @pytest.mark.parametrize("name", ["Wide", "Narrow"])
-def test_a_bad_value_names_the_class_that_was_built(tmp_path, name):
+def test_a_bad_value_names_the_class_that_was_built(tmp_path, name, value, words):
     """Two classes share a constructor."""
-    files = [_write(tmp_path, _TEXT), _write(tmp_path, _BAD.format(name), "bad.gin")]
+    files = [_write(tmp_path, _TEXT), _write(tmp_path, _BAD.format(name, value), "bad.gin")]
     run = Configuration(files).apply(experiment)
-    with pytest.raises(UserError, match=f"gives {name} a value that it cannot take: can only"):
+    with pytest.raises(UserError, match=f"gives {name} a value that it cannot take: {words}"):
         with explain_bad_values(experiment):
             run()
 

@@ -108,6 +108,25 @@ def test_ious_of_void_and_absent_predictions_are_the_official_ones(run, tmp_path
     assert iou["train"] is None and iou["bicycle"] == 0.0
 
 
+def test_predictions_lie_where_predict_writes_them(run, tmp_path):
+    """Of the whole data set, names begin below its root; those of a GeoTIFF are TIFFs."""
+    _, _, model, root = run
+    images = os.path.join(root, "leftImg8bit", "val")
+    scores = []
+    for folder, given in (("split", images), ("whole", root)):
+        folder_prediction.predict_files(
+            model, os.path.join(given, "**/*8bit.png"), str(tmp_path / folder)
+        )
+        labels = tmp_path / folder / "ids"
+        for path in list(labels.rglob("*.png"))[:2]:
+            with Image.open(path) as picture:
+                picture.save(path.with_suffix(".tif"))
+            path.unlink()
+        report = run_evaluation.evaluate_predictions(str(labels), _config(run))
+        scores.append(report.as_dict()["iou"])
+    assert scores == [run_evaluation.evaluate_model(model, _config(run)).as_dict()["iou"]] * 2
+
+
 def test_predictions_of_another_size_are_refused(run, tmp_path):
     for pair in Cityscapes(root=run[3]).list_pairs("val"):
         name = pair.name.replace("_leftImg8bit", "_pred_labelIds")
@@ -318,14 +337,18 @@ def test_the_report_is_written_whole_and_legible(tmp_path):
     assert table.startswith("t\n") and "over 2 of 3 classes" in table and "66.67" in table
 
 
-def test_the_command_scores_a_run_alone(run, tmp_path):
+def test_the_command_scores_a_run_alone(run):
     """Also on a machine of a job whose other machine, named last, is not asked."""
     workers = ["127.0.0.1:1", "127.0.0.1:2"]
     job = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
-    arguments = [f"--run_dir={run[0]}", f"--output={tmp_path / 'out'}"]
+    # The folder's name tells its bindings.
+    arguments = [f"--run_dir={run[0]}", f"--gin_param=cityscapes.Cityscapes.root = {run[3]!r}"]
     shown = calls.read_output("-m", "drsl_tf.evaluate", *arguments, TF_CONFIG=json.dumps(job))
     for words in ("19 classes: 19-way head\n", "16 classes: 19-way head averaged over 16\n"):
         assert words in shown
     assert shown.count("mIoU") == 3
-    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    (folder,) = RunDirectory(run[0]).list_evaluations()
+    assert os.path.basename(folder).startswith("last_cityscapes.Cityscapes.root_tmp_")
+    with open(EvaluationDirectory(folder).scores) as file:
+        content = json.load(file)
     assert content["miou"] == pytest.approx(run_evaluation.evaluate_run(run[0]).as_dict()["miou"])

@@ -89,7 +89,7 @@ def read_published_archive(folder: str) -> Reader:
 
     def read(path):
         shutil.rmtree(out, ignore_errors=True)
-        assert published_archives.prepare(kitti, path, out, progress=False)
+        assert published_archives.prepare(kitti, path, out)
         return True
 
     return Reader(read_seeds([path]), read)

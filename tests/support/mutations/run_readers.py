@@ -50,7 +50,7 @@ def read_prediction_inputs(folder: str) -> Reader:
     ]
 
     def read(path):
-        inputs = input_files.find_inputs(path, excluded=os.path.join(folder, "out"))
+        inputs = input_files.find_inputs(path)
         skipped: dict[str, str] = {}
         frames = list(input_files.read_frames(inputs, MAX_PIXELS, skipped))
         assert len(frames) + len(skipped) == 1
