@@ -90,8 +90,8 @@ def list_examples(data: AdaptationData, *, seed: int, count: int) -> list[contac
         count: images of each domain.
 
     Returns:
-        One section for the source and one for the target, as in the first steps, the target with
-        its own labels if it has any.
+        One section for the source and one for the target, as in the first steps of rounds of stored
+        pseudo-labels without a sampler or miner, the target with its own labels if it has any.
     """
     source, target = data.make_source_stream(), data.make_true_target_stream()
     streams = {"target": target} if source is None else {"source": source, "target": target}

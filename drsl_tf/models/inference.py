@@ -137,7 +137,7 @@ def predict_cells(outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
 
 
 def find_modes(outputs: dict[str, tf.Tensor], modes: tf.Tensor) -> tf.Tensor:
-    """Finds, for every pixel, the nearest mode of its predicted class.
+    """Finds, for every cell of the embedding, the nearest mode of its predicted class.
 
     Args:
         outputs: a `DrslModel`'s outputs: logits (B, h, w, C) and embedding (B, h', w', d).

@@ -60,7 +60,7 @@ class ModeStart:
         images: int = 200,
         pixels_per_class: int = 2000,
     ):
-        if not at or not all(0 < share <= 1 for share in at):
+        if not isinstance(at, Sequence) or not at or not all(0 < share <= 1 for share in at):
             raise UserError(
                 f"ModeStart.at is {at!r}; it must be a list of numbers above 0 and at most 1."
             )
@@ -70,6 +70,22 @@ class ModeStart:
         self._at = tuple(at)
         self._images = images
         self._pixels_per_class = pixels_per_class
+
+    def check(self, modes_per_class: int) -> None:
+        """Checks that classes can have enough pixels.
+
+        Args:
+            modes_per_class: of the head whose modes are to be set.
+
+        Raises:
+            UserError: `pixels_per_class` is below what a class needs.
+        """
+        least = _PIXELS_PER_MODE * modes_per_class
+        if self._pixels_per_class < least:
+            raise UserError(
+                f"ModeStart.pixels_per_class is {self._pixels_per_class}; with {modes_per_class} "
+                f"modes a class it must be at least {least}."
+            )
 
     def list_steps(self, stage_steps: int) -> list[int]:
         """Lists the steps after which the modes are set.
@@ -187,7 +203,8 @@ class ModeStart:
                 generator = _make_generator(seed, step, each)
                 clusters = cluster_directions(vectors, head.modes_per_class, generator)
                 found[str(each)] = {k: v.tolist() for k, v in clusters._asdict().items()}
-        return None if directions is None else directions.tolist(), found
+        # Modes that stay belong to the directions that they were found in.
+        return None if directions is None or not found else directions.tolist(), found
 
 
 class ModeStartCallback(keras.callbacks.Callback):

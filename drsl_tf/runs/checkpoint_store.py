@@ -18,6 +18,7 @@ from drsl_tf.distribution.workers import Workers
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.run_directory import RunDirectory
 
+_KEPT = 2
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -35,7 +36,6 @@ class CheckpointStore:
         model: a model with every variable created.
         optimizer: its optimizer, slots created; its copies are read from the model.
         counters: further variables of the run, by name.
-        keep: number of checkpoints to keep.
         strategy: strategy of the model; None is the current one. On several machines the chief
             writes the files, and all processes save and restore at the same time.
     """
@@ -46,7 +46,6 @@ class CheckpointStore:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         counters: dict[str, tf.Variable],
-        keep: int = 2,
         strategy: tf.distribute.Strategy | None = None,
     ):
         strategy = strategy or tf.distribute.get_strategy()
@@ -61,7 +60,6 @@ class CheckpointStore:
             self.variables[name] = _number_variables(compat.list_optimizer_variables(scaled))
         self._checkpoint = tf.train.Checkpoint(**self.variables)
         self._folder = RunDirectory(directory).checkpoints
-        self._keep = keep
         self._workers = Workers(strategy)
         own = [*model.non_trainable_variables, *model.extra_variables]
         self._evener = Evener([compat.as_tf_variable(variable) for variable in own], strategy)
@@ -103,7 +101,7 @@ class CheckpointStore:
             if not self._workers.is_chief:
                 return None
             checkpoint_files.put_in_place(partial, self._folder)
-            checkpoint_files.clear_away(self._folder, self._keep)
+            checkpoint_files.clear_away(self._folder, _KEPT)
             return name
         except (OSError, tf.errors.OpError) as error:
             if self._workers.count > 1 and isinstance(error, LOSSES):

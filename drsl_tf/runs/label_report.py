@@ -28,8 +28,8 @@ class LabelReport(files.Entry):
         accuracies: share of a class's correct labels; None without truth.
         pixels: labelled pixels, by class name.
         thresholds: least confidence of a labelled pixel, by class name.
-        mode_usage: pixels predicted as a class by their nearest mode; None without a multi-modal
-            head.
+        mode_usage: cells of the embedding predicted as a class, by their nearest mode; None without
+            a multi-modal head.
     """
 
     round: int

@@ -165,7 +165,7 @@ def _read_stages(run_dir):
 
 
 def _check_place(run_dir, path, expected, what):
-    kept = {name: _read_counter(path, name) for name in expected}
+    kept = _read_counters(path, expected)
     if kept != expected:
         found, wanted = (
             ", ".join(f"{name} {value}" for name, value in place.items())
@@ -187,7 +187,7 @@ def _find_source(run_dir):
             f"{os.path.abspath(folder)} holds no checkpoint of the source stage: it is not "
             "finished yet, or the run is of an earlier version, which kept none."
         )
-    kept = _read_counter(found[0], "round")
+    (kept,) = _read_counters(found[0], ["round"]).values()
     if kept:
         raise UserError(
             f"The checkpoint {found[0]} is of round {kept}, not of the source stage. Put a copy of "
@@ -196,13 +196,16 @@ def _find_source(run_dir):
     return found[0]
 
 
-def _read_counter(path, name):
-    """Reads the round or the step that a checkpoint was saved in."""
-    key = f"counters/{name}{_VALUE}"
+def _read_counters(path, names):
+    """Reads by name the round or the step that a checkpoint was saved in."""
+    keys = {name: f"counters/{name}{_VALUE}" for name in names}
     try:
-        if checkpoint_files.read_shapes(path).get(key) != []:
-            raise ValueError(f"it does not say which {name} it is of")
-        return int(tf.train.load_checkpoint(path).get_tensor(key))
+        shapes = checkpoint_files.read_shapes(path)
+        for name, key in keys.items():
+            if shapes.get(key) != []:
+                raise ValueError(f"it does not say which {name} it is of")
+        reader = tf.train.load_checkpoint(path)
+        return {name: int(reader.get_tensor(key)) for name, key in keys.items()}
     except ValueError as error:
         raise UserError(f"The checkpoint {path} cannot be read: {error}") from error
 

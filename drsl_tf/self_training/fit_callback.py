@@ -164,9 +164,7 @@ class SelfTrainingCallback(keras.callbacks.Callback):
         """Labels the target, if a round begins."""
         begins = self._epochs % self._epochs_per_round == 0
         self._epochs += 1
-        if self.model.labels_online:
-            self._labels = np.zeros_like(self._labels)  # 255 would mark padding.
-        elif begins:
+        if begins and not self.model.labels_online:
             self._label()
 
     def _label(self):
@@ -191,7 +189,10 @@ class SelfTrainingCallback(keras.callbacks.Callback):
             while len(order) < self._batch_size:
                 order = np.concatenate([order, self._random.permutation(len(self._images))])
             chosen, order = order[: self._batch_size], order[self._batch_size :]
-            yield {common.IMAGE: self._images[chosen], common.LABEL: self._labels[chosen]}
+            labels = self._labels[chosen]
+            if self.model.labels_online:
+                labels = np.zeros_like(labels)  # 255 would mark padding.
+            yield {common.IMAGE: self._images[chosen], common.LABEL: labels}
 
     def _read_source(self, *parts):
         source = parts if len(parts) > 1 else parts[0]

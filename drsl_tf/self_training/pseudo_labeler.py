@@ -296,7 +296,7 @@ class _Prediction:
         self._run_network = ReplicatedFunction(lambda images: (self._keep(images),), strategy)
 
     def iterate_batches(self, pairs):
-        """Yields batch, logits as float16, confidence, class and, with a head, mode of pixels."""
+        """Yields batch, logits as float16, confidence, class and, with a head, mode of cells."""
         for batch in self._read(pairs):
             kept, *others = self._run(batch.images)
             _check_finite(batch.pairs, kept)
@@ -327,7 +327,11 @@ class _Prediction:
         )
         result = (kept, *pseudo_labels.confidence_and_prediction(logits))
         head = model.multimodal_head
-        return result if head is None else (*result, find_modes(outputs, head.modes))
+        if head is None:
+            return result
+        # Without the cells of the padding.
+        rows, columns = tf.unstack(-(-tf.shape(images)[1:3] // model.embedding_stride))
+        return *result, find_modes(outputs, head.modes)[:, :rows, :columns]
 
     def _keep(self, images, outputs=None):
         """Returns the logits of images as float16, or those of their outputs."""

@@ -24,8 +24,8 @@ class Teacher:
     Args:
         model: a built `DrslModel`; the copy is initialised from it.
         mode_weight: power of the factors by which modes change predictions, see `predict_logits`;
-            above 0 the convolutions of the multi-modal head, which the model must have, are
-            averaged too.
+            above 0 the variables of the multi-modal head, which the model must have, are averaged
+            too, but for its projection, which is copied.
         temperature: of these factors.
     """
 
@@ -40,12 +40,15 @@ class Teacher:
         features = self._base(tf.zeros((1, self._multiple, self._multiple, 3)))
         self._head(features)
         self._copies = [(self._base, model.base), (self._head, head)]
+        self._projection = None
         if mode_weight:
             modes = model.multimodal_head
             assert modes is not None
             self._modes, self._embedding_stride = modes, model.embedding_stride
             self._embed = type(modes).from_config(modes.get_config())
             self._embed(features)
+            if modes.feature_share:
+                self._projection = compat.as_tf_variable(self._embed.projection)
             self._copies.append((self._embed, modes))
         self._pairs = [
             (compat.as_tf_variable(own), compat.as_tf_variable(followed))
@@ -113,7 +116,9 @@ class Teacher:
 
         def update_all(strategy, decay):
             for own, followed in self._pairs:
-                strategy.extended.update(own, _move_towards, args=(followed, decay))
+                # Directions are set, not trained: the average of two bases is none.
+                kept = 0.0 if own is self._projection else decay
+                strategy.extended.update(own, _move_towards, args=(followed, kept))
 
         tf.distribute.get_replica_context().merge_call(update_all, args=(decay,))
 

@@ -183,6 +183,7 @@ class Trainer:
                 "Learner.mode_start has no effect: it needs a multi-modal head and a source stage."
             )
             return []
+        self._mode_start.check(self._model.multimodal_head.modes_per_class)
         return [
             ModeStartCallback(
                 self._mode_start,

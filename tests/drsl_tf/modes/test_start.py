@@ -158,10 +158,18 @@ def test_starts_are_at_shares_of_the_steps():
     assert ModeStart(at=(0.01,)).list_steps(5) == [1]
 
 
+def test_a_class_needs_enough_pixels_for_its_modes():
+    start = ModeStart(pixels_per_class=59)
+    start.check(5)
+    with pytest.raises(UserError, match="pixels_per_class is 59; with 6 .* at least 60"):
+        start.check(6)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"at": ()},
+        {"at": 0.5},
         {"at": (0,)},
         {"at": (1.5,)},
         {"images": 0},

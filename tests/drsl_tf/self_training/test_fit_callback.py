@@ -100,6 +100,7 @@ def test_a_job_of_several_processes_is_refused(monkeypatch):
 def test_batches_hold_every_target_image_equally_often():
     images = np.broadcast_to(np.arange(5.0)[:, None, None, None], (5, 32, 64, 3))
     rounds = drsl_tf.SelfTrainingCallback(images, batch_size=3)
+    rounds.set_model(toys.make_model())
     joined = rounds.join_target(_make_source(10))
     assert joined.cardinality() == 5
     drawn = np.concatenate(
@@ -113,13 +114,30 @@ def test_batches_hold_every_target_image_equally_often():
     assert rounds.join_target(_make_source().repeat()).cardinality() < 0
 
 
+def test_the_usage_of_modes_is_that_of_the_images_without_padding():
+    model = toys.make_model()
+    size = (40, 72)
+    assert all(side % model.size_multiple for side in size)
+    rounds = drsl_tf.SelfTrainingCallback(np.zeros((3, *size, 3)), batch_size=3)
+    rounds.set_model(model)
+    source = toys.make_batch(size=size)["source"]
+    rounds.join_target(tf.data.Dataset.from_tensors((source["image"], source["label"])))
+    rounds.on_train_begin()
+    rounds.on_epoch_begin(0)
+    (report,) = rounds.reports
+    cells = 3 * size[0] * size[1] / model.embedding_stride**2
+    assert sum(map(sum, report.mode_usage.values())) == cells
+
+
 def test_a_model_that_labels_online_gets_the_images_alone():
     rounds = drsl_tf.SelfTrainingCallback(_TARGET, batch_size=2)
     rounds.set_model(toys.make_model(model_class=drsl_tf.OnlineDrslModel))
-    rounds.join_target(_make_source())
+    joined = rounds.join_target(_make_source())
     rounds.on_train_begin()
     rounds.on_epoch_begin(0)
-    assert rounds.reports == [] and not rounds.labels.any()
+    assert rounds.reports == [] and (rounds.labels == 255).all()
+    # 255 would mark padding.
+    assert not next(joined.as_numpy_iterator())["target"]["label"].any()
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,19 @@ def test_modes_correct_the_teachers_labels(weight, keeps_usage, feature_share):
     np.testing.assert_array_equal(target["mode_label"] != 255, confident)
 
 
+def test_the_teacher_takes_the_directions_of_the_features_as_they_are():
+    """They are replaced during the training, and an average of two bases is none."""
+    model = _make_model(mode_label_weight=1.0, head_settings={"feature_share": 0.5})
+    toys.compile_model(model, keras.optimizers.SGD(0.5))
+    projection = model.multimodal_head.projection
+    for step in range(4):
+        if step == 2:
+            projection.assign(np.flip(projection.numpy(), axis=1))
+        model.train_step(toys.make_batch(seed=step))
+    found = [each for each in _list_teacher(model) if each.shape == tuple(projection.shape)]
+    assert any((each == projection.numpy()).all() for each in found)
+
+
 def test_modes_that_correct_labels_need_a_head():
     with pytest.raises(UserError, match="mode_label_weight is 1.0, but the model has no"):
         _make_model(with_modes=False, mode_label_weight=1.0)
