@@ -1,4 +1,4 @@
-"""The files of checkpoints: listing, verification, publishing and deletion.
+"""The files of checkpoints: listing, verification, reading, publishing and deletion.
 
 A checkpoint is `ckpt-N.index` and `ckpt-N.data-...`. The index is renamed last and deleted first,
 so a checkpoint with an index is complete unless it is corrupted, which its checksums detect.
@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -19,6 +22,7 @@ from drsl_tf import files
 
 _NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
 _STATE = "checkpoint"
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ASIDE = "unreadable"
 
 
@@ -27,7 +31,7 @@ class Newest(NamedTuple):
 
     Attributes:
         path: without a suffix; None if there is none.
-        shapes: of its variables, by key.
+        shapes: of its variables, as `read_shapes` returns them.
         unreadable: paths of newer checkpoints that cannot be read.
     """
 
@@ -58,7 +62,7 @@ def read_shapes(path: str) -> dict[str, list[int]]:
         path: a checkpoint.
 
     Returns:
-        Shapes by key.
+        Shapes of its variables by name, such as "model/0003" or "counters/step".
 
     Raises:
         ValueError: it is truncated or corrupted; the message names the cause.
@@ -68,10 +72,32 @@ def read_shapes(path: str) -> dict[str, list[int]]:
         shapes = reader.get_variable_to_shape_map()
         for key in shapes:
             reader.get_tensor(key)
-        return shapes
     except (tf.errors.OpError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # The reader converts some of TensorFlow's errors to Python's.
         raise ValueError(getattr(error, "message", None) or str(error)) from error
+    return {
+        key.removesuffix(_VALUE): shape for key, shape in shapes.items() if key.endswith(_VALUE)
+    }
+
+
+def read_values(path: str, names: Iterable[str]) -> Iterator[np.ndarray]:
+    """Reads variables of a checkpoint.
+
+    Args:
+        path: a checkpoint whose files `read_shapes` has read.
+        names: of variables.
+
+    Yields:
+        Their values.
+    """
+    reader = tf.train.load_checkpoint(path)
+    for name in names:
+        yield reader.get_tensor(name + _VALUE)
+
+
+def number_name(index: int) -> str:
+    """Returns the last part of the name of a list's variable: they sort as their numbers do."""
+    return f"{index:04d}"
 
 
 def find_newest(folder: str) -> Newest:

@@ -19,7 +19,6 @@ from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.run_directory import RunDirectory
 
 _KEPT = 2
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class CheckpointStore:
@@ -199,24 +198,24 @@ class CheckpointStore:
 
     def _check_shapes(self, path, shapes):
         expected = {
-            f"{group}/{key}{_VALUE}": variable.shape.as_list()
+            f"{group}/{key}": variable.shape.as_list()
             for group, variables in self.variables.items()
             for key, variable in variables.items()
         }
-        stored = {key: shape for key, shape in shapes.items() if key.endswith(_VALUE)}
         differing = sorted(
-            key for key in {*expected, *stored} if expected.get(key) != stored.get(key)
+            name for name in {*expected, *shapes} if expected.get(name) != shapes.get(name)
         )
         if differing:
             raise UserError(
                 f"The checkpoint {path} is of another model or optimizer: {len(differing)} of its "
-                f"{len(stored)} variables differ, first {differing[0][: -len(_VALUE)]}. (One line "
-                "of Keras cannot read the other's checkpoints.) Start over with --fresh, or choose "
-                "another --run_dir."
+                f"{len(shapes)} variables differ, first {differing[0]}. (One line of Keras cannot "
+                "read the other's checkpoints.) Start over with --fresh, or choose another "
+                "--run_dir."
             )
 
 
 def _number_variables(variables):
     return {
-        f"{index:04d}": compat.as_tf_variable(variable) for index, variable in enumerate(variables)
+        checkpoint_files.number_name(index): compat.as_tf_variable(variable)
+        for index, variable in enumerate(variables)
     }

@@ -19,8 +19,6 @@ from drsl_tf.runs import results_schema
 from drsl_tf.runs import selection
 from drsl_tf.runs.run_directory import RunDirectory
 
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-
 
 def start_from(
     model: DrslModel, run_dir: str, class_names: Sequence[str], *, trains_head: bool = True
@@ -198,14 +196,13 @@ def _find_source(run_dir):
 
 def _read_counters(path, names):
     """Reads by name the round or the step that a checkpoint was saved in."""
-    keys = {name: f"counters/{name}{_VALUE}" for name in names}
+    counters = [f"counters/{name}" for name in names]
     try:
         shapes = checkpoint_files.read_shapes(path)
-        for name, key in keys.items():
-            if shapes.get(key) != []:
+        for name, counter in zip(names, counters):
+            if shapes.get(counter) != []:
                 raise ValueError(f"it does not say which {name} it is of")
-        reader = tf.train.load_checkpoint(path)
-        return {name: int(reader.get_tensor(key)) for name, key in keys.items()}
+        return dict(zip(names, map(int, checkpoint_files.read_values(path, counters))))
     except ValueError as error:
         raise UserError(f"The checkpoint {path} cannot be read: {error}") from error
 
@@ -240,11 +237,14 @@ def restore_variables(model: DrslModel, checkpoint: str, variables: Sequence[tf.
         checkpoint: path of a checkpoint of the same model.
         variables: some of the model's.
     """
-    chosen = {id(variable) for variable in variables}
-    reader = tf.train.load_checkpoint(checkpoint)
-    for index, variable in enumerate(_list_variables(model)):
-        if id(variable) in chosen:
-            variable.assign(reader.get_tensor(_name(index)))
+    wanted = {id(variable) for variable in variables}
+    chosen = {
+        _name(index): variable
+        for index, variable in enumerate(_list_variables(model))
+        if id(variable) in wanted
+    }
+    for variable, value in zip(chosen.values(), checkpoint_files.read_values(checkpoint, chosen)):
+        variable.assign(value)
 
 
 class _Matching(NamedTuple):
@@ -275,9 +275,9 @@ def _assign(model, checkpoint, matching):
         if matching.segmentation_head:
             count += len(model.segmentation_head.variables)
         variables = variables[:count]
-    reader = tf.train.load_checkpoint(checkpoint)
-    for index, variable in enumerate(variables):
-        variable.assign(reader.get_tensor(_name(index)))
+    names = map(_name, range(len(variables)))
+    for variable, value in zip(variables, checkpoint_files.read_values(checkpoint, names)):
+        variable.assign(value)
     model.adopt_weights()
 
 
@@ -300,7 +300,7 @@ def _make_mismatch(checkpoint, what):
 
 
 def _name(index):
-    return f"model/{index:04d}{_VALUE}"
+    return f"model/{checkpoint_files.number_name(index)}"
 
 
 def _list_shapes(shapes):

@@ -262,5 +262,5 @@ def test_every_variable_that_training_changes_is_saved(tmp_path):
         scale = next(v for v in created if float(tf.reduce_max(tf.cast(v, tf.float32))) == 2.0**15)
         assert compat.has_loss_scale(scaled) and id(scale.handle) in known
     path = store.save()
-    stored = [k for k in checkpoint_files.read_shapes(path) if k.endswith("VARIABLE_VALUE")]
+    stored = checkpoint_files.read_shapes(path)
     assert len(stored) == len(saved)
