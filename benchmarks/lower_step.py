@@ -21,7 +21,7 @@ from data_pipelines import cli
 from data_pipelines.errors import UserError
 
 _SIZES = {"resnet101": (512, 1024), "segformer_b5": (512, 512)}
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
 _NETWORKS = flags.DEFINE_list("networks", list(_SIZES), "Networks to lower.")
 _SIZE = flags.DEFINE_string(
     "size", "recipe", "HEIGHTxWIDTH, or that of the network's recipe, 512x512 for other networks."
@@ -33,6 +33,7 @@ _IMAGES = flags.DEFINE_integer("images", 1, "Images of each domain in a batch.")
 
 def main() -> int:
     """Lowers the steps one after the other."""
+    cli.require_flags("output")
     import keras
 
     from benchmarks.steps import lowering

@@ -277,10 +277,11 @@ def _find_prediction(folder, pair, root):
     looked_for = []
     for name in dict.fromkeys((pair.name, below_root)):
         stem = name[: -len(image_ending)] if name.endswith(image_ending) else name
-        for file_name in (f"{name}.png", f"{name}.tif", f"{stem}{ending}.png"):
+        names = {f"{name}.png": False, f"{name}.tif": False, f"{stem}{ending}.png": True}
+        for file_name, is_label_ids in names.items():
             path = os.path.join(folder, file_name)
             if os.path.isfile(path):
-                return path, ending in file_name
+                return path, is_label_ids
             looked_for.append(path)
     raise UserError(f"There is no prediction for {pair.name}: looked for {', '.join(looked_for)}.")
 
