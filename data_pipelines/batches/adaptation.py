@@ -342,7 +342,7 @@ class AdaptationData:
             pairs=self.target_pairs,
             read_image=self.target.read_image,
             read_label=None,
-            augmenter=self._augmenters["target"].without_photometry(),
+            augmenter=self._augmenters["target"].for_unlabelled(),
             batch_size=self._batches["target"],
         )
 

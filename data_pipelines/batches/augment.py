@@ -64,6 +64,8 @@ class Augmenter:
                 raise UserError(
                     f"Augmenter.{name} must be (low, high) with 0 < low <= high, not {(low, high)}."
                 )
+        if brightness < 0:
+            raise UserError(f"Augmenter.brightness is {brightness}; it must be at least 0.")
         if not 0 < max_class_share <= 1:
             raise UserError(
                 f"Augmenter.max_class_share is {max_class_share}; it must be above 0, at most 1."
@@ -85,9 +87,10 @@ class Augmenter:
         self._hue = hue
         self._gamma = tuple(gamma)
 
-    def without_photometry(self) -> Augmenter:
-        """Returns an augmenter of the same geometry that keeps colours."""
+    def for_unlabelled(self) -> Augmenter:
+        """Returns one that keeps colours and takes any crop, as there are no classes to count."""
         plain = copy.copy(self)
+        plain._max_class_share = 1.0
         plain._brightness = plain._hue = 0.0
         plain._contrast = plain._saturation = plain._gamma = (1.0, 1.0)
         return plain

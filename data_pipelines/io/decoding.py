@@ -105,11 +105,14 @@ def read_png_header(data: bytes) -> PngHeader | None:
     return PngHeader(*struct.unpack(">IIBB", data[16:26]))
 
 
-def read_picture_header(data: bytes) -> PictureHeader:
-    """Reads kind and size of a picture that `decode_rgb` decodes, without decoding it.
+def read_picture_header(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureHeader:
+    """Reads kind and size of a picture that `decode_rgb` decodes.
+
+    Only TIFFs that Pillow does not read are decoded for it.
 
     Args:
         data: the file's content.
+        max_pixels: maximum number of pixels of such a TIFF.
 
     Returns:
         The header; height and width are those of `decode_rgb`'s array.
@@ -126,7 +129,7 @@ def read_picture_header(data: bytes) -> PictureHeader:
             kind = "jpeg" if picture.format == "MPO" else str(picture.format).lower()
             return PictureHeader(kind, height, width)
     except UnidentifiedImageError as error:
-        return PictureHeader("tiff", *_read_bands(data, MAX_PIXELS, error).shape[:2])
+        return PictureHeader("tiff", *_read_bands(data, max_pixels, error).shape[:2])
     except (Image.DecompressionBombError, OSError) as error:
         raise UserError(_describe_failure("a picture", error)) from error
 
@@ -293,7 +296,10 @@ def _open_picture(data, formats, max_pixels):
     try:
         picture = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
-        raise UserError(f"is refused: {error}") from error
+        raise UserError(
+            f"is refused: {error} Pillow decodes no larger picture, whatever max_pixels is; cut it "
+            "into parts."
+        ) from error
     check_size(*picture.size, max_pixels)
     return picture
 

@@ -20,8 +20,9 @@ from absl import logging
 from data_pipelines import cli
 from data_pipelines.errors import UserError
 from drsl_tf.distribution.replicated import count_local_replicas
+from drsl_tf.distribution.strategy import read_task_index
 
-LOSSES = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+LOST_WORKER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 """Errors of collectives when another process ended or cannot be reached."""
 
 
@@ -49,12 +50,7 @@ class Workers:
         self._strategy = strategy
         self._replicas = count_local_replicas(strategy)
         self.count = strategy.num_replicas_in_sync // self._replicas
-        self.index = 0
-        if self.count > 1:
-            resolver = strategy.cluster_resolver
-            chiefs = resolver.cluster_spec().as_dict().get("chief", [])
-            before = len(chiefs) if resolver.task_type == "worker" else 0
-            self.index = int(resolver.task_id) + before
+        self.index = read_task_index() if self.count > 1 else 0
 
     @property
     def is_chief(self) -> bool:
@@ -161,14 +157,14 @@ class Workers:
 
     @contextlib.contextmanager
     def raise_if_worker_lost(self) -> Iterator[None]:
-        """Raises `WorkerLost` in place of the errors of collectives in `LOSSES`.
+        """Raises `WorkerLost` in place of the errors of collectives in `LOST_WORKER_ERRORS`.
 
         Raises:
             WorkerLost: another process ended or cannot be reached.
         """
         try:
             yield
-        except LOSSES as error:
+        except LOST_WORKER_ERRORS as error:
             if self.count == 1:
                 raise
             logging.error(

@@ -133,7 +133,7 @@ def _count_sizes(domain, pairs):
     sizes = collections.Counter()
     for pair in pairs:
         content = data_files.read_bytes(pair.image_path, domain.max_bytes)
-        header = decoding.read_picture_header(content)
+        header = decoding.read_picture_header(content, domain.max_pixels)
         sizes[header.height, header.width] += 1
     return sizes
 

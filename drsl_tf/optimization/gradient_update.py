@@ -61,8 +61,10 @@ class GradientUpdate:
             ("micro_batches", micro_batches, micro_batches >= 1),
         ):
             if not fits:
-                least = "at least 1" if name == "micro_batches" else "a positive number"
-                raise UserError(f"GradientUpdate.{name} is {value}; it must be {least}.")
+                least = {"micro_batches": "at least 1", "weight_decay": "at least 0"}
+                raise UserError(
+                    f"GradientUpdate.{name} is {value}; it must be {least.get(name, 'above 0')}."
+                )
         self.micro_batches = micro_batches
         self._weight_decay = weight_decay
         self._clip_norm = clip_norm

@@ -13,7 +13,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.io import whole_files
 from drsl_tf import compat
 from drsl_tf.distribution.replicated import Evener
-from drsl_tf.distribution.workers import LOSSES
+from drsl_tf.distribution.workers import LOST_WORKER_ERRORS
 from drsl_tf.distribution.workers import Workers
 from drsl_tf.runs import checkpoint_files
 from drsl_tf.runs.run_directory import RunDirectory
@@ -103,7 +103,7 @@ class CheckpointStore:
             checkpoint_files.clear_away(self._folder, _KEPT)
             return name
         except (OSError, tf.errors.OpError) as error:
-            if self._workers.count > 1 and isinstance(error, LOSSES):
+            if self._workers.count > 1 and isinstance(error, LOST_WORKER_ERRORS):
                 raise
             raise self._make_error(error) from error
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.backbones.applications import build_application
 from drsl_tf.networks.backbones.preprocessing import normalise_caffe
@@ -76,7 +77,12 @@ def _fill(trunk, dense_layers, weights):
         saved = [(layer.name, layer.get_weights()) for layer in classifier.layers if layer.weights]
         source = "ImageNet weights"
     else:
-        saved = read_layers(weights, "vgg16") or []
+        saved = read_layers(weights, "vgg16")
+        if saved is None:
+            raise UserError(
+                f"The weight file {weights!r} of 'vgg16' has another layout than Keras's HDF5 "
+                "files: load it with Keras and call model.save('vgg16.h5')."
+            )
         source = f"weight file {weights!r}"
     layers = list(trunk.layers)
     if [name for name, _ in saved[13:15]] == ["fc1", "fc2"]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from drsl_tf.networks.heads.scoring_head import ScoringHead
 from drsl_tf.networks.layers.conv_block import ConvBlock
+from drsl_tf.networks.layers.fusion import BATCH_NORM_MOMENTUM
 from drsl_tf.networks.layers.fusion import LEVELS
 from drsl_tf.networks.layers.fusion import build_projections
 from drsl_tf.networks.layers.fusion import project_levels
@@ -55,7 +56,10 @@ class DAFormerHead(ScoringHead):
             )
             for rate in self.rates
         ]
-        self._norms = [keras.layers.BatchNormalization(name=f"norm{rate}") for rate in self.rates]
+        self._norms = [
+            keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"norm{rate}")
+            for rate in self.rates
+        ]
         self._pointwise = [ConvBlock(filters, 1, name=f"pointwise{rate}") for rate in self.rates]
         self._fuse = ConvBlock(filters, 3, name="fuse")
         self._dropout = keras.layers.Dropout(dropout, name="dropout") if dropout else None

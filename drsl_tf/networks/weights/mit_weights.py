@@ -12,6 +12,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.networks.layers.mit_block import MitBlock
 from drsl_tf.networks.weights.hdf5_check import MAX_BYTES
 from drsl_tf.networks.weights.weight_files import check_exists
+from drsl_tf.networks.weights.weight_files import fill_layers
 
 
 def load_published_mit(trunk: keras.Model, path: str) -> None:
@@ -52,22 +53,10 @@ def load_published_mit(trunk: keras.Model, path: str) -> None:
             f"The weight file {path!r} of {trunk.name!r} cannot be read as .npz ({error}): write "
             "it again."
         ) from error
-    for name, layer in _list_layers(trunk):
-        values = _take(arrays, name, layer)
-        expected = [tuple(weight.shape) for weight in layer.weights]
-        if values is None or [value.shape for value in values] != expected:
-            found = "absent" if values is None else f"of shapes {[v.shape for v in values]}"
-            raise UserError(
-                f"The weight file {path!r} does not fit {trunk.name!r}: the first layer that does "
-                f"not fit is {name!r}, in the file {found}, in the network of shapes {expected}. "
-                "Use the file of this variant."
-            )
-        layer.set_weights(values)
-    if arrays:
-        raise UserError(
-            f"The weight file {path!r} does not fit {trunk.name!r}: the first layer that only the "
-            f"file has is {next(iter(arrays))!r}. Use the file of this variant."
-        )
+    pairs = _list_layers(trunk)
+    saved = [(name, _take(arrays, name, layer)) for name, layer in pairs]
+    saved += [(name, [array]) for name, array in arrays.items()]
+    fill_layers([layer for _, layer in pairs], saved, f"weight file {path!r}", trunk.name)
 
 
 def _list_layers(trunk):
@@ -100,15 +89,17 @@ def _list_layers(trunk):
 
 
 def _take(arrays, name, layer):
-    """Pops a layer's arrays in Keras's layout; None where they are absent.
+    """Pops a layer's arrays in Keras's layout; none where they are absent or have no such layout.
 
     "NAME:0" and "NAME:1" are the halves of a joint key and value projection.
     """
     name, _, half = name.partition(":")
     keys = (f"{name}.weight", f"{name}.bias")
     if any(key not in arrays for key in keys):
-        return None
+        return []
     weight, bias = (arrays[key] if half == "0" else arrays.pop(key) for key in keys)
+    if weight.ndim != len(layer.weights[0].shape):
+        return []
     if half:
         weight, bias = (np.array_split(value, 2)[int(half)] for value in (weight, bias))
     if isinstance(layer, keras.layers.DepthwiseConv2D):

@@ -1,4 +1,4 @@
-"""Reads and writes the weight files of backbones.
+"""Reads the weight files of backbones.
 
 The layout is Keras's HDF5 one (an attribute `layer_names`, one group a layer with an attribute
 `weight_names`): published ImageNet files use it, and every Keras line reads it.
@@ -22,7 +22,6 @@ import numpy as np
 from absl import logging
 
 from data_pipelines.errors import UserError
-from data_pipelines.io import whole_files
 from drsl_tf.networks.weights import hdf5_check
 
 _ARCHIVE = ".keras"
@@ -78,7 +77,7 @@ def read_layers(path: str, owner: str) -> list[tuple[str, list[np.ndarray]]] | N
     if path.endswith(_ARCHIVE):
         raise UserError(
             f"The weight file {path!r} of {owner!r} is a whole model, and this network reads HDF5: "
-            "load it with Keras and call save_weights."
+            "load it with Keras and call model.save('NAME.h5')."
         )
     try:
         hdf5_check.check_file(path)
@@ -159,33 +158,6 @@ def fill_layers(
         )
     for layer, (_, values) in zip(layers, saved):
         layer.set_weights(values)
-
-
-def save_weights(model: keras.Model, path: str) -> None:
-    """Writes a model's weights in the layout that `load_weights` reads on every Keras line.
-
-    Args:
-        model: built model.
-        path: file to write, ending in `.h5`; replaced only once it is complete.
-    """
-    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, partial = tempfile.mkstemp(suffix=".h5", dir=folder)
-    os.close(handle)
-    try:
-        with h5py.File(partial, "w") as file:
-            file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
-            for layer in layers:
-                group = file.create_group(layer.name)
-                names = [f"weight_{index}" for index in range(len(layer.weights))]
-                group.attrs["weight_names"] = [name.encode() for name in names]
-                for name, value in zip(names, layer.get_weights()):
-                    group.create_dataset(name, data=value)
-        whole_files.sync(partial)
-        whole_files.rename_whole(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
 
 
 def _iterate_leaf_layers(model):

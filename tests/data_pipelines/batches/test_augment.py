@@ -117,14 +117,21 @@ def test_hue_and_saturation_are_those_of_tensorflow(hue, factor):
     np.testing.assert_allclose(actual, expected, atol=2e-6)
 
 
-def test_without_photometry_geometry_is_the_same_and_colours_stay():
+def test_unlabelled_images_have_the_same_geometry_and_keep_their_colours():
     image, label = _make_pair(80, 120)
     geometry = {"size": (40, 60), "resize": (60, 90), "scale": (0.5, 1.5)}
+    # No class is counted: every crop of one class would be drawn again.
+    label = np.zeros_like(label)
     jittering = Augmenter(
-        **geometry, brightness=0.5, contrast=(0.5, 2.0), hue=0.3, gamma=(2.0, 2.0)
+        **geometry,
+        max_class_share=0.5,
+        brightness=0.5,
+        contrast=(0.5, 2.0),
+        hue=0.3,
+        gamma=(2.0, 2.0),
     )
     for seed in range(5):
-        crop, crop_label = jittering.without_photometry()(image, label, [seed, 0])
+        crop, crop_label = jittering.for_unlabelled()(image, label, [seed, 0])
         expected, expected_label = Augmenter(**geometry)(image, label, [seed, 0])
         np.testing.assert_array_equal(crop, expected)
         np.testing.assert_array_equal(crop_label, expected_label)
@@ -173,6 +180,7 @@ def test_gamma_is_a_power_and_keeps_black_and_white():
     [
         ({"size": (0, 4)}, "size"),
         ({"size": (4, 4), "scale": (0.0, 1.0)}, "scale"),
+        ({"size": (4, 4), "brightness": -0.1}, "brightness"),
         ({"size": (4, 4), "max_class_share": 0.0}, "max_class_share"),
         ({"size": (4, 4), "contrast": (2.0, 1.0)}, "contrast"),
     ],

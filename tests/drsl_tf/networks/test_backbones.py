@@ -11,7 +11,7 @@ import pytest
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks import backbones
-from drsl_tf.networks.weights.weight_files import save_weights
+from tests.support.weight_writer import save_weights
 
 
 def _image(height, width, *, batch=1, seed=0):

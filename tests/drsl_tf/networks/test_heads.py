@@ -71,6 +71,15 @@ def test_every_weight_has_a_gradient_and_a_name(name):
 
 
 @every_head
+def test_running_statistics_follow_within_tens_of_steps(name):
+    head = _HEADS[name][0]()
+    head(_base_outputs())
+    for layer in head._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert layer.momentum == 0.95
+
+
+@every_head
 def test_config_round_trip(name):
     head = _HEADS[name][0]()
     inputs = _base_outputs()

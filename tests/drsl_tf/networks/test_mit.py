@@ -11,8 +11,8 @@ from drsl_tf.common import FEATURES
 from drsl_tf.networks.backbones.light import infer_output_stride
 from drsl_tf.networks.backbones.mix_transformer import _VARIANTS
 from drsl_tf.networks.backbones.mix_transformer import mit
-from drsl_tf.networks.weights.weight_files import save_weights
 from tests.support.published_counts import MIT_COUNTS
+from tests.support.weight_writer import save_weights
 
 
 def _image(height, width, *, batch=1):

@@ -98,16 +98,20 @@ def test_layouts(tmp_path, arrays):
 
 def test_first_layer_that_is_absent_or_of_another_shape_is_named(tmp_path, arrays):
     absent = {key: value for key, value in arrays.items() if "block3.0.attn.kv" not in key}
-    with pytest.raises(UserError, match="fit is 'block3.0.attn.kv:0', in the file absent"):
+    with pytest.raises(UserError, match=r"found 'block3.0.attn.kv:0' with shapes \[\]"):
         mit(weights=_write(tmp_path, absent))
-    with pytest.raises(UserError, match=r"fit is 'patch_embed1.proj', in the file of shapes"):
+    with pytest.raises(UserError, match=r"found 'patch_embed1.proj' with shapes \[\(7"):
         mit(variant="b1", weights=_write(tmp_path, arrays))
 
 
 def test_first_superfluous_array_is_named(tmp_path, arrays):
+    whole = dict(arrays)
     arrays["block1.2.norm1.weight"] = np.zeros(32, "float32")
     with pytest.raises(UserError, match="only the file has is 'block1.2.norm1.weight'"):
         mit(weights=_write(tmp_path, arrays))
+    whole["patch_embed2.proj.weight"] = np.zeros((64, 32), "float32")
+    with pytest.raises(UserError, match=r"found 'patch_embed2.proj' with shapes \[\]"):
+        mit(weights=_write(tmp_path, whole))
 
 
 def test_missing_and_broken_files(tmp_path, arrays):

@@ -11,7 +11,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.backbones.light import infer_output_stride
 from drsl_tf.networks.backbones.resnet import resnet101
-from drsl_tf.networks.weights.weight_files import save_weights
+from tests.support.weight_writer import save_weights
 
 _MEAN_BGR = np.array([103.939, 116.779, 123.68], "float32")
 

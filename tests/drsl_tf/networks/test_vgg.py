@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.backbones.light import infer_output_stride
 from drsl_tf.networks.backbones.vgg import vgg16
-from drsl_tf.networks.weights.weight_files import save_weights
+from tests.support.weight_writer import save_weights
 
 _MEAN_BGR = np.array([103.939, 116.779, 123.68], "float32")
 
@@ -106,13 +107,22 @@ def test_dense_weights_of_another_width_name_the_layer(tmp_path):
         vgg16(weights=path, fc_units=8)
 
 
+def test_a_weight_file_of_another_layout_says_how_to_write_it(tmp_path):
+    path = str(tmp_path / "own.weights.h5")
+    with h5py.File(path, "w") as file:
+        file.create_group("layers")
+    with pytest.raises(UserError, match=r"own.weights.h5.*call model.save\('vgg16.h5'\)"):
+        vgg16(weights=path, fc_units=4)
+
+
 def test_missing_weight_file():
     with pytest.raises(UserError, match="nowhere.h5.*does not exist"):
         vgg16(weights="nowhere.h5", fc_units=4)
 
 
 def test_dropout_acts_in_training_alone():
-    base = vgg16(fc_units=16, dropout=0.5, feature_dim=8)
+    keras.utils.set_random_seed(0)
+    base = vgg16(fc_units=64, dropout=0.5, feature_dim=8)
     image = _image(32, 32)
     level5 = [base(image, training=False)["level5"].numpy() for _ in range(2)]
     np.testing.assert_array_equal(*level5)

@@ -34,6 +34,7 @@ from drsl_tf.training.adapt import adapt
 from tests.support import run_dirs
 from tests.support import run_records
 from tests.support import torch_files
+from tests.support import weight_writer
 from tests.support.mutations import pictures
 from tests.support.mutations.reader import MAX_PIXELS
 from tests.support.mutations.reader import Reader
@@ -80,7 +81,7 @@ def read_weight_files(folder: str) -> Reader:
     model = keras.Model(inputs, outputs, name="net")
     path = os.path.join(folder, "net.weights.h5")
     seeds = []
-    for write in (lambda path: weight_files.save_weights(model, path), model.save_weights):
+    for write in (lambda path: weight_writer.save_weights(model, path), model.save_weights):
         write(path)
         seeds += read_seeds([path])
 
