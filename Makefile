@@ -40,7 +40,7 @@ types: .venv/installed
 # Both benchmarks at a size that shows that they run, and nothing else.
 reduced-benchmarks: .venv/installed
 	.venv/bin/python -m benchmarks.adaptation --setup=streets --seeds=1 --steps_scale=0.01 \
-		--arms=source_only,drsl --gin_param='WEIGHTS = None' \
+		--arms=drsl --gin_param='WEIGHTS = None' \
 		--gin_param='camera/rendered.rendered_root.root = "data/streets/camera"' \
 		--gin_param='camera/rendered.rendered_root.val_count = 60' \
 		--output=$(REDUCED) --work=$(REDUCED)

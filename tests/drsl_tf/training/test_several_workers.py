@@ -28,14 +28,8 @@ _FAILURES = (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Holds the data, and both runs."""
-    return str(tmp_path_factory.mktemp("jobs"))
-
-
-def test_all_processes_are_refused_where_another_process_trains(folder):
-    job = WorkerJob(folder, "locked", 2)
+def test_all_processes_are_refused_where_another_process_trains(tmp_path):
+    job = WorkerJob(str(tmp_path), "locked", 2)
     with run_lock.lock_run(job.run_dir):
         codes = job.start().wait()
     assert codes == [2, 2], job.read_log(0)[-3000:] + job.read_log(1)[-3000:]
@@ -45,18 +39,19 @@ def test_all_processes_are_refused_where_another_process_trains(folder):
     assert os.listdir(job.run_dir) == []
 
 
-@pytest.fixture(scope="module")
-def one(folder):
-    """A run by one process."""
-    job = WorkerJob(folder, "one", 1).start()
-    assert job.wait() == [0], job.read_log(0)[-3000:]
-    return job
+def test_two_processes_do_what_one_does(tmp_path):
+    """One test, so that no worker of the suite trains both runs again."""
+    one = WorkerJob(str(tmp_path), "one", 1).start()
+    assert one.wait() == [0], one.read_log(0)[-3000:]
+    two = _run_two(str(tmp_path))
+    _compare_weights(one, two)
+    _compare_pseudo_labels(one, two)
+    _compare_scores(one, two)
+    _compare_files(one, two)
 
 
-@pytest.fixture(scope="module")
-def two(folder, one):
-    """The same run by two processes, broken off now and then."""
-    del one  # It rendered the data.
+def _run_two(folder):
+    """The run by two processes, broken off now and then."""
     job = WorkerJob(folder, "two", 2).start()
     for number, index, wait in _FAILURES[: int(os.environ.get("DRSL_TF_WORKER_FAILURES", "1"))]:
         target = job.count_checkpoints() + wait
@@ -88,7 +83,7 @@ def _check_end(job, number, index, codes):
         assert "Stopped by SIGTERM" in job.read_log(index)
 
 
-def test_weights_are_those_of_one_process(one, two):
+def _compare_weights(one, two):
     variables, others = one.read_variables(), two.read_variables()
     assert variables.keys() == others.keys()
     largest = max(np.abs(array - others[key]).max() for key, array in variables.items())
@@ -96,7 +91,7 @@ def test_weights_are_those_of_one_process(one, two):
     assert largest < 1e-5
 
 
-def test_pseudo_labels_and_thresholds_are_those_of_one_process(one, two):
+def _compare_pseudo_labels(one, two):
     report, other = (job.read_results()["stages"][1]["pseudo_label"] for job in (one, two))
     for name, threshold in report["thresholds"].items():
         # The bins are uniform in -log(1 - p) up to that of the last float64 below 1.
@@ -110,7 +105,7 @@ def test_pseudo_labels_and_thresholds_are_those_of_one_process(one, two):
     assert report["fraction"] > 0.05
 
 
-def test_scores_are_those_of_one_process(one, two):
+def _compare_scores(one, two):
     results, others = one.read_results(), two.read_results()
     assert results["versions"] == others["versions"]
     for stage, other in zip(results["stages"], others["stages"]):
@@ -124,7 +119,7 @@ def test_scores_are_those_of_one_process(one, two):
     assert results["selected"]["score"] == pytest.approx(others["selected"]["score"], rel=1e-2)
 
 
-def test_one_process_writes_what_is_written_once(one, two):
+def _compare_files(one, two):
     def list_files(job):
         found = set()
         for place, _, names in os.walk(job.run_dir):
