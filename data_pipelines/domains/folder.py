@@ -31,6 +31,7 @@ _SHOWN = 5
 _TEXTS = (".txt", ".md", ".json", ".csv", ".xml", ".yaml", ".yml", ".db", ".ini", ".html")
 # A folder's masks are the first of these kinds that it contains.
 _MASK_KINDS = ((".png", ".bmp", ".tif", ".tiff"), (".jpg", ".jpeg", ".webp"), (".json",))
+_MASK_SUFFIXES = tuple(suffix for kind in _MASK_KINDS for suffix in kind)
 
 
 class Folder(Domain):
@@ -362,23 +363,21 @@ class Folder(Domain):
     def _check_kind(self, split):
         """Raises an error where the folder of the masks has files, but none of a mask's kind."""
         folder = self._join(self.label_folders(split)[0][1])
-        suffixes = tuple(suffix for kind in _MASK_KINDS for suffix in kind)
-        if files.is_folder(folder) and not files.list_files(folder, suffixes):
-            others = _describe_others(folder, suffixes)
+        if not files.list_files(folder, _MASK_SUFFIXES):
+            others = _describe_others(folder, _MASK_SUFFIXES)
             if others:
                 raise UserError(
                     f"Folder.masks: {files.describe_path(folder)} holds no mask "
-                    f"({', '.join(suffixes)}){others}; convert them to PNG."
+                    f"({', '.join(_MASK_SUFFIXES)}){others}; convert them to PNG."
                 )
 
     def _find_masks(self, split):
         """Returns name -> (path, name) of a pattern's masks."""
-        suffixes = tuple(suffix for kind in _MASK_KINDS for suffix in kind)
         pattern = self._make_pattern(self._masks, "masks", split)
         if CLASS_KEY not in pattern.text:
-            return self._match(self._masks, "masks", split, suffixes)
+            return self._match(self._masks, "masks", split, _MASK_SUFFIXES)
         layers: dict[str, list[tuple[str, str]]] = {}
-        for path, name, keys in self._list_matches(pattern, split, suffixes):
+        for path, name, keys in self._list_matches(pattern, split, _MASK_SUFFIXES):
             layers.setdefault(name, []).append((keys["class"], path))
         found = {}
         for name, listed in layers.items():

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -80,19 +79,17 @@ def read_shapes(path: str) -> dict[str, list[int]]:
     }
 
 
-def read_values(path: str, names: Iterable[str]) -> Iterator[np.ndarray]:
-    """Reads variables of a checkpoint.
+def open_checkpoint(path: str) -> Callable[[str], np.ndarray]:
+    """Opens a checkpoint to read its variables.
 
     Args:
         path: a checkpoint whose files `read_shapes` has read.
-        names: of variables.
 
-    Yields:
-        Their values.
+    Returns:
+        A function that returns the value of the variable of a name.
     """
     reader = tf.train.load_checkpoint(path)
-    for name in names:
-        yield reader.get_tensor(name + _VALUE)
+    return lambda name: reader.get_tensor(name + _VALUE)
 
 
 def number_name(index: int) -> str:

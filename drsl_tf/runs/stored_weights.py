@@ -185,7 +185,7 @@ def _find_source(run_dir):
             f"{os.path.abspath(folder)} holds no checkpoint of the source stage: it is not "
             "finished yet, or the run is of an earlier version, which kept none."
         )
-    (kept,) = _read_counters(found[0], ["round"]).values()
+    kept = _read_counters(found[0], ["round"])["round"]
     if kept:
         raise UserError(
             f"The checkpoint {found[0]} is of round {kept}, not of the source stage. Put a copy of "
@@ -196,13 +196,13 @@ def _find_source(run_dir):
 
 def _read_counters(path, names):
     """Reads by name the round or the step that a checkpoint was saved in."""
-    counters = [f"counters/{name}" for name in names]
     try:
         shapes = checkpoint_files.read_shapes(path)
-        for name, counter in zip(names, counters):
-            if shapes.get(counter) != []:
+        for name in names:
+            if shapes.get(f"counters/{name}") != []:
                 raise ValueError(f"it does not say which {name} it is of")
-        return dict(zip(names, map(int, checkpoint_files.read_values(path, counters))))
+        read = checkpoint_files.open_checkpoint(path)
+        return {name: int(read(f"counters/{name}")) for name in names}
     except ValueError as error:
         raise UserError(f"The checkpoint {path} cannot be read: {error}") from error
 
@@ -237,14 +237,11 @@ def restore_variables(model: DrslModel, checkpoint: str, variables: Sequence[tf.
         checkpoint: path of a checkpoint of the same model.
         variables: some of the model's.
     """
-    wanted = {id(variable) for variable in variables}
-    chosen = {
-        _name(index): variable
-        for index, variable in enumerate(_list_variables(model))
-        if id(variable) in wanted
-    }
-    for variable, value in zip(chosen.values(), checkpoint_files.read_values(checkpoint, chosen)):
-        variable.assign(value)
+    chosen = {id(variable) for variable in variables}
+    read = checkpoint_files.open_checkpoint(checkpoint)
+    for index, variable in enumerate(_list_variables(model)):
+        if id(variable) in chosen:
+            variable.assign(read(_name(index)))
 
 
 class _Matching(NamedTuple):
@@ -275,9 +272,9 @@ def _assign(model, checkpoint, matching):
         if matching.segmentation_head:
             count += len(model.segmentation_head.variables)
         variables = variables[:count]
-    names = map(_name, range(len(variables)))
-    for variable, value in zip(variables, checkpoint_files.read_values(checkpoint, names)):
-        variable.assign(value)
+    read = checkpoint_files.open_checkpoint(checkpoint)
+    for index, variable in enumerate(variables):
+        variable.assign(read(_name(index)))
     model.adopt_weights()
 
 

@@ -162,11 +162,11 @@ def _find_files(pattern, excluded):
     """Returns the folder of one input, and the images and videos that it leads to."""
     if os.path.isdir(pattern):
         root = pattern
-        found = _list_files(os.path.join(glob.escape(pattern), "**"))
+        found = _expand(os.path.join(glob.escape(pattern), "**"))
     elif os.path.exists(pattern):
         root, found = os.path.dirname(pattern), [pattern]
     else:
-        found = _list_files(pattern)
+        found = _expand(pattern)
         root = _find_fixed_folder(pattern)
     root = root or "."
     outputs = tuple(os.path.join(os.path.realpath(folder), "") for folder in excluded)
@@ -176,6 +176,7 @@ def _find_files(pattern, excluded):
         for path in found
         if path.lower().endswith((*images, *video.SUFFIXES))
         and not os.path.basename(path).startswith(".")
+        and not os.path.isdir(path)
         and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
         and not _leads_back(path, root)
     ]
@@ -192,10 +193,6 @@ def _find_files(pattern, excluded):
             "wildcard."
         )
     return root, paths
-
-
-def _list_files(pattern):
-    return [path for path in _expand(pattern) if not os.path.isdir(path)]
 
 
 def _expand(pattern):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import h5py
 import keras
+
+from drsl_tf.networks.weights.weight_files import iterate_leaf_layers
 
 
 def save_weights(model: keras.Model, path: str) -> None:
     """Writes a model's weights in the layout that both lines of Keras read."""
-    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
+    layers = [layer for layer in iterate_leaf_layers(model) if layer.weights]
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
         for layer in layers:
@@ -19,11 +19,3 @@ def save_weights(model: keras.Model, path: str) -> None:
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name, value in zip(names, layer.get_weights()):
                 group.create_dataset(name, data=value)
-
-
-def _iterate_leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _iterate_leaf_layers(layer)
-        else:
-            yield layer

@@ -14,6 +14,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import h5py
@@ -50,7 +51,7 @@ def load_weights(model: keras.Model, path: str) -> None:
     if saved is None:
         _load_running_layout(model, path, path)
         return
-    layers = [layer for layer in _iterate_leaf_layers(model) if layer.weights]
+    layers = [layer for layer in iterate_leaf_layers(model) if layer.weights]
     top = saved[len(layers) :]
     if top and all(values[0].ndim == 2 for _, values in top):  # Dense layers.
         names = ", ".join(name for name, _ in top)
@@ -160,11 +161,18 @@ def fill_layers(
         layer.set_weights(values)
 
 
-def _iterate_leaf_layers(model):
-    """Yields the layers of a model in order, including those of nested models."""
+def iterate_leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Lists the layers of a model in order, those of nested models in the place of these.
+
+    Args:
+        model: any.
+
+    Yields:
+        Layers that are no models.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _iterate_leaf_layers(layer)
+            yield from iterate_leaf_layers(layer)
         else:
             yield layer
 

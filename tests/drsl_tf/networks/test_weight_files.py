@@ -41,13 +41,18 @@ def test_round_trip(tmp_path):
 
 
 def test_layers_of_nested_models_lie_in_their_place(tmp_path):
-    inner = _network(name="inner")
-    image = keras.Input((8,))
-    outer = keras.Model(image, keras.layers.Dense(2, name="last")(inner(image)))
+    def make_outer():
+        image = keras.Input((8,))
+        inner = _network(name="inner")
+        return keras.Model(image, keras.layers.Dense(2, name="last")(inner(image)))
+
+    outer, copy = make_outer(), make_outer()
     path = str(tmp_path / "net.h5")
     save_weights(outer, path)
     names = [name for name, _ in read_layers(path, "outer")]
     assert names == ["dense0", "norm0", "dense1", "norm1", "last"]
+    load_weights(copy, path)
+    _assert_equal(outer, copy)
 
 
 @pytest.mark.parametrize("file_name", ["net.weights.h5", "net.h5", "net.keras"])
