@@ -8,31 +8,21 @@ import os
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.labels import label_tables
+from data_pipelines.labels.label_spaces import IGNORE_ID
 from data_pipelines.streets.paint import canvas as canvas_lib
 from data_pipelines.streets.renderer import RenderedScene
 
 LAYOUTS = ("synthia", "gta5", "cityscapes")
 
+
+def _invert(table):
+    """Returns {train id: raw id} of a reader's table, without the ids that it ignores."""
+    return {train_id: raw for raw, train_id in table.items() if train_id != IGNORE_ID}
+
+
 TRAIN_ID_TO_SYNTHIA_ID = {
-    0: 3,
-    1: 4,
-    2: 2,
-    3: 21,
-    4: 5,
-    5: 7,
-    6: 15,
-    7: 9,
-    8: 6,
-    9: 16,
-    10: 1,
-    11: 10,
-    12: 17,
-    13: 8,
-    14: 18,
-    15: 19,
-    16: 20,
-    17: 12,
-    18: 11,
+    **_invert(label_tables.SYNTHIA_ID_TO_CITYSCAPES19),
     canvas_lib.EGO_VEHICLE: 0,
     canvas_lib.STATIC: 0,
     canvas_lib.VOID: 0,
@@ -40,25 +30,7 @@ TRAIN_ID_TO_SYNTHIA_ID = {
 """The renderer's label -> SYNTHIA's raw id; 0 is its void."""
 
 TRAIN_ID_TO_LABEL_ID = {
-    0: 7,
-    1: 8,
-    2: 11,
-    3: 12,
-    4: 13,
-    5: 17,
-    6: 19,
-    7: 20,
-    8: 21,
-    9: 22,
-    10: 23,
-    11: 24,
-    12: 25,
-    13: 26,
-    14: 27,
-    15: 28,
-    16: 31,
-    17: 32,
-    18: 33,
+    **_invert(label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19),
     canvas_lib.EGO_VEHICLE: 1,
     canvas_lib.STATIC: 4,
     canvas_lib.VOID: 0,

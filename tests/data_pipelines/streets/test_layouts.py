@@ -13,7 +13,6 @@ from data_pipelines.domains import cityscapes
 from data_pipelines.domains import gta5
 from data_pipelines.domains import synthia
 from data_pipelines.errors import UserError
-from data_pipelines.labels import label_tables
 from data_pipelines.streets import layouts
 from data_pipelines.streets import rendered
 from data_pipelines.streets import renderer
@@ -29,19 +28,6 @@ def _make_scene():
     kind[:, 19:] = (250, 251, 255)
     instance = np.arange(88, dtype=np.uint16).reshape(4, 22) * 700
     return renderer.RenderedScene(None, label, kind, instance)
-
-
-def test_tables_are_inverse_to_the_readers():
-    for train_id in range(19):
-        raw = layouts.TRAIN_ID_TO_SYNTHIA_ID[train_id]
-        assert label_tables.SYNTHIA_ID_TO_CITYSCAPES19[raw] == train_id
-        raw = layouts.TRAIN_ID_TO_LABEL_ID[train_id]
-        assert label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19[raw] == train_id
-    for void in (250, 251, 255):
-        raw = layouts.TRAIN_ID_TO_SYNTHIA_ID[void]
-        assert label_tables.SYNTHIA_ID_TO_CITYSCAPES19[raw] == 255
-        raw = layouts.TRAIN_ID_TO_LABEL_ID[void]
-        assert label_tables.CITYSCAPES_LABEL_ID_TO_CITYSCAPES19[raw] == 255
 
 
 def test_synthia_label_has_16_bits_and_class_first():
