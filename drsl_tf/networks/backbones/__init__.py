@@ -6,7 +6,6 @@ They are offered here by name, as `drsl_tf.backbones`.
 from drsl_tf.networks.backbones.dinov3 import dinov3
 from drsl_tf.networks.backbones.hub_pyramid import keras_hub_pyramid
 from drsl_tf.networks.backbones.light import efficientnet_lite0
-from drsl_tf.networks.backbones.light import infer_output_stride
 from drsl_tf.networks.backbones.light import mobilenet_v2
 from drsl_tf.networks.backbones.light import small_cnn
 from drsl_tf.networks.backbones.mix_transformer import mit
@@ -16,7 +15,6 @@ from drsl_tf.networks.backbones.vgg import vgg16
 __all__ = [
     "dinov3",
     "efficientnet_lite0",
-    "infer_output_stride",
     "keras_hub_pyramid",
     "mit",
     "mobilenet_v2",

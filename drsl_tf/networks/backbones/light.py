@@ -18,8 +18,6 @@ from drsl_tf.networks.backbones.surgery import dilate
 from drsl_tf.networks.backbones.surgery import pad_like_same
 from drsl_tf.networks.layers.fusion import BATCH_NORM_MOMENTUM
 from drsl_tf.networks.layers.fusion import fuse_levels
-from drsl_tf.networks.layers.image_grid import choose_probe_size
-from drsl_tf.networks.layers.image_grid import measure_stride
 from drsl_tf.networks.weights import lite0_weights
 from drsl_tf.networks.weights.weight_files import load_weights
 
@@ -149,20 +147,6 @@ def mobilenet_v2(
     trunk = dilate(pad_like_same(_select_levels(backbone, names)), output_stride)
     image = keras.Input((None, None, 3), name="image")
     return keras.Model(image, trunk(normalise_signed(image)), name="mobilenet_v2")
-
-
-def infer_output_stride(base: keras.Model) -> int:
-    """Returns the output stride of "features" in input pixels.
-
-    Args:
-        base: model of this package.
-
-    Returns:
-        The stride in pixels.
-    """
-    size = choose_probe_size(base)
-    shape = base.compute_output_shape((1, size, size, 3))[FEATURES]
-    return measure_stride(size, int(tuple(shape)[1]), FEATURES)
 
 
 def _conv_bn_relu(x, filters, *, strides, name):

@@ -39,15 +39,9 @@ def test_levels_have_ceiled_sizes(bases, name, size):
         assert np.isfinite(value.numpy()).all()
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "efficientnet_lite0", "mobilenet_v2"])
-def test_output_stride_is_inferred(bases, name):
-    assert backbones.infer_output_stride(bases[name]) == 8
-
-
 @pytest.mark.parametrize("stride", [4, 8, 16])
 def test_small_cnn_at_other_strides(stride):
     base = backbones.small_cnn(width=8, output_stride=stride)
-    assert backbones.infer_output_stride(base) == stride
     assert tuple(base(_image(33, 50))[FEATURES].shape[1:3]) == (-(-33 // stride), -(-50 // stride))
 
 
@@ -99,7 +93,6 @@ def test_dilated_mobilenet_subsampled_is_the_strided_one(bases, output_stride):
     _calibrate_batch_norm(strided.layers[2], strided, image)
     dense = backbones.mobilenet_v2(alpha=0.35, output_stride=output_stride)
     dense.set_weights(strided.layers[2].get_weights())
-    assert backbones.infer_output_stride(dense) == output_stride
     step = 32 // output_stride
     expected = strided(image)["level5"].numpy()
     features = dense(image)[FEATURES].numpy()

@@ -8,7 +8,6 @@ import pytest
 
 from data_pipelines.errors import UserError
 from drsl_tf.common import FEATURES
-from drsl_tf.networks.backbones.light import infer_output_stride
 from drsl_tf.networks.backbones.mix_transformer import _VARIANTS
 from drsl_tf.networks.backbones.mix_transformer import mit
 from tests.support.published_counts import MIT_COUNTS
@@ -32,7 +31,6 @@ def test_sizes_at_any_aspect_ratio(base, size):
     for key, stride in strides.items():
         expected = (1, -(-size[0] // stride), -(-size[1] // stride), channels[key])
         assert tuple(outputs[key].shape) == expected, key
-    assert infer_output_stride(base) == 8
 
 
 def test_turning_the_image_turns_the_features_of_symmetric_kernels(base):
