@@ -121,7 +121,7 @@ def read_picture_header(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureHea
         UserError: it is no picture.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=list_formats()) as picture:
+        with _open_picture(data, list_formats()) as picture:
             width, height = picture.size
             if picture.getexif().get(_ORIENTATION, 1) in _LYING:
                 width, height = height, width
@@ -130,7 +130,7 @@ def read_picture_header(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureHea
             return PictureHeader(kind, height, width)
     except UnidentifiedImageError as error:
         return PictureHeader("tiff", *_read_bands(data, max_pixels, error).shape[:2])
-    except (Image.DecompressionBombError, OSError) as error:
+    except OSError as error:
         raise UserError(_describe_failure("a picture", error)) from error
 
 
@@ -172,7 +172,8 @@ def decode_rgb(
         UserError: it cannot be decoded.
     """
     try:
-        with _open_picture(data, list_formats(), max_pixels) as picture:
+        with _open_picture(data, list_formats()) as picture:
+            check_size(*picture.size, max_pixels)
             orientation = picture.getexif().get(_ORIENTATION, 1)
             picture = _make_rgb(picture, data, max_value)
             if orientation != 1:
@@ -205,7 +206,8 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> Mask:
         UserError: it cannot be decoded, or holds numbers that are no ids.
     """
     try:
-        with _open_picture(data, _IMAGE_FORMATS, max_pixels) as picture:
+        with _open_picture(data, _IMAGE_FORMATS) as picture:
+            check_size(*picture.size, max_pixels)
             return _read_mask(picture, data)
     except UserError:
         raise
@@ -227,7 +229,8 @@ def decode_ids(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UserError: it cannot be decoded, or contains colours instead of ids.
     """
     try:
-        with _open_picture(data, _LABEL_FORMATS, max_pixels) as picture:
+        with _open_picture(data, _LABEL_FORMATS) as picture:
+            check_size(*picture.size, max_pixels)
             mode = picture.mode
             if mode not in ("1", "L", "P"):
                 raise UserError(_describe_mode(mode))
@@ -291,17 +294,15 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _open_picture(data, formats, max_pixels):
-    """Reads the header alone and checks the size."""
+def _open_picture(data, formats):
+    """Reads the header alone."""
     try:
-        picture = Image.open(io.BytesIO(data), formats=formats)
+        return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise UserError(
             f"is refused: {error} Pillow decodes no larger picture, whatever max_pixels is; cut it "
             "into parts."
         ) from error
-    check_size(*picture.size, max_pixels)
-    return picture
 
 
 @functools.cache

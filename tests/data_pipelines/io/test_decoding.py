@@ -119,6 +119,14 @@ def _encode_phone(kind, orientation=1):
     return stream.getvalue(), image
 
 
+def test_pillows_own_limit_is_named_by_every_reader(monkeypatch):
+    data = _encode_grey(_draw_samples(255), "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses twice as many.
+    for read in (decoding.decode_rgb, decoding.decode_mask, decoding.read_picture_header):
+        with pytest.raises(UserError, match="whatever max_pixels is; cut it into parts"):
+            read(data)
+
+
 def test_heic_is_read_where_its_codec_is_installed():
     pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra heif")
     pillow_heif.register_heif_opener()
