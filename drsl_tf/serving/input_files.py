@@ -236,11 +236,16 @@ def _leads_back(path, root):
 
 
 def _name_inputs(paths, root) -> list[Input]:
+    """Names files by their paths without endings; those of equal outputs keep their endings."""
     relative = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
     stems = [os.path.splitext(name)[0] for name in relative]
     counts = collections.Counter(stems)
-    named: list[tuple[str, str]] = [
-        (stem if counts[stem] == 1 else name, path)
-        for stem, name, path in zip(stems, relative, paths)
-    ]
-    return sorted(Input(*pair) for pair in named)
+    folders = {os.path.dirname(name) for name in relative}
+    # A stem may be another file's whole name; a video's frames may lie where a folder's images do.
+    taken = {*relative, *(stem for stem in stems if counts[stem] > 1)}
+    inputs = []
+    for stem, name, path in zip(stems, relative, paths):
+        short = Input(stem, path)
+        clashes = stem in taken or (short.is_video and stem in folders)
+        inputs.append(Input(name, path) if clashes else short)
+    return sorted(inputs)

@@ -143,6 +143,11 @@ def test_names_of_several_inputs_stay_apart(tmp_path):
     # A file of two inputs is predicted once; files of one folder need no folder in their names.
     assert find("cam", "cam/left", "cam/*/1.png") == find("cam")
     assert find("cam/right/1.png", "cam/right/2.jpg") == ["1", "2"]
+    # A stem that is another's name, and a video beside a folder of its frames.
+    for name in ("odd/1.png", "odd/1.bmp", "odd/1.bmp.png", "odd/drive/0.png"):
+        _save(tmp_path / name, 8, 8)
+    (tmp_path / "odd/drive.mp4").touch()
+    assert find("odd") == ["1.bmp", "1.bmp.png", "1.png", "drive.mp4", "drive/0"]
     with pytest.raises(UserError, match="absent leads to no image"):
         find("cam/left", "absent")
 
