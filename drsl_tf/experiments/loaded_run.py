@@ -54,8 +54,12 @@ def load_run(run_dir: str, checkpoint: str = "last", precision: str | None = Non
     # The checkpoint holds the weights; the file of the initial weights may be absent here.
     without = ["WEIGHTS = None"] if "WEIGHTS" in Configuration([config]).bindings else []
     experiment = Experiment([config], without)
+    policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(precision or experiment.get("settings").precision)
-    model = experiment.build_model()
+    try:
+        model = experiment.build_model()
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
     if not stored_weights.restore_weights(model, path):
         raise UserError(
             f"The checkpoint {path} is of another model: its multi-modal head is not the one that "

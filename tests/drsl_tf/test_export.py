@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -103,6 +104,16 @@ def test_a_run_is_read_back_whole(run):
     assert loaded.experiment.get("data", "eval_split") == "val"
     assert loaded.experiment.get("inference").size is None
     assert loaded.experiment.get("data", "target").root == "absent"
+
+
+def test_half_precision_is_the_models_alone(run, tmp_path):
+    path = str(tmp_path / "model")
+    exporting.export_run(run[0], path, precision="mixed_bfloat16")
+    assert keras.mixed_precision.global_policy().name == "float32"
+    images = _draw_images(2, 40, 56)
+    outputs = tf.saved_model.load(path).signatures["serving_default"](images=tf.constant(images))
+    agreement = _agreement(outputs["label"].numpy(), _predict(run[1], images)[0])
+    assert 0.95 <= agreement < 1.0
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 64), (3, 40, 56), (2, 33, 75), (1, 7, 5)])
