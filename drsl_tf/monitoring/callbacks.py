@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,7 @@ def make_callbacks(
     schedule: Schedule,
     strategy: tf.distribute.Strategy,
     inference_size: tuple[int, int] | None,
+    list_warnings: Callable[[], Sequence[str]],
     settings: dict[str, Any],
 ) -> list[keras.callbacks.Callback]:
     """Creates the callbacks of a run, for the process that writes its files.
@@ -78,6 +80,7 @@ def make_callbacks(
         schedule: steps and rounds.
         strategy: distribution strategy of the model.
         inference_size: (height, width) of whole target images, or None.
+        list_warnings: returns the sentences about the stage that ended last.
         settings: hyper-parameters that are in no configuration file, such as the seed.
 
     Returns:
@@ -110,6 +113,7 @@ def make_callbacks(
                 count_images=lambda round_index: (
                     data.source_batch + (data.target_batch if round_index else 0)
                 ),
+                list_warnings=list_warnings,
                 settings=settings,
                 picture_writers=picture_writers,
             )

@@ -71,6 +71,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         class_names: names of the classes, in the order of their ids.
         count_steps: round -> steps of that stage.
         count_images: round -> images of a batch, over all replicas.
+        list_warnings: returns the sentences about the stage that ended last.
         settings: further hyper-parameters, such as the seed.
         picture_writers: have a stage's `pictures`; run before this callback.
     """
@@ -82,6 +83,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         class_names: Sequence[str],
         count_steps: Callable[[int], int],
         count_images: Callable[[int], int],
+        list_warnings: Callable[[], Sequence[str]],
         settings: dict[str, Any],
         picture_writers: Sequence[PanelWriter | ModePictures] = (),
     ):
@@ -91,6 +93,7 @@ class TensorBoardWriter(keras.callbacks.Callback):
         self._class_names = list(class_names)
         self._count_steps = count_steps
         self._count_images = count_images
+        self._list_warnings = list_warnings
         self._settings = dict(settings)
         self._picture_writers = picture_writers
         self._writer: Any = None
@@ -156,16 +159,16 @@ class TensorBoardWriter(keras.callbacks.Callback):
 
         Args:
             epoch: 0 for the source stage, then the round.
-            logs: the stage's numbers, as `flatten_numbers` names them, and its "warnings".
+            logs: the stage's numbers, as `flatten_numbers` names them, and that of its warnings.
         """
         step = self._find_first_step(epoch + 1)
         numbers = dict(logs or {})
-        warnings = numbers.pop("warnings", [])
+        warnings = self._list_warnings()
         with whole_files.explain_failures(self._log_dir):
             self._open(step + 1)
             with self._writer.as_default(step=step):
                 tf.summary.scalar("target/round", epoch)
-                tf.summary.scalar("warnings", len(warnings))
+                tf.summary.scalar("warnings", numbers.pop("warnings"))
                 if warnings:
                     tf.summary.text("warnings_text", "\n".join(f"- {text}" for text in warnings))
                 self._write_scores(numbers)

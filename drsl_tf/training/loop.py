@@ -74,8 +74,7 @@ class TrainingLoop:
         callbacks: Keras callbacks. An epoch is a stage. The logs of every tenth batch end, and of
             the last one, hold the means of the loss and its terms since the previous report; those
             of every batch end hold "data_wait_seconds". The logs of an epoch's end hold the means
-            over the stage's steps since it was last started or resumed, its scores, and
-            "warnings", a list of sentences.
+            over the stage's steps since it was last started or resumed, and its scores.
         preemption: records whether this process was asked to stop.
         seed: the experiment's seed.
     """
@@ -193,15 +192,12 @@ class TrainingLoop:
         ]
         return NonFiniteError(self._stage["round_index"], step, names, files)
 
-    def end_stage(
-        self, round_index: int, scores: dict[str, float], warnings: Sequence[str] = ()
-    ) -> bool:
+    def end_stage(self, round_index: int, scores: dict[str, float]) -> bool:
         """Calls the callbacks' `on_epoch_end` after a stage was trained and scored.
 
         Args:
             round_index: 0 for the source stage.
             scores: the stage's scores by name.
-            warnings: sentences about possible problems.
 
         Returns:
             Whether a callback, in any process of the job, requests to stop.
@@ -209,8 +205,7 @@ class TrainingLoop:
         steps = sum(count for count, _ in self._reports)
         names = self._reports[-1][1] if self._reports else ()
         means = {n: sum(count * logs[n] for count, logs in self._reports) / steps for n in names}
-        logs = {**means, **scores, "warnings": list(warnings)}
-        self._callbacks.on_epoch_end(round_index, logs)
+        self._callbacks.on_epoch_end(round_index, {**means, **scores})
         return bool(self._workers.sum(np.array(self._model.stop_training, np.int64)))
 
     def _read_means(self) -> dict[str, float]:

@@ -205,6 +205,7 @@ class Trainer:
             schedule=self._schedule,
             strategy=self._strategy,
             inference_size=self._inference.size,
+            list_warnings=lambda: self._results.stages[-1].warnings,
             settings={
                 name: getattr(settings, name) for name in ("experiment", "seed", "precision")
             },
@@ -313,7 +314,8 @@ class Trainer:
         if self._results.best_round == round_index:
             self._checkpoints.keep_copy(self._run.best_checkpoint)
         self._keep_selected(round_index, target_statistics=False)
-        stopped = loop.end_stage(round_index, flatten_numbers(entry), entry.warnings)
+        scores = {**flatten_numbers(entry), "warnings": float(len(entry.warnings))}
+        stopped = loop.end_stage(round_index, scores)
         with self._preemption.held():
             self._round.assign_add(1)
             self._step.assign(0)
