@@ -106,6 +106,9 @@ class DrslModel(keras.Model):
     """Whether the model labels its target images itself, in every step."""
 
     needs_trained_modes = False
+    starts_trained = False
+    """Whether training starts from trained weights: a mean teacher then has its decay at once."""
+
     """Whether its labels depend on the modes of the multi-modal head."""
 
     def __init__(

@@ -52,7 +52,8 @@ class OnlineDrslModel(DrslModel):
         multimodal_head: see `DrslModel`.
         threshold: confidence in [0, 1] from which a pixel counts as confident.
         teacher_decay: decay of the teacher's moving average. The first steps average over all
-            steps so far: the decay of step t is min(1 - 1 / t, teacher_decay).
+            steps so far: the decay of step t is min(1 - 1 / t, teacher_decay), unless training
+            starts from trained weights (`starts_trained`).
         mix_classes: paste half of the classes of a source image, if there is one, with their
             labels, into the target image (ClassMix).
         jitter: strength of the change of colours, see `student_view.augment_strongly`; 0 keeps
@@ -189,8 +190,11 @@ class OnlineDrslModel(DrslModel):
 
     def finish_step(self) -> None:
         """Updates the teacher."""
-        step = tf.maximum(tf.cast(self.optimizer.iterations, tf.float32), 1.0)
-        self._teacher.follow(tf.minimum(1.0 - 1.0 / step, self._online_settings["teacher_decay"]))
+        decay = tf.constant(self._online_settings["teacher_decay"])
+        if not self.starts_trained:
+            step = tf.maximum(tf.cast(self.optimizer.iterations, tf.float32), 1.0)
+            decay = tf.minimum(1.0 - 1.0 / step, decay)
+        self._teacher.follow(decay)
 
     def adopt_weights(self) -> None:
         """Initialises the teacher from the loaded weights."""

@@ -76,6 +76,9 @@ class Trainer:
         mode_start: ModeStart | None = None,
     ):
         self._run = RunDirectory(run_dir)
+        # A teacher that forgot the initial run in its first steps would label by the student's
+        # first errors.
+        model.starts_trained = settings.initial_run is not None and not schedule.source_steps
         self._model = model
         self._strategy = strategy
         self._data = data

@@ -28,17 +28,17 @@ def _list_teacher(model):
     return [variable.numpy() for variable in model.teacher.variables]
 
 
-def test_the_teacher_is_the_average_of_everything_it_follows():
+@pytest.mark.parametrize("starts_trained", [False, True])
+def test_the_teacher_is_the_average_of_everything_it_follows(starts_trained):
     model = _make_model(teacher_decay=0.7)
+    model.starts_trained = starts_trained
     toys.compile_model(model, keras.optimizers.SGD(0.5))
     assert len(_list_teacher(model)) == len(_list_student(model))
-    expected = None
+    expected = _list_student(model)
     for index in range(6):
         model.train_step(toys.make_batch(seed=index))
-        decay = min(1 - 1 / (index + 1), 0.7)
+        decay = 0.7 if starts_trained else min(1 - 1 / (index + 1), 0.7)
         student = _list_student(model)
-        if expected is None:
-            expected = student
         expected = [decay * a + (1 - decay) * b for a, b in zip(expected, student)]
         for a, b in zip(expected, _list_teacher(model)):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
