@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 
 class UserError(ValueError):
     """Bad input or configuration: the message names the cause and the fix.
@@ -19,3 +22,18 @@ class UserError(ValueError):
     def __init__(self, message: object = ""):
         super().__init__(message)
         self.message = str(message)
+
+
+def check_integer(name: str, value: Any, *, least: int) -> None:
+    """Checks a setting.
+
+    Args:
+        name: the binding, such as "Inference.batch_size".
+        value: what it is bound to.
+        least: the smallest valid value.
+
+    Raises:
+        UserError: the value is no integer, or below `least`.
+    """
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise UserError(f"{name} is {value!r}; it must be an integer of at least {least}.")

@@ -18,6 +18,7 @@ from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.labels.label_spaces import LabelSpace
@@ -105,11 +106,8 @@ class AdaptationData:
                 f"{target_augmenter.size} (height, width), but both share one batch. Bind the same "
                 "Augmenter.size for both."
             )
-        for name, batch in (("source_batch", source_batch), ("target_batch", target_batch)):
-            if not isinstance(batch, int) or batch < 1:
-                raise UserError(
-                    f"AdaptationData.{name} is {batch!r}; it must be an integer of at least 1."
-                )
+        check_integer("AdaptationData.source_batch", source_batch, least=1)
+        check_integer("AdaptationData.target_batch", target_batch, least=1)
         self.source = source
         self.target = target
         self._sources = {} if source_free else sources

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from data_pipelines.batches.augment import PAD_VALUE
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf import common
 from drsl_tf.losses import metric_learning
 from drsl_tf.losses import segmentation
@@ -39,8 +40,7 @@ class Inference:
     batch_size: int = 8
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise UserError(f"Inference.batch_size is {self.batch_size}; it must be at least 1.")
+        check_integer("Inference.batch_size", self.batch_size, least=1)
         check_size("Inference.size", self.size)
 
 

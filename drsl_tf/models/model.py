@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.losses import segmentation
@@ -105,10 +106,10 @@ class DrslModel(keras.Model):
     labels_online = False
     """Whether the model labels its target images itself, in every step."""
 
-    needs_trained_modes = False
     starts_trained = False
     """Whether training starts from trained weights: a mean teacher then has its decay at once."""
 
+    needs_trained_modes = False
     """Whether its labels depend on the modes of the multi-modal head."""
 
     def __init__(
@@ -160,16 +161,14 @@ class DrslModel(keras.Model):
                 f"DrslModel.sibling_steps is {sibling_steps}, which has no effect with "
                 "sibling_weight 0: bind both, or none."
             )
-        if sibling_temperature <= 0 or sibling_steps < 0:
+        if sibling_temperature <= 0:
             raise UserError(
-                f"DrslModel.sibling_temperature is {sibling_temperature} and sibling_steps "
-                f"{sibling_steps}; the temperature must be above 0, and the steps at least 0."
+                f"DrslModel.sibling_temperature is {sibling_temperature}; it must be above 0."
             )
-        if sigma <= 0 or samples_per_mode < 1:
-            raise UserError(
-                f"DrslModel.sigma is {sigma} and samples_per_mode {samples_per_mode}; sigma must "
-                "be above 0, and the pixels of a mode at least 1."
-            )
+        check_integer("DrslModel.sibling_steps", sibling_steps, least=0)
+        if sigma <= 0:
+            raise UserError(f"DrslModel.sigma is {sigma}; it must be above 0.")
+        check_integer("DrslModel.samples_per_mode", samples_per_mode, least=1)
         super().__init__(name=name, dtype=dtype)
         self.base = base
         self.segmentation_head = segmentation_head

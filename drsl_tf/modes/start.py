@@ -16,6 +16,7 @@ from absl import logging
 from data_pipelines.batches import training_batches
 from data_pipelines.error_relay import ErrorRelay
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf import common
 from drsl_tf import compat
 from drsl_tf.distribution.replicated import Evener
@@ -64,9 +65,8 @@ class ModeStart:
             raise UserError(
                 f"ModeStart.at is {at!r}; it must be a list of numbers above 0 and at most 1."
             )
-        for name, value in (("images", images), ("pixels_per_class", pixels_per_class)):
-            if value < 1:
-                raise UserError(f"ModeStart.{name} is {value}; it must be at least 1.")
+        check_integer("ModeStart.images", images, least=1)
+        check_integer("ModeStart.pixels_per_class", pixels_per_class, least=1)
         self._at = tuple(at)
         self._images = images
         self._pixels_per_class = pixels_per_class

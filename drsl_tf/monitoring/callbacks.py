@@ -13,6 +13,7 @@ import tensorflow as tf
 from data_pipelines.batches import whole_images
 from data_pipelines.batches.adaptation import AdaptationData
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf import common
 from drsl_tf.monitoring.mode_cells import CellReader
 from drsl_tf.monitoring.mode_pictures import ModePictures
@@ -45,12 +46,8 @@ class Monitoring:
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
     def __post_init__(self):
-        for name in ("figure_images", "mode_images"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise UserError(
-                    f"Monitoring.{name} is {value!r}; it must be an integer of at least 0."
-                )
+        check_integer("Monitoring.figure_images", self.figure_images, least=0)
+        check_integer("Monitoring.mode_images", self.mode_images, least=0)
         if not isinstance(self.callbacks, Sequence) or not all(
             isinstance(callback, keras.callbacks.Callback) for callback in self.callbacks
         ):

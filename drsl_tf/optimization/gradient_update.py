@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf import compat
 from drsl_tf.optimization.scaled_schedule import ScaledSchedule
 
@@ -58,13 +59,11 @@ class GradientUpdate:
             ("clip_norm", clip_norm, clip_norm is None or clip_norm > 0),
             ("head_rate_factor", head_rate_factor, head_rate_factor > 0),
             ("layer_decay", layer_decay, layer_decay > 0),
-            ("micro_batches", micro_batches, micro_batches >= 1),
         ):
             if not fits:
-                least = {"micro_batches": "at least 1", "weight_decay": "at least 0"}
-                raise UserError(
-                    f"GradientUpdate.{name} is {value}; it must be {least.get(name, 'above 0')}."
-                )
+                least = "at least 0" if name == "weight_decay" else "above 0"
+                raise UserError(f"GradientUpdate.{name} is {value}; it must be {least}.")
+        check_integer("GradientUpdate.micro_batches", micro_batches, least=1)
         self.micro_batches = micro_batches
         self._weight_decay = weight_decay
         self._clip_norm = clip_norm

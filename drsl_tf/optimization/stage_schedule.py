@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 
 
 @keras.saving.register_keras_serializable(package="drsl_tf")
@@ -42,11 +43,20 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         drop_every: int | None = None,
         drop_factor: float = 0.1,
     ):
-        for name, rate in (("source_rate", source_rate), ("adaptation_rate", adaptation_rate)):
-            if rate <= 0:
-                raise UserError(f"StageSchedule.{name} is {rate}; it must be above 0.")
-        if drop_every is not None and drop_every < 1:
-            raise UserError(f"StageSchedule.drop_every is {drop_every}; it must be at least 1.")
+        for name, value in (
+            ("source_rate", source_rate),
+            ("adaptation_rate", adaptation_rate),
+            ("drop_factor", drop_factor),
+        ):
+            if value <= 0:
+                raise UserError(f"StageSchedule.{name} is {value}; it must be above 0.")
+        if power < 0:
+            raise UserError(f"StageSchedule.power is {power}; it must be at least 0.")
+        check_integer("StageSchedule.warmup_steps", warmup_steps, least=0)
+        if steps_per_round is not None:
+            check_integer("StageSchedule.steps_per_round", steps_per_round, least=0)
+        if drop_every is not None:
+            check_integer("StageSchedule.drop_every", drop_every, least=1)
         self._config: dict[str, Any] = {
             "source_rate": source_rate,
             "source_steps": source_steps,

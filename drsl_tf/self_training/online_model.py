@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf import common
 from drsl_tf.models import batch_forms
 from drsl_tf.models.model import DrslModel
@@ -113,10 +114,8 @@ class OnlineDrslModel(DrslModel):
         for name, value in fractions.items():
             if not 0 <= value <= 1:
                 raise UserError(f"OnlineDrslModel.{name} is {value}; it must be in [0, 1].")
-        if mask_block is not None and mask_block < 1:
-            raise UserError(
-                f"OnlineDrslModel.mask_block is {mask_block}; it must be at least 1, or None."
-            )
+        if mask_block is not None:
+            check_integer("OnlineDrslModel.mask_block", mask_block, least=1)
         if mode_label_weight and multimodal_head is None:
             raise UserError(
                 f"OnlineDrslModel.mode_label_weight is {mode_label_weight}, but the model has no "

@@ -18,6 +18,7 @@ from data_pipelines.batches import whole_images as image_batches
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from data_pipelines.io import whole_files
 from data_pipelines.map_ahead import map_ahead
 from drsl_tf import common
@@ -94,19 +95,15 @@ class PseudoLabeler:
                 f"has portion = {portion}, portion_limit = {portion_limit} and portion_step = "
                 f"{portion_step}."
             )
-        if num_bins < 1:
-            raise UserError(f"PseudoLabeler.num_bins is {num_bins}; it must be at least 1.")
+        check_integer("PseudoLabeler.num_bins", num_bins, least=1)
         if not 0 <= confidence_floor <= 1:
             raise UserError(
                 f"PseudoLabeler.confidence_floor is {confidence_floor}; it must lie in [0, 1]."
             )
         if rule not in ("ratio", "argmax"):
             raise UserError(f"PseudoLabeler.rule is {rule!r}; choose 'ratio' or 'argmax'.")
-        if threshold_images is not None and threshold_images < 1:
-            raise UserError(
-                f"PseudoLabeler.threshold_images is {threshold_images}; it must be at least 1, or "
-                "None for all images."
-            )
+        if threshold_images is not None:
+            check_integer("PseudoLabeler.threshold_images", threshold_images, least=1)
         check_size("PseudoLabeler.size", size)
         self._portion = portion
         self._portion_step = portion_step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 
 
 def count_all_steps(*, source_steps: int, rounds: int, steps_per_round: int) -> int:
@@ -43,10 +43,7 @@ class Schedule:
             ("steps_per_round", steps_per_round, 0),
             ("checkpoint_every", checkpoint_every, 1),
         ):
-            if not isinstance(value, int) or value < least:
-                raise UserError(
-                    f"Schedule.{name} is {value!r}; it must be an integer of at least {least}."
-                )
+            check_integer(f"Schedule.{name}", value, least=least)
         self.source_steps = source_steps
         self.rounds = rounds
         self.steps_per_round = steps_per_round

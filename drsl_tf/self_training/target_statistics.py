@@ -17,7 +17,7 @@ from data_pipelines import progress
 from data_pipelines.batches import whole_images as image_batches
 from data_pipelines.domains.domain import Domain
 from data_pipelines.domains.domain import Pair
-from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf import compat
 from drsl_tf.distribution.replicated import Evener
 from drsl_tf.models.inference import Inference
@@ -55,9 +55,8 @@ class TargetStatistics:
     """
 
     def __init__(self, *, images: int = 200, prior_images: int = 0):
-        for name, value in (("images", images), ("prior_images", prior_images)):
-            if value < 0:
-                raise UserError(f"TargetStatistics.{name} is {value}; it must be at least 0.")
+        check_integer("TargetStatistics.images", images, least=0)
+        check_integer("TargetStatistics.prior_images", prior_images, least=0)
         self._images = images
         self._prior_images = prior_images
 

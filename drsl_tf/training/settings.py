@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf.modes.start import ModeStart
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
@@ -53,11 +54,9 @@ class RunSettings:
             )
         for name in ("seed", "max_retries"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 0 <= value < _LIMIT:
-                raise UserError(
-                    f"RunSettings.{name} is {value!r}; it must be an integer of at least 0 and "
-                    f"below {_LIMIT:,}."
-                )
+            check_integer(f"RunSettings.{name}", value, least=0)
+            if value >= _LIMIT:
+                raise UserError(f"RunSettings.{name} is {value}; it must be below {_LIMIT:,}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.errors import UserError
+from data_pipelines.errors import check_integer
 from drsl_tf.common import FEATURES
 from drsl_tf.networks.layers.fusion import DEEPEST_LEVEL
 from drsl_tf.networks.layers.resize_like import ResizeLike
@@ -65,7 +66,7 @@ class MultimodalHead(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
-        UserError: a decay or share is out of range, or is given without `usage_decay`.
+        UserError: a number, decay or share is out of range, or is given without `usage_decay`.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class MultimodalHead(keras.layers.Layer):
                 raise UserError(
                     f"MultimodalHead.{name} is {value}; it must be at least 0 and below 1."
                 )
+        check_integer("MultimodalHead.modes_per_class", modes_per_class, least=1)
+        check_integer("MultimodalHead.embedding_dim", embedding_dim, least=1)
         for name, value in (("restart_share", restart_share), ("mode_decay", mode_decay)):
             if value is not None and usage_decay is None:
                 raise UserError(
