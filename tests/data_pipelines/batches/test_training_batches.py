@@ -147,26 +147,29 @@ def test_classes_are_drawn_for_each_image_in_proportion():
     np.testing.assert_array_equal(fewer, classes[:100])
 
 
+def _draw_crops(label, weights, min_crop_pixels):
+    """Draws the labels of 64 crops from four images of the same label."""
+    stream = training_batches.Stream(
+        pairs=[Pair(f"{i}", "image", "label") for i in range(4)],
+        read_image=lambda path: np.zeros((*label.shape, 3), np.uint8),
+        read_label=lambda path: label,
+        augmenter=Augmenter(size=_SIZE),
+        batch_size=4,
+        weights=weights,
+        min_crop_pixels=min_crop_pixels,
+    )
+    batches = training_batches.make_training_batches(stream, None, steps=16, seed=1, round_index=0)
+    return np.concatenate([b["source"]["label"] for b in batches.as_numpy_iterator()])
+
+
 def test_crops_show_the_class_that_their_image_was_drawn_for():
     """Of two classes in the corners of every image, each crop shows the drawn one."""
     label = np.zeros((24, 36), np.uint8)
     label[:6, :6], label[-6:, -6:] = 1, 2
     weights = np.tile([0.0, 0.5, 0.5], (4, 1)) / 4
 
-    def draw(min_crop_pixels):
-        stream = training_batches.Stream(
-            pairs=[Pair(f"{i}", "image", "label") for i in range(4)],
-            read_image=lambda path: np.zeros((24, 36, 3), np.uint8),
-            read_label=lambda path: label,
-            augmenter=Augmenter(size=_SIZE),
-            batch_size=4,
-            weights=weights,
-            min_crop_pixels=min_crop_pixels,
-        )
-        batches = training_batches.make_training_batches(
-            stream, None, steps=16, seed=1, round_index=0
-        )
-        crops = np.concatenate([b["source"]["label"] for b in batches.as_numpy_iterator()])
+    def count(min_crop_pixels):
+        crops = _draw_crops(label, weights, min_crop_pixels)
         order = training_batches.draw_order(
             64, num_items=4, seed=1, round_index=0, stream="source", weights=weights.sum(axis=1)
         )
@@ -176,7 +179,13 @@ def test_crops_show_the_class_that_their_image_was_drawn_for():
         return np.array([(crop == c).sum() for crop, c in zip(crops, classes)])
 
     # One crop in about ten shows a corner; ten redraws find most.
-    assert (draw(5) > 5).mean() > 2 * (draw(0) > 5).mean() > 0
+    assert (count(5) > 5).mean() > 2 * (count(0) > 5).mean() > 0
+
+
+def test_crops_of_images_drawn_for_no_class_are_not_searched():
+    label = np.ones((24, 36), np.uint8)
+    label[:6, :6] = 0
+    np.testing.assert_array_equal(_draw_crops(label, None, 5), _draw_crops(label, None, 0))
 
 
 def test_a_batch_is_named_as_it_was_drawn():
