@@ -45,7 +45,6 @@ _HOMES = {
     "SelfTrainingCallback": "drsl_tf.self_training.fit_callback",
     "StageSchedule": "drsl_tf.optimization.stage_schedule",
     "TargetStatistics": "drsl_tf.self_training.target_statistics",
-    "Trainer": "drsl_tf.training.trainer",
     "adapt": "drsl_tf.training.adapt",
     "backbones": "drsl_tf.networks.backbones:",
     "build_model": "drsl_tf.models.builder",

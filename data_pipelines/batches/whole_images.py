@@ -67,7 +67,7 @@ def iterate_image_batches(
         batch_size: maximum number of images in a batch.
 
     Yields:
-        An `ImageBatch`; all are full but the last of each size.
+        An `ImageBatch`; each is full, unless the next image has another size or there is none.
 
     Raises:
         UserError: a reader raises it.

@@ -103,22 +103,6 @@ class ConfusionMatrix:
         self._matrix[:, :-1] += table[:num_classes, :num_classes]
         self._matrix[:, -1] += table[:num_classes, num_classes:].sum(axis=1)
 
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Adds the counts of another matrix over the same classes.
-
-        Args:
-            other: a ConfusionMatrix; unchanged.
-
-        Raises:
-            ValueError: the numbers of classes differ.
-        """
-        if other.num_classes != self.num_classes:
-            raise ValueError(
-                f"A confusion matrix of {other.num_classes} classes cannot be merged into one of "
-                f"{self.num_classes}."
-            )
-        self._matrix += other._matrix
-
     def iou(self) -> np.ndarray:
         """Computes IoU = TP / (TP + FP + FN) of each class.
 
@@ -146,6 +130,18 @@ class ConfusionMatrix:
     def num_present(self) -> int:
         """The number of classes that are present or predicted, and so have an IoU."""
         return int(np.count_nonzero(~np.isnan(self.iou())))
+
+
+def to_percent(fraction: float) -> float | None:
+    """Converts an IoU for a file or table.
+
+    Args:
+        fraction: in [0, 1], or NaN.
+
+    Returns:
+        Percent; None instead of NaN, which JSON has not.
+    """
+    return None if np.isnan(fraction) else 100.0 * float(fraction)
 
 
 def _format_shape(array):

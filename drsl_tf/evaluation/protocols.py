@@ -15,6 +15,7 @@ import numpy as np
 from data_pipelines.labels import label_spaces
 from drsl_tf import files
 from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.evaluation.confusion import to_percent
 from drsl_tf.files import Number
 
 PROTOCOLS = {
@@ -61,12 +62,12 @@ def score_protocols(
             f"{len(class_names)} class names do not fit a confusion matrix of "
             f"{confusion.num_classes} classes."
         )
-    iou = dict(zip(class_names, 100.0 * confusion.iou()))
+    iou = dict(zip(class_names, map(to_percent, confusion.iou())))
     scores = {}
     for name, subset in PROTOCOLS.items():
         if not set(subset) <= set(class_names):
             continue
-        values = {label: None if np.isnan(iou[label]) else float(iou[label]) for label in subset}
+        values = {label: iou[label] for label in subset}
         known = [value for value in values.values() if value is not None]
         scores[name] = ProtocolScores(
             convention=_name_convention(len(class_names), len(subset)),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.evaluation.confusion import to_percent
 
 
 class EvaluationReport:
@@ -42,9 +42,9 @@ class EvaluationReport:
         return {
             "schema": 1,
             **self._header,
-            "miou": _percent(self._confusion.mean_iou()),
+            "miou": to_percent(self._confusion.mean_iou()),
             "num_classes_scored": self._confusion.num_present,
-            "iou": dict(zip(self._class_names, map(_percent, self._confusion.iou()))),
+            "iou": dict(zip(self._class_names, map(to_percent, self._confusion.iou()))),
             "protocols": {name: scores.as_json() for name, scores in self._protocols.items()},
         }
 
@@ -55,12 +55,12 @@ class EvaluationReport:
         """
         width = max(len(name) for name in self._class_names)
         lines = [self._title, f"{'class':<{width}}     IoU (%)"]
-        for name, value in zip(self._class_names, map(_percent, self._confusion.iou())):
+        for name, value in zip(self._class_names, map(to_percent, self._confusion.iou())):
             lines.append(f"{name:<{width}}{_cell(value)}")
         lines.append("-" * (width + 12))
         scored, total = self._confusion.num_present, len(self._class_names)
         if str(total) not in self._protocols:
-            mean = _cell(_percent(self._confusion.mean_iou()))
+            mean = _cell(to_percent(self._confusion.mean_iou()))
             lines.append(f"{'mIoU':<{width}}{mean}   over {scored} of {total} classes")
         for name, scores in self._protocols.items():
             text = f"over {scores.num_classes} of {name} classes: {scores.convention}"
@@ -92,10 +92,6 @@ class EvaluationReport:
         files.write_png(png_path, self.draw())
         # Last, so that its presence implies the others.
         files.write_json(json_path, self.as_dict())
-
-
-def _percent(fraction):
-    return None if np.isnan(fraction) else 100.0 * float(fraction)
 
 
 def _cell(value):

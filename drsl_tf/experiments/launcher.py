@@ -62,7 +62,7 @@ def launch(
         if not fresh:
             with _refused_together():
                 _check_same_run(run_dir, configuration)
-        return _run(configuration, run, run_dir)
+        return _run(run, run_dir)
     with contextlib.ExitStack() as entered:
         with _refused_together():
             if fresh and os.path.lexists(run_dir):
@@ -70,7 +70,7 @@ def launch(
             entered.enter_context(run_lock.lock_run(run_dir))
             _check_same_run(run_dir, configuration)
             entered.enter_context(_recorded(configuration, run_dir))
-        results = _run(configuration, run, run_dir)
+        results = _run(run, run_dir)
     _print_summary(results, run_dir)
     return results
 
@@ -112,7 +112,7 @@ def _recorded(configuration, run_dir):
         raise
 
 
-def _run(configuration, run, run_dir):
+def _run(run, run_dir):
     with explain_bad_values(adapt):
         return run(run_dir=run_dir)
 

@@ -37,11 +37,10 @@ class MeanIou(keras.metrics.Metric):
 
     Args:
         num_classes: C.
-        name: the metric's name.
     """
 
-    def __init__(self, num_classes: int, name: str = "miou"):
-        super().__init__(name=name, dtype="float64")
+    def __init__(self, num_classes: int):
+        super().__init__(name="miou", dtype="float64")
         self._counts = self.add_weight(
             shape=(num_classes, num_classes), initializer="zeros", name="counts", dtype="float64"
         )

@@ -14,7 +14,7 @@ _RESTART = 1 << 22
 
 
 class ModeTracker:
-    """Updates usage, variance and, as far as training does not, modes of a multi-modal head.
+    """Updates usage and variance, moves modes that are not trained, and restarts unused ones.
 
     Args:
         head: the head, whose `usage_decay` and further arguments say what happens.

@@ -6,6 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+STARTS = 3
+"""Starts of `cluster_directions`."""
+
+ITERATIONS = 10
+"""Iterations of each start."""
+
 # Keeps the chances of the first centres valid where all vectors are equal.
 _LEAST_CHANCE = 1e-12
 
@@ -25,35 +31,27 @@ class Clusters(NamedTuple):
     variances: np.ndarray
 
 
-def cluster_directions(
-    vectors: np.ndarray,
-    count: int,
-    generator: np.random.Generator,
-    *,
-    restarts: int = 3,
-    iterations: int = 10,
-) -> Clusters:
+def cluster_directions(vectors: np.ndarray, count: int, generator: np.random.Generator) -> Clusters:
     """Clusters unit vectors, so that the sum of their cosines to the nearest centre is large.
 
     The first centres are drawn as in k-means++ (D. Arthur, S. Vassilvitskii, SODA 2007). An
     iteration assigns each vector to the centre of the highest cosine, and moves each centre to the
-    direction of its vectors' sum. A centre without vectors stays.
+    direction of its vectors' sum. A centre without vectors stays. Of several starts, that of the
+    highest sum of cosines wins.
 
     Args:
         vectors: (N, d) float of unit vectors, N at least 1.
         count: number of clusters K.
         generator: draws the first centres.
-        restarts: how often to start; the highest sum of cosines wins.
-        iterations: iterations of each start.
 
     Returns:
         The clusters.
     """
     vectors = np.asarray(vectors, np.float64)
     starts = []
-    for _ in range(restarts):
+    for _ in range(STARTS):
         centres = _draw_centres(vectors, count, generator)
-        for _ in range(iterations):
+        for _ in range(ITERATIONS):
             centres = _move_centres(vectors, vectors @ centres.T, centres)
         starts.append(centres)
     centres = max(starts, key=lambda each: (vectors @ each.T).max(axis=1).sum())

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-import numpy as np
 import pydantic
 
 from data_pipelines.errors import UserError
@@ -16,6 +15,7 @@ from drsl_tf import files
 from drsl_tf.evaluation import confusion_files
 from drsl_tf.evaluation import protocols
 from drsl_tf.evaluation.confusion import ConfusionMatrix
+from drsl_tf.evaluation.confusion import to_percent
 from drsl_tf.runs import results_schema
 from drsl_tf.runs import selection
 from drsl_tf.runs import verdict
@@ -105,8 +105,8 @@ class ResultsFile:
         scores: dict[str, Any] = {"miou": None, "iou": None, "protocols": {}}
         if confusion is not None:
             scores = {
-                "miou": _percent(confusion.mean_iou()),
-                "iou": dict(zip(self._class_names, map(_percent, confusion.iou()))),
+                "miou": to_percent(confusion.mean_iou()),
+                "iou": dict(zip(self._class_names, map(to_percent, confusion.iou()))),
                 "num_classes_scored": confusion.num_present,
                 "protocols": protocols.score_protocols(confusion, self._class_names),
             }
@@ -227,10 +227,6 @@ def flatten_numbers(entry: Any, prefix: str = "") -> dict[str, float]:
 
 def _summarise(stage: Stage) -> StageScores:
     return StageScores(round=stage.round, miou=stage.miou, iou=stage.iou)
-
-
-def _percent(fraction):
-    return None if np.isnan(fraction) else 100.0 * float(fraction)
 
 
 def _cell(value):

@@ -42,7 +42,7 @@ class SelfTrainingCallback(keras.callbacks.Callback):
 
     `fit` finds it in the list of callbacks, not inside a `keras.callbacks.CallbackList`.
 
-    `drsl_tf.Trainer` does more: files of any number, crops, scores and checkpoints of each round.
+    `drsl_tf.adapt` does more: files of any number, crops, scores and checkpoints of each round.
 
     Args:
         target: (N, H, W, 3) array of the target's images, RGB in [0, 255], kept as uint8; of the
@@ -154,7 +154,7 @@ class SelfTrainingCallback(keras.callbacks.Callback):
         if Workers(self.model.distribute_strategy).count > 1:
             raise UserError(
                 "SelfTrainingCallback labels the target in one process, and this job has several. "
-                "Train it by drsl_tf.Trainer or python -m drsl_tf.train."
+                "Train it by drsl_tf.adapt or python -m drsl_tf.train."
             )
         self._joined = False
         self._epochs = 0

@@ -323,6 +323,7 @@ class Trainer:
             self._round.assign_add(1)
             self._step.assign(0)
             self._retry.assign(0)
+            self._count_seconds()  # What followed the record belongs to no stage.
             self._seconds.assign(0.0)
             self._checkpoints.save()
         return stopped

@@ -7,17 +7,17 @@ from drsl_tf.modes import clusters as mode_clusters
 from tests.support import naive
 
 
-def _cluster_naively(vectors, count, generator, restarts, iterations):
+def _cluster_naively(vectors, count, generator):
     """The same draws and iterations, one pixel at a time; gives centres and members."""
     vectors = vectors.astype(np.float64)
     best = None
-    for _ in range(restarts):
+    for _ in range(mode_clusters.STARTS):
         centres = [vectors[generator.integers(len(vectors))]]
         while len(centres) < count:
             chances = np.array([1 - max(v @ c for c in centres) for v in vectors])
             chances = np.maximum(chances, 1e-12)
             centres.append(vectors[generator.choice(len(vectors), p=chances / chances.sum())])
-        for _ in range(iterations):
+        for _ in range(mode_clusters.ITERATIONS):
             nearest = [int(np.argmax([v @ c for c in centres])) for v in vectors]
             for k in range(count):
                 total = sum((v for v, own in zip(vectors, nearest) if own == k), 0 * centres[k])
@@ -34,10 +34,8 @@ def _cluster_naively(vectors, count, generator, restarts, iterations):
 @pytest.mark.parametrize("seed", range(3))
 def test_clusters_equal_the_naive_loop(count, seed):
     vectors = naive.draw_unit_vectors(np.random.default_rng(seed), 40, 2)
-    found = mode_clusters.cluster_directions(
-        vectors, count, np.random.default_rng(seed), restarts=2, iterations=4
-    )
-    centres, nearest = _cluster_naively(vectors, count, np.random.default_rng(seed), 2, 4)
+    found = mode_clusters.cluster_directions(vectors, count, np.random.default_rng(seed))
+    centres, nearest = _cluster_naively(vectors, count, np.random.default_rng(seed))
     np.testing.assert_allclose(found.centres, centres, atol=1e-6)
     for k in range(count):
         own = [v for v, mode in zip(vectors, nearest) if mode == k]

@@ -92,7 +92,7 @@ def test_a_job_of_several_processes_is_refused(monkeypatch):
     model = toys.make_model(with_modes=False)
     model.compile(keras.optimizers.SGD(0.0))
     monkeypatch.setattr(fit_callback, "Workers", lambda _: types.SimpleNamespace(count=2))
-    with pytest.raises(UserError, match="labels the target in one process.*drsl_tf.Trainer"):
+    with pytest.raises(UserError, match="labels the target in one process.*drsl_tf.adapt"):
         callbacks = [drsl_tf.SelfTrainingCallback(_TARGET, batch_size=3)]
         model.fit(_make_source(), callbacks=callbacks, verbose=0)
 
