@@ -28,6 +28,9 @@ class GradientUpdate:
     training step, so schedules count whole batches. Batch normalisation that is not frozen uses
     the statistics of one part at a time.
 
+    A callback that sets the learning rate of `model.optimizer`, such as `ReduceLROnPlateau`, does
+    not reach that optimizer's copies (`copies`); a schedule does.
+
     Args:
         weight_decay: adds weight_decay * w to the gradient of every kernel w: the coupled decay
             of SGD recipes; Keras's own `weight_decay` is decoupled. Biases, scales and offsets

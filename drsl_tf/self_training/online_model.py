@@ -266,6 +266,11 @@ class OnlineDrslModel(DrslModel):
 
     def _mask(self, images):
         count, size = tf.shape(images)[0], images.shape[1:3]
+        if None in tuple(size):
+            raise UserError(
+                "OnlineDrslModel.mask_weight needs images of a size that is known before training: "
+                "crop them to one, or bind it to 0."
+            )
         block = self._online_settings["mask_block"] or student_view.choose_block(size)
         blocks = student_view.count_blocks(size, block)
         draws = image_draws.draw(count, blocks, **self._place(count, _MASK))

@@ -336,3 +336,17 @@ def test_config_round_trip_keeps_the_settings():
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(UserError, match=name):
         _make_model(**{name: 1.5})
+
+
+def test_masks_need_a_known_size():
+    model = _make_model(mask_weight=1.0)
+    toys.compile_model(model, keras.optimizers.SGD(0.1))
+    spec = {
+        half: {
+            "image": tf.TensorSpec((2, None, None, 3)),
+            "label": tf.TensorSpec((2, None, None), tf.int32),
+        }
+        for half in ("source", "target")
+    }
+    with pytest.raises(UserError, match="mask_weight needs images of a size"):
+        tf.function(model.prepare_batch).get_concrete_function(spec)
