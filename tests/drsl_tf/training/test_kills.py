@@ -6,6 +6,7 @@ DRSL_TF_KILLS_RECORD names a JSON file to which the outcome is added under Tenso
 
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -162,14 +163,16 @@ def test_sigterm_before_the_first_step_ends_in_order_too(whole):
     assert "Traceback" not in run.read_errors()
 
 
-def test_another_configuration_is_refused_and_fresh_keeps_the_old_run(whole, tmp_path):
+def test_another_configuration_is_refused_and_fresh_keeps_the_old_run(whole):
     results = whole.read_results()
     other = ("ROUNDS = 0", "SOURCE_STEPS = 2")
-    run = _make_twin(whole, "whole").start(params=other)
+    run = _make_twin(whole, "changed")
+    shutil.copytree(whole.run_dir, run.run_dir)
+    run.start(params=other)
     assert run.wait() == cli.EXIT_BAD_INPUT
     assert "SOURCE_STEPS was 40 and is 2" in run.read_errors()
-    assert whole.read_results() == results
+    assert run.read_results() == results
     run.start("--fresh", params=other)
     assert run.wait() == 0, run.read_errors()[-2000:]
     assert len(run.read_results()["stages"]) == 1
-    assert _make_twin(whole, "whole.old-1").read_results() == results
+    assert _make_twin(whole, "changed.old-1").read_results() == results

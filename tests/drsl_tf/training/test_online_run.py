@@ -14,6 +14,7 @@ from drsl_tf.networks.heads import linear_head
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
+from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.support import streets
 from tests.support import training
 
@@ -36,6 +37,12 @@ def test_a_run_without_pseudo_label_files(tmp_path):
     stream_labels = []
 
     class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            # The teacher has the target's statistics too.
+            student = self.model.base.weights + self.model.segmentation_head.weights
+            for variable, other in zip(self.model.teacher.variables, student, strict=True):
+                np.testing.assert_array_equal(variable, other)
+
         def on_train_batch_end(self, batch, logs=None):
             stream_labels.append(logs.get("ce_target"))
 
@@ -46,6 +53,7 @@ def test_a_run_without_pseudo_label_files(tmp_path):
         build_model=_build_model,
         optimizer=lambda: keras.optimizers.SGD(0.01),
         gradient_update=GradientUpdate(head_rate_factor=10.0, micro_batches=2),
+        target_statistics=TargetStatistics(),
         callbacks=[Watch()],
     )
     assert [stage.round for stage in results.stages] == [0, 1]

@@ -22,7 +22,6 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels.label_spaces import cityscapes13
 from drsl_tf import compat
 from drsl_tf.distribution.strategy import create_strategy
-from drsl_tf.evaluation.evaluator import Evaluator
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
 from drsl_tf.networks import backbones
@@ -343,22 +342,6 @@ def test_ctrl_c_saves_the_step_and_a_second_one_ends_at_once(roots, tmp_path, ti
     path, _ = checkpoint_files.list_checkpoints(RunDirectory(str(tmp_path)).checkpoints)
     assert tf.train.load_checkpoint(path).get_tensor(_STEP) == saved
     assert ("Run the same command again" in caplog.text) == (times == 1)
-
-
-@pytest.mark.slow
-def test_a_run_stopped_while_scoring_resumes(finished, roots, tmp_path, monkeypatch):
-    _, whole, _ = finished
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Evaluator, "evaluate", stop)
-        with pytest.raises(KeyboardInterrupt):
-            _run(roots, tmp_path)
-    results, _ = _run(roots, tmp_path)
-    assert [stage.round for stage in results.stages] == [0, 1, 2]
-    assert results.stages[0].iou == pytest.approx(whole.stages[0].iou, abs=0.5)
 
 
 @pytest.mark.slow
