@@ -58,8 +58,9 @@ class Folder(Domain):
     - pictures of colours, with `color_table`;
     - files of LabelMe, one for each image;
     - a file of COCO, `masks = "annotations.json"`;
-    - one picture for each class, not 0 where the class is: `masks = "masks/{name}/{class}.png"`.
-      Classes that come later in `class_names` are drawn over earlier ones.
+    - one picture for each class, not 0 and not transparent where the class is:
+      `masks = "masks/{name}/{class}.png"`. Classes that come later in `class_names` are drawn over
+      earlier ones.
 
     Args:
         root: the data set's folder.

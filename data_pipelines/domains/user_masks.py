@@ -326,6 +326,8 @@ class UserMasks:
                 raise UserError(f"{where} {error}") from error
             # Compression leaves no pixel at exactly 0.
             inside = to_rgb(mask).mean(-1) > 127 if mask.lossy else to_rgb(mask).any(-1)
+            if mask.visible is not None:
+                inside &= mask.visible
             if ids is None:
                 ids = np.full(inside.shape, self._background, np.uint8)
             if ids.shape != inside.shape:

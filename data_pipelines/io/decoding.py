@@ -85,11 +85,13 @@ class Mask(NamedTuple):
             (H, W, 3) uint8 RGB.
         palette: (N, 3) uint8 colours of the indices; None where the picture has none.
         lossy: whether its format changes the values.
+        visible: (H, W) bool, where alpha is above 0; None where the picture has no alpha.
     """
 
     pixels: np.ndarray
     palette: np.ndarray | None
     lossy: bool
+    visible: np.ndarray | None = None
 
 
 def read_png_header(data: bytes) -> PngHeader | None:
@@ -196,8 +198,7 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> Mask:
     """Decodes a mask of any common format, as it is stored.
 
     Args:
-        data: content of a PNG, BMP, TIFF, WebP or JPEG: palette, grey of up to 16 bits, or colours;
-            alpha is dropped.
+        data: content of a PNG, BMP, TIFF, WebP or JPEG: palette, grey of up to 16 bits, or colours.
         max_pixels: maximum number of pixels, checked before decoding.
 
     Returns:
@@ -209,7 +210,7 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> Mask:
     try:
         with _open_picture(data, _IMAGE_FORMATS) as picture:
             check_size(*picture.size, max_pixels)
-            return _read_mask(picture, data)
+            return _read_mask(picture, data)._replace(visible=_find_visible(picture))
     except UserError:
         raise
     except Exception as error:
@@ -355,6 +356,13 @@ def _read_mask(picture, data):
     if raw_samples.count_bits(picture, data) > 8:
         return Mask(_halve_depth(raw_samples.read_samples(picture, data)), None, lossy)
     return Mask(np.array(picture if mode == "RGB" else picture.convert("RGB")), None, lossy)
+
+
+def _find_visible(picture):
+    if not picture.has_transparency_data:
+        return None
+    with_alpha = picture if "A" in picture.getbands() else picture.convert("RGBA")
+    return np.asarray(with_alpha.getchannel("A")) > 0
 
 
 def _is_lossy(picture, data):

@@ -296,6 +296,24 @@ def test_a_picture_for_each_class(tmp_path):
         make(tmp_path, **options).list_pairs("train")
 
 
+@pytest.mark.parametrize("palette", [False, True])
+def test_transparent_pixels_of_a_class_s_picture_are_not_the_class(tmp_path, palette):
+    """As drawing programs write a layer: one colour everywhere, the shape in alpha."""
+    put_images(tmp_path, "images/1.png")
+    for name, area in {"road": RAW == 1, "car": RAW == 2}.items():
+        layer = Image.fromarray(area.astype(np.uint8))
+        layer.putpalette([255, 255, 255, 255, 0, 0])
+        path = tmp_path / f"masks/1/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        layer.save(path, transparency=0)
+        if not palette:
+            in_alpha = np.full((*area.shape, 4), 255, np.uint8)
+            in_alpha[..., 3] *= area
+            Image.fromarray(in_alpha).save(path)
+    options = {"masks": "masks/{name}/{class}.png", "splits": {"train": ""}}
+    np.testing.assert_array_equal(read_all(make(tmp_path, background="sky", **options))["1"], RAW)
+
+
 def test_label_studio_names_with_counters(tmp_path):
     """The image of task 7 is named 7.jpg; one class can have several areas."""
     put_images(tmp_path, "images/7.jpg")
