@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -131,9 +132,16 @@ def _parse_flags(argv: list[str], module: str) -> list[str]:
             sys.exit(0)
         app.usage(shorthelp=True, exitcode=0)
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([_expand_home(argument) for argument in argv])
     except flags.Error as error:
         _fail(f"{error} See --help.")
+
+
+def _expand_home(argument):
+    """Expands "~/" in the value of a flag, where shells leave it: --input=~/left,~/right."""
+    if not argument.startswith("-"):
+        return argument
+    return re.sub("(?<=[=,])~(?=/)", lambda _: os.path.expanduser("~"), argument)
 
 
 def _fail(message: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -37,7 +38,7 @@ class Domain:
     (`raw_table`, `native_space`).
 
     Args:
-        root: the data set's folder, any path that TensorFlow reads.
+        root: the data set's folder, any path that TensorFlow reads; "~" is the home folder.
         label_space: classes of the decoded labels; None keeps the data set's own.
         max_pixels: larger images and labels are refused before they are decoded.
 
@@ -79,7 +80,7 @@ class Domain:
             raise UserError(f"{type(self).__name__}.root is {root!r}; bind the data set's folder.")
         if max_pixels < 1:
             raise UserError(f"{type(self).__name__}.max_pixels is {max_pixels}; bind at least 1.")
-        self.root = root
+        self.root = os.path.expanduser(root)
         self.max_pixels = max_pixels
         self._lookup: np.ndarray | None = None
         self._table: dict[int, int] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -65,7 +66,8 @@ class MaskOptions:
         if self.color_table is None or self.table_pattern is not None:
             return {}, {}
         if isinstance(self.color_table, str):
-            return _read_table(self.color_table, "Folder.color_table, the file ")
+            path = os.path.expanduser(self.color_table)
+            return _read_table(path, "Folder.color_table, the file ")
         if not isinstance(self.color_table, Mapping):
             raise UserError(
                 f"Folder.color_table is {self.color_table!r}; bind a file's path, or a dictionary "

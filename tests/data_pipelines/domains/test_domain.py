@@ -277,6 +277,13 @@ def test_root_may_end_with_a_slash_and_be_relative(tmp_path, monkeypatch):
         assert os.path.isfile(pair.image_path) and os.path.isfile(pair.label_path)
 
 
+def test_root_may_be_below_the_home_folder(tmp_path, monkeypatch):
+    data_sets.write_camvid(tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    domain = CamVid(root="~/data")
+    assert domain.root == str(tmp_path / "data") and len(domain.list_pairs("train")) == 2
+
+
 def test_missing_label_is_named_where_it_should_be(tmp_path):
     samples = data_sets.write_camvid(tmp_path)
     os.remove(samples[1].label_path)

@@ -142,12 +142,15 @@ def write_labelmap(root):
     return str(path)
 
 
-def test_colors_of_a_table_and_of_a_file(tmp_path):
+def test_colors_of_a_table_and_of_a_file(tmp_path, monkeypatch):
     transparent = np.dstack([PICTURE, np.where(RAW == 0, 0, 255).astype(np.uint8)])
     paths = [put(tmp_path, "masks/1.png", PICTURE), put(tmp_path, "masks/2.png", transparent)]
     for table in (COLORS, write_labelmap(tmp_path)):
         for path in paths:
             np.testing.assert_array_equal(make(tmp_path, color_table=table).read_label(path), RAW)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    label = make(tmp_path, color_table="~/labelmap.txt").read_label(paths[0])
+    np.testing.assert_array_equal(label, RAW)
     own_names = make(tmp_path, color_table=COLORS, class_names=None)
     assert own_names.label_space.class_names == tuple(NAMES)
     two_colors = {"road": [COLORS["road"], COLORS["car"]], "ignore": COLORS["sky"]}
