@@ -67,8 +67,8 @@ def find_inputs(patterns: str | Sequence[str], excluded: Sequence[str] = ()) -> 
 
     Args:
         patterns: one or several of: a file, a folder, which is searched with its sub-folders, or a
-            glob, in which "**" stands for sub-folders. None follows links to folders, and hidden
-            ones are left out.
+            glob, in which "**" stands for sub-folders. Links to folders are followed, except to
+            a folder above themselves; hidden folders are left out.
         excluded: folders whose files are ignored: those of the outputs, which may lie within.
 
     Returns:
@@ -178,7 +178,7 @@ def _find_files(pattern, excluded):
         and not os.path.basename(path).startswith(".")
         and not os.path.isdir(path)
         and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
-        and not _leads_back(path, root)
+        and (".." in path.split(os.sep) or not _leads_back(path, root))
     ]
     if not paths:
         raise UserError(
@@ -196,7 +196,7 @@ def _find_files(pattern, excluded):
 
 
 def _expand(pattern):
-    """Expands a glob as `glob` does, but "**" does not follow links, which may be cyclic."""
+    """Expands a glob as `glob` does; "**" leaves out hidden folders and links that lead back."""
     parts = pattern.split(os.sep)
     if "**" not in parts:
         return glob.glob(pattern)
@@ -205,8 +205,13 @@ def _expand(pattern):
     rest = parts[place + 1 :] or ["*"]
     found = set()
     for top in glob.glob(head):
-        for folder, folders, _ in os.walk(top):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        for folder, folders, _ in os.walk(top, followlinks=True):
+            folders[:] = [
+                name
+                for name in folders
+                if not name.startswith(".")
+                and not _leads_back(os.path.join(folder, name, ""), top)
+            ]
             found.update(_expand(os.path.join(glob.escape(folder), *rest)))
     return found
 
@@ -223,8 +228,6 @@ def _find_fixed_folder(pattern):
 
 def _leads_back(path, root):
     """Returns whether a path below a folder passes a link to a folder above itself."""
-    if ".." in path.split(os.sep):
-        return False
     folder, seen = os.path.dirname(path), set()
     while len(folder) > len(root):
         real = os.path.realpath(folder)

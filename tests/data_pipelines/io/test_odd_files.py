@@ -203,6 +203,18 @@ def test_links_back_give_no_image_twice(tmp_path, pattern):
     assert names == (["a.png"] if pattern == "in/*.png" else ["a.png", "b.png"])
 
 
+@pytest.mark.parametrize("pattern", ["in", "in/**/*.png", "../home/in/**"])
+def test_links_to_folders_are_followed(tmp_path, monkeypatch, pattern):
+    save(tmp_path / "home" / "in" / "a.png")
+    save(tmp_path / "elsewhere" / "deep" / "b.png")
+    os.symlink("../../elsewhere", tmp_path / "home" / "in" / "one")
+    os.symlink("../elsewhere", tmp_path / "elsewhere" / "again")
+    os.symlink("../../home/in", tmp_path / "elsewhere" / "deep" / "back")
+    monkeypatch.chdir(tmp_path / "home")
+    names = [source.name for source in input_files.find_inputs(pattern)]
+    assert names == ["a", "one/deep/b"]
+
+
 def test_hidden_folders_are_left_out(tmp_path):
     save(tmp_path / "in [1]" / "a.png")
     save(tmp_path / "in [1]" / ".ipynb_checkpoints" / "a-checkpoint.png")
