@@ -72,6 +72,12 @@ def _call_once(function, path):
     return listed[function, path]
 
 
+def is_hidden(name: str) -> bool:
+    """Returns whether listings leave out a file or folder of this name."""
+    # Synology's servers keep a folder of thumbnails, "@eaDir/IMG_1.JPG/", beside photos.
+    return name.startswith(".") or name == "@eaDir"
+
+
 def is_folder(path: str) -> bool:
     """Returns whether a path is an accessible folder."""
     return _call_once(_is_folder, path)
@@ -133,7 +139,7 @@ def _collect_folder(root, folder, suffixes, depth, found, others):
             "probably through a link to a folder above itself; remove the link."
         )
     for entry in _call_once(_list_folder, join_path(root, folder)):
-        if entry.startswith("."):
+        if is_hidden(entry):
             continue
         relative = f"{folder}/{entry}" if folder else entry
         # Names of known file types are never checked for being folders: each check is a call,

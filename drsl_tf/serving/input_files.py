@@ -175,7 +175,7 @@ def _find_files(pattern, excluded):
         path
         for path in found
         if path.lower().endswith((*images, *video.SUFFIXES))
-        and not os.path.basename(path).startswith(".")
+        and not files.is_hidden(os.path.basename(path))
         and not os.path.isdir(path)
         and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
         and (".." in path.split(os.sep) or not _leads_back(path, root))
@@ -209,7 +209,7 @@ def _expand(pattern):
             folders[:] = [
                 name
                 for name in folders
-                if not name.startswith(".")
+                if not files.is_hidden(name)
                 and not _leads_back(os.path.join(folder, name, ""), top)
             ]
             found.update(_expand(os.path.join(glob.escape(folder), *rest)))

@@ -15,6 +15,7 @@ from data_pipelines.auditing import audit
 from data_pipelines.domains.camvid import CamVid
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
+from data_pipelines.io import files
 from data_pipelines.labels import label_spaces
 from drsl_tf.serving import input_files
 from tests.support import data_sets
@@ -215,11 +216,13 @@ def test_links_to_folders_are_followed(tmp_path, monkeypatch, pattern):
     assert names == ["a", "one/deep/b"]
 
 
-def test_hidden_folders_are_left_out(tmp_path):
+@pytest.mark.parametrize("hidden", [".ipynb_checkpoints", "@eaDir/a.png"])
+def test_hidden_folders_are_left_out(tmp_path, hidden):
     save(tmp_path / "in [1]" / "a.png")
-    save(tmp_path / "in [1]" / ".ipynb_checkpoints" / "a-checkpoint.png")
+    save(tmp_path / "in [1]" / hidden / "a-checkpoint.png")
     (source,) = input_files.find_inputs(str(tmp_path / "in [1]"))
     assert source.name == "a"
+    assert files.list_files(str(tmp_path / "in [1]"), (".png",)) == ["a.png"]
 
 
 @pytest.mark.parametrize("pattern", ["in/*/../../*.png", "*/../../outside/*.png"])
