@@ -169,17 +169,26 @@ def _find_files(pattern, excluded):
         found = _expand(pattern)
         root = _find_fixed_folder(pattern)
     root = root or "."
-    outputs = tuple(os.path.join(os.path.realpath(folder), "") for folder in excluded)
     images = decoding.IMAGE_SUFFIXES
-    paths = [
+    candidates = [
         path
         for path in found
         if path.lower().endswith((*images, *video.SUFFIXES))
         and not files.is_hidden(os.path.basename(path))
         and not os.path.isdir(path)
-        and not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
         and (".." in path.split(os.sep) or not _leads_back(path, root))
     ]
+    outputs = tuple(os.path.join(os.path.realpath(folder), "") for folder in excluded)
+    paths = [
+        path
+        for path in candidates
+        if not os.path.join(os.path.realpath(os.path.dirname(path)), "").startswith(outputs)
+    ]
+    if candidates and not paths:
+        raise UserError(
+            f"--input={pattern} leads only to files in the folders of --output's predictions, such "
+            f"as {min(candidates)}; choose another --output."
+        )
     if not paths:
         raise UserError(
             f"--input={pattern} leads to no image ({', '.join(images)}) and no video "

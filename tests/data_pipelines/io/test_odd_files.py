@@ -241,3 +241,5 @@ def test_outputs_behind_a_link_are_no_inputs(tmp_path):
     os.symlink(tmp_path / "in" / "out", tmp_path / "link")
     inputs = input_files.find_inputs(str(tmp_path / "in"), [str(tmp_path / "link")])
     assert [source.name for source in inputs] == ["a"]
+    with pytest.raises(UserError, match="in/out/ids leads only to .* --output's predictions"):
+        input_files.find_inputs(str(tmp_path / "in/out/ids"), [str(tmp_path / "link")])
