@@ -12,6 +12,7 @@ import numpy as np
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
+from data_pipelines.io import name_lists
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
 
@@ -276,7 +277,7 @@ class Domain:
         return self._find(self.label_folders(split), self.label_suffixes, self.label_ending)
 
     def _find(self, folders, suffixes, ending):
-        """Returns name without its ending -> (path, full name)."""
+        """Returns name without its ending, from `unify_name` -> (path, full name)."""
         found = {}
         for prefix, folder in folders:
             path = self._join(folder)
@@ -287,7 +288,7 @@ class Domain:
                 if not stem.endswith(ending):
                     continue
                 full_name = f"{prefix}/{stem}" if prefix else stem
-                key = full_name[: len(full_name) - len(ending)]
+                key = name_lists.unify_name(full_name[: len(full_name) - len(ending)])
                 if key in found:
                     raise UserError(
                         f"{files.describe_path(found[key][0])} and {relative} share the name "

@@ -356,8 +356,8 @@ class Folder(Domain):
                 self._check_kind(split)
         if self._table_pattern is not None:
             pattern = self._make_pattern(self._table_pattern, "color_table", split)
-            for name, (path, _) in found.items():
-                table = pattern.fill(name) or pattern.text
+            for path, name in found.values():
+                table = pattern.fill(name.removesuffix(self.label_ending)) or pattern.text
                 self._mask_reader.set_own_table(path, self._join(table))
         return found
 
@@ -379,7 +379,7 @@ class Folder(Domain):
             return self._match(self._masks, "masks", split, _MASK_SUFFIXES)
         layers: dict[str, list[tuple[str, str]]] = {}
         for path, name, keys in self._list_matches(pattern, split, _MASK_SUFFIXES):
-            layers.setdefault(name, []).append((keys["class"], path))
+            layers.setdefault(name_lists.unify_name(name), []).append((keys["class"], path))
         found = {}
         for name, listed in layers.items():
             path = self._join(pattern.fill(name) or f"{name}-{pattern.text}")
@@ -391,7 +391,7 @@ class Folder(Domain):
         """Returns the same for the images of a COCO file."""
         path = self._coco_path(split)
         listed = {
-            name_lists.drop_suffix(image, self.image_suffixes): image
+            name_lists.unify_name(name_lists.drop_suffix(image, self.image_suffixes)): image
             for image in self._mask_reader.list_coco(path)
         }
         images = self._find_images(split)
@@ -442,12 +442,13 @@ class Folder(Domain):
         found = {}
         pattern = self._make_pattern(text, option, split)
         for path, name, _ in self._list_matches(pattern, split, suffixes):
-            if name in found:
+            key = name_lists.unify_name(name)
+            if key in found:
                 raise UserError(
-                    f"{files.describe_path(found[name][0])} and {path} share the name {name!r} in "
+                    f"{files.describe_path(found[key][0])} and {path} share the name {name!r} in "
                     f"the pattern {text!r}; keep one of them."
                 )
-            found[name] = (path, name)
+            found[key] = (path, name)
         return found
 
     def _list_matches(self, pattern, split, suffixes):

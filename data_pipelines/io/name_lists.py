@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -39,14 +40,20 @@ def read_names(
         lines = files.read_bytes(path, _MAX_BYTES).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(str(error)) from error
+    spellings = {unify_name(spelling): name for spelling, name in spellings.items()}
     listed = set()
     for line in filter(None, (line.strip().replace("\\", "/") for line in lines)):
-        meanings = (drop_suffix(text, suffixes) for text in _list_meanings(line, root))
+        meanings = (unify_name(drop_suffix(text, suffixes)) for text in _list_meanings(line, root))
         known = (spellings[meaning] for meaning in meanings if meaning in spellings)
         listed.add(next(known, drop_suffix(line, suffixes)))
     if not listed:
         raise UserError("lists no image; write the path of one a line")
     return listed
+
+
+def unify_name(name: str) -> str:
+    """Returns a name as names are compared: Macs write letters and their accents apart (NFD)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def drop_suffix(name: str, suffixes: Sequence[str]) -> str:

@@ -261,6 +261,31 @@ def test_patterns_pair_images_and_masks(tmp_path, images, masks, places, name):
     assert domain.list_orphans("train") == []
 
 
+@pytest.mark.parametrize(
+    "images, masks, place",
+    [
+        ("images", "masks", "masks/{}.png"),
+        ("images/*.*", "masks/*_id.*", "masks/{}_id.png"),
+        ("images", "masks/{name}/{class}.png", "masks/{}/car.png"),
+        ("images", "labels.json", None),
+    ],
+)
+def test_names_with_accents_apart(tmp_path, images, masks, place):
+    """Archives of a Mac write a letter and its accent as two characters."""
+    composed, apart = "é", "e\u0301"
+    put_images(tmp_path, f"images/{apart}.jpg", "images/other.jpg")
+    if place is None:
+        write_coco(tmp_path, masks, (f"{composed}.jpg",))
+    else:
+        put(tmp_path, place.format(composed), (RAW == 2).astype(np.uint8))
+    (tmp_path / "list.txt").write_text(f"{composed}.jpg\n", encoding="utf-8")
+    splits = {"train": "list.txt"}
+    domain = make(tmp_path, images=images, masks=masks, background="sky", splits=splits)
+    (pair,) = domain.list_pairs("train")
+    assert pair.image_path == str(tmp_path / f"images/{apart}.jpg") and pair.name == apart
+    assert domain.read_label(pair.label_path).any() and domain.list_orphans("train") == []
+
+
 def test_patterns_with_missing_masks_orphans_and_twins(tmp_path):
     put_images(tmp_path, "a_RGB.png", "b_RGB.png")
     put(tmp_path, "a_id.png", RAW)
