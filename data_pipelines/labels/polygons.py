@@ -18,6 +18,7 @@ from PIL import Image
 from PIL import ImageDraw
 
 from data_pipelines.errors import UserError
+from data_pipelines.labels.label_spaces import IGNORE_ID
 
 _AREAS = ("polygon", "rectangle", "rotation", "circle", "mask")
 
@@ -55,7 +56,7 @@ def rasterize_labelme(
         (H, W) uint8.
 
     Raises:
-        UserError: it is no such file, or a shape has no area; names no file.
+        UserError: it is no such file, or a shape that is not ignored has no area; names no file.
     """
     content = parse_json(data)
     with _expect(
@@ -101,11 +102,16 @@ def _draw_shape(canvas, entry, value):
         with Image.open(io.BytesIO(base64.b64decode(entry["mask"])), formats=("PNG",)) as mask:
             area = mask.convert("L").point(lambda v: 255 if v else 0)
         canvas.paste(value, tuple(int(v) for v in points[0]), area)
-    else:
+    elif value != IGNORE_ID:
+        name = entry["label"]
         raise UserError(
-            f"holds a {kind} with {len(points)} point(s), label {entry['label']!r}, which covers "
-            f"no area; the shapes with an area are {', '.join(_AREAS)}"
+            f"holds a {kind} with {len(points)} point(s), label {name!r}, which covers no area "
+            f"({', '.join(_AREAS)} do); {_describe_fix(name)}"
         )
+
+
+def _describe_fix(name):
+    return f"remove it, or ignore the label, ID_TABLE = {{{name!r}: {IGNORE_ID}}}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,9 +182,11 @@ class CocoFile:
         for name, segmentation in image.annotations:
             value = find_id(name)
             if not segmentation:
+                if value == IGNORE_ID:
+                    continue
                 raise UserError(
                     f"holds a {name!r} in {path} without a segmentation, a box alone; export "
-                    "polygons or masks"
+                    f"polygons or masks, {_describe_fix(name)}"
                 )
             with _expect(
                 f"holds a segmentation of {name!r} for {path} that is neither polygons nor run "

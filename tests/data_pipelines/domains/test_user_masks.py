@@ -405,7 +405,7 @@ def test_shapes_of_labelme(tmp_path):
     "content, words",
     [
         (labelme([{"label": "tree", "points": SQUARE}]), "labels 'tree', which is no class"),
-        (labelme([{"label": "car", "points": [[1, 2]], "shape_type": "point"}]), "no area"),
+        (labelme([{"label": "car", "points": [[1, 2]], "shape_type": "point"}]), "no area .*255}"),
         ({"shapes": []}, "not a file of LabelMe.*imageHeight"),
         ({"imageHeight": 1 << 20, "imageWidth": 1 << 20, "shapes": []}, "max_pixels"),
         ([1, 2], "not a file of LabelMe"),
@@ -415,6 +415,22 @@ def test_files_of_labelme_that_cannot_be_read(tmp_path, content, words):
     path = put_json(tmp_path, "masks/train/1.json", content)
     with pytest.raises(UserError, match=f"1.json .*{words}"):
         make(tmp_path).read_label(path)
+
+
+def test_ignored_annotations_need_no_area(tmp_path):
+    put_images(tmp_path, "images/train/1.png")
+    shapes = [
+        {"label": "road", "points": SQUARE},
+        {"label": "corner", "points": [[3, 3]], "shape_type": "point"},
+        {"label": "car", "points": [[3, 3], [4, 4]], "shape_type": "line"},
+    ]
+    put_json(tmp_path, "masks/train/1.json", labelme(shapes))
+    write_coco(tmp_path, "labels.json", segmentation=[])
+    options = {"background": "sky", "id_table": {"corner": 255, "car": 255}}
+    label = read_all(make(tmp_path, **options))["1"]
+    assert label[5, 5] == 1 and np.unique(label).tolist() == [0, 1]
+    label = read_all(make(tmp_path, masks="labels.json", **options))["1"]
+    np.testing.assert_array_equal(label == 255, (RAW == 2) & (label != 1))
 
 
 def encode_runs(area):
@@ -549,7 +565,7 @@ def test_a_coco_file_for_each_split(tmp_path):
         ({"counts": [0, 6], "size": [2, 3]}, "2 rows and 3 columns"),
         ([[1, 2, 3, 4]], "less than three points"),
         ({"size": [18, 26]}, "counts"),
-        ("", "'car' in train/1.png without a segmentation, a box alone"),
+        ("", "'car' in train/1.png without a segmentation, a box alone; .*{'car': 255}"),
     ],
 )
 def test_segmentations_of_coco_that_cannot_be_drawn(tmp_path, segmentation, words):
