@@ -18,6 +18,7 @@ from data_pipelines.io import decoding
 from data_pipelines.io import remarks
 from data_pipelines.io.files import describe_path
 from data_pipelines.io.files import listed_once
+from data_pipelines.io.files import read_bytes
 from data_pipelines.labels.label_spaces import IGNORE_ID
 from data_pipelines.map_ahead import count_threads
 from data_pipelines.map_ahead import map_ahead
@@ -151,12 +152,22 @@ def check_pair(domain: Domain, pair: Pair) -> tuple[list[tuple[str, str]], set[i
         except UserError as error:
             bad.append((pair.label_path, str(error)))
     if image is not None and label is not None and image != label:
-        bad.append((
-            str(pair.label_path),
+        reason = (
             f"has {label[1]} x {label[0]} pixels, its image {image[1]} x {image[0]}: "
-            f"{describe_path(pair.image_path)}",
-        ))  # fmt: skip
+            f"{describe_path(pair.image_path)}"
+        )
+        if image == label[::-1] and _is_lying(domain, pair):
+            reason += (
+                ", which its EXIF orientation turns upright, and the mask is not turned: turn the "
+                "mask, or remove the orientation from the image"
+            )
+        bad.append((str(pair.label_path), reason))
     return bad, classes
+
+
+def _is_lying(domain, pair):
+    data = read_bytes(pair.image_path, domain.max_bytes)
+    return decoding.read_picture_header(data, domain.max_pixels).is_lying
 
 
 def _check_pairs(domain, split, pairs, workers):

@@ -54,11 +54,13 @@ class PictureHeader(NamedTuple):
         format: "png", "jpeg", "bmp", "webp", "tiff", "heif" or "avif".
         height: pixels, of the picture upright.
         width: pixels.
+        is_lying: whether the file stores it with height and width exchanged (EXIF orientation).
     """
 
     format: str
     height: int
     width: int
+    is_lying: bool = False
 
 
 class PngHeader(NamedTuple):
@@ -126,11 +128,12 @@ def read_picture_header(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureHea
     try:
         with _open_picture(data, list_formats()) as picture:
             width, height = picture.size
-            if picture.getexif().get(_ORIENTATION, 1) in _LYING:
+            is_lying = picture.getexif().get(_ORIENTATION, 1) in _LYING
+            if is_lying:
                 width, height = height, width
             # Cameras append previews to a JPEG; Pillow calls that MPO.
             kind = "jpeg" if picture.format == "MPO" else str(picture.format).lower()
-            return PictureHeader(kind, height, width)
+            return PictureHeader(kind, height, width, is_lying)
     except UnidentifiedImageError as error:
         return PictureHeader("tiff", *_read_bands(data, max_pixels, error).shape[:2])
     except OSError as error:

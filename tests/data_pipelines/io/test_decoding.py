@@ -132,7 +132,7 @@ def test_heic_is_read_where_its_codec_is_installed():
     pillow_heif.register_heif_opener()
     data, image = _encode_phone("HEIF")
     assert np.abs(decoding.decode_rgb(data).astype(int) - image).mean() < 3
-    assert decoding.read_picture_header(data) == ("heif", 32, 48)
+    assert decoding.read_picture_header(data)[:3] == ("heif", 32, 48)
     with pytest.raises(UserError, match="limit of 100"):
         decoding.decode_rgb(data, 100)
     with pytest.raises(UserError, match="picture"):
