@@ -436,7 +436,7 @@ def test_ignored_annotations_need_no_area(tmp_path):
 def encode_runs(area):
     """COCO's text of the run lengths of an area, written from its definition."""
     flat = np.concatenate([[0], area.T.reshape(-1).astype(np.int64), [2]])
-    ends = np.flatnonzero(np.diff(flat)) if flat[1] == 0 else np.flatnonzero(np.diff(flat))
+    ends = np.flatnonzero(np.diff(flat))
     counts = np.diff(np.concatenate([[0], ends])).tolist()
     text = ""
     for index, count in enumerate(counts):
