@@ -162,4 +162,11 @@ def _describe_stray(colors, counts, total, is_swapped):
             "; so many come from JPEG compression or smoothed edges: export the masks without "
             "them, or bind Folder.nearest_color = True (NEAREST_COLOR in data/own_folders.gin)"
         )
+    else:
+        most = tuple(unpack(colors[counts.argmax()]).tolist())
+        line = ",".join(map(str, most))
+        message += (
+            f'; add each to the table as a colour of a class or of "ignore": "ignore": [{most}] in '
+            f'the dictionary COLOR_TABLE, or the line "ignore:{line}::" in a labelmap.txt'
+        )
     return message

@@ -178,8 +178,16 @@ def test_stray_colors_are_named_or_snapped(tmp_path):
     picture[0, :3] = (40, 210, 250), (9, 9, 9), (9, 9, 9)
     path = put(tmp_path, "masks/1.png", picture)
     words = rf"2 colours .* lacks, in 3 of {RAW.size} .*\(9, 9, 9\) 2 pixels, \(40, 210, 250\) 1"
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=words) as error:
         make(tmp_path, color_table=COLORS).read_label(path)
+    # The fixes that it names, for the more frequent colour.
+    assert '"ignore": [(9, 9, 9)]' in str(error.value) and "ignore:9,9,9::" in str(error.value)
+    table = write_labelmap(tmp_path)
+    with open(table, "a", encoding="utf-8") as file:
+        file.write("ignore:9,9,9::\nignore:40,210,250::\n")
+    for ignoring in ({**COLORS, "ignore": [(9, 9, 9), (40, 210, 250)]}, table):
+        label = make(tmp_path, color_table=ignoring).read_label(path)
+        np.testing.assert_array_equal(label[0, :3], 255)
     label = make(tmp_path, color_table=COLORS, nearest_color=True).read_label(path)
     np.testing.assert_array_equal(label[0, :3], [1, 0, 0])
     np.testing.assert_array_equal(label[1:], RAW[1:])
