@@ -29,7 +29,7 @@ WITH_MASKS = "with masks"
 _SHOWN = 5
 # Descriptions and lists, which are beside images in many data sets.
 _TEXTS = (".txt", ".md", ".json", ".csv", ".xml", ".yaml", ".yml", ".db", ".ini", ".html")
-# A folder's masks are the first of these kinds that it contains.
+# A folder's masks are those of one of these kinds.
 _MASK_KINDS = ((".png", ".bmp", ".tif", ".tiff"), (".jpg", ".jpeg", ".webp"), (".json",))
 _MASK_SUFFIXES = tuple(suffix for kind in _MASK_KINDS for suffix in kind)
 
@@ -347,18 +347,23 @@ class Folder(Domain):
         if self._is_coco():
             found = self._find_coco(split)
         elif not in_pattern:
-            for suffixes in _MASK_KINDS:
-                found = self._find(self.label_folders(split), suffixes, self.label_ending)
-                if found:
-                    self.label_suffixes = suffixes
-                    break
-            else:
-                self._check_kind(split)
+            found = self._find_kind(split)
         if self._table_pattern is not None:
             pattern = self._make_pattern(self._table_pattern, "color_table", split)
             for path, name in found.values():
                 table = pattern.fill(name.removesuffix(self.label_ending)) or pattern.text
                 self._mask_reader.set_own_table(path, self._join(table))
+        return found
+
+    def _find_kind(self, split):
+        """Returns the masks of the kind that most images have; a folder may hold a legend too."""
+        folders, images = self.label_folders(split), self._find_images(split)
+        kinds = {kind: self._find(folders, kind, self.label_ending) for kind in _MASK_KINDS}
+        self.label_suffixes, found = max(
+            kinds.items(), key=lambda kind: (len(kind[1].keys() & images.keys()), bool(kind[1]))
+        )
+        if not found:
+            self._check_kind(split)
         return found
 
     def _check_kind(self, split):

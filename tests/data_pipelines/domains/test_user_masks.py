@@ -629,6 +629,16 @@ def test_absent_images_say_what_is_there(tmp_path):
     assert [pair.name for pair in flat.list_pairs("train")] == ["1"]
 
 
+def test_a_legend_of_another_kind_among_masks(tmp_path):
+    put_images(tmp_path, "images/1.png", "images/2.png")
+    for name in ("1", "2"):
+        put_json(tmp_path, f"masks/{name}.json", labelme([{"label": "car", "points": SQUARE}]))
+    for name in ("1", "legend", "overview"):
+        put(tmp_path, f"masks/{name}.png", PICTURE)
+    labels = read_all(make(tmp_path, splits={"train": ""}, background="sky"))
+    assert [np.unique(label).tolist() for label in labels.values()] == [[0, 2], [0, 2]]
+
+
 def test_masks_of_another_kind_are_named(tmp_path):
     put_images(tmp_path, "images/train/1.jfif")
     put(tmp_path, "masks/train/1.gif", RAW)
