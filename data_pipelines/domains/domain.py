@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from data_pipelines.io import files
 from data_pipelines.io import name_lists
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import LabelSpace
+
+_SHOWN_TWINS = 5
 
 
 class Pair(NamedTuple):
@@ -278,7 +281,10 @@ class Domain:
 
     def _find(self, folders, suffixes, ending):
         """Returns name without its ending, from `unify_name` -> (path, full name)."""
-        found = {}
+        return index_names(self._list_named(folders, suffixes, ending))
+
+    def _list_named(self, folders, suffixes, ending):
+        """Yields (path, name without its ending, full name)."""
         for prefix, folder in folders:
             path = self._join(folder)
             if not files.is_folder(path):
@@ -288,14 +294,8 @@ class Domain:
                 if not stem.endswith(ending):
                     continue
                 full_name = f"{prefix}/{stem}" if prefix else stem
-                key = name_lists.unify_name(full_name[: len(full_name) - len(ending)])
-                if key in found:
-                    raise UserError(
-                        f"{files.describe_path(found[key][0])} and {relative} share the name "
-                        f"{full_name!r}; keep one of them."
-                    )
-                found[key] = (files.join_path(path, relative), full_name)
-        return found
+                name = full_name[: len(full_name) - len(ending)]
+                yield files.join_path(path, relative), name, full_name
 
     def _expect_label(self, name, split):
         """Returns the expected path of an image's label."""
@@ -329,3 +329,29 @@ class Domain:
                 f"--count=200 --size=256x128 --seed=0 --style={style}"
             )
         return message
+
+
+def index_names(listed: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
+    """Indexes files by their names.
+
+    Args:
+        listed: (path, name, full name) of each.
+
+    Returns:
+        Name, from `name_lists.unify_name` -> (path, full name).
+
+    Raises:
+        UserError: two files share a name; lists the first ones.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    twins = []
+    for path, name, full_name in listed:
+        first, _ = found.setdefault(name_lists.unify_name(name), (path, full_name))
+        if first != path:
+            paths = f"{files.describe_path(first)} and {files.describe_path(path)}"
+            twins.append(f"{paths} share the name {full_name!r}")
+    if twins:
+        rest = len(twins) - _SHOWN_TWINS
+        more = f", and {rest} more pair(s) do" if rest > 0 else ""
+        raise UserError(f"{', '.join(twins[:_SHOWN_TWINS])}{more}; keep one of each.")
+    return found

@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from data_pipelines.domains.domain import Domain
+from data_pipelines.domains.domain import index_names
 from data_pipelines.domains.user_masks import CLASS_KEY
 from data_pipelines.domains.user_masks import MaskOptions
 from data_pipelines.domains.user_masks import UserMasks
@@ -444,17 +445,9 @@ class Folder(Domain):
         return Pattern(text, f"Folder.{option}", keys=keys, values=values)
 
     def _match(self, text, option, split, suffixes):
-        found = {}
         pattern = self._make_pattern(text, option, split)
-        for path, name, _ in self._list_matches(pattern, split, suffixes):
-            key = name_lists.unify_name(name)
-            if key in found:
-                raise UserError(
-                    f"{files.describe_path(found[key][0])} and {path} share the name {name!r} in "
-                    f"the pattern {text!r}; keep one of them."
-                )
-            found[key] = (path, name)
-        return found
+        matches = self._list_matches(pattern, split, suffixes)
+        return index_names((path, name, name) for path, name, _ in matches)
 
     def _list_matches(self, pattern, split, suffixes):
         """Yields (path, name, keys) of the files that a pattern matches in a split."""

@@ -219,11 +219,15 @@ def test_mask_suffix_in_a_folder_of_its_own_and_beside_the_images(tmp_path):
         assert domain.list_orphans("train") == []
 
 
-def test_two_images_of_one_name_are_an_error(tmp_path):
+@pytest.mark.parametrize("images", ["images", "images/{split}/*.*"])
+def test_images_of_one_name_are_one_error(tmp_path, images):
+    """As phones and editors write them, IMG_1.HEIC and IMG_1.JPG."""
     for suffix in ("png", "jpg"):
-        write_image(tmp_path, f"images/train/1.{suffix}")
-    domain = Folder(root=str(tmp_path), class_names=NAMES)
-    with pytest.raises(UserError, match="1.jpg and 1.png share the name '1'"):
+        for name in range(7):
+            write_image(tmp_path, f"images/train/{name}.{suffix}")
+    domain = Folder(root=str(tmp_path), images=images, class_names=NAMES)
+    words = "0.jpg and .*0.png share the name '0', .*'4', and 2 more pair.s. do; keep one of each"
+    with pytest.raises(UserError, match=words):
         domain.list_pairs("train")
 
 
