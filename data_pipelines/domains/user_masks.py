@@ -256,7 +256,9 @@ class UserMasks:
         if self._options.color_table is not None and any(isinstance(key, int) for key in table):
             raise UserError(
                 "Folder.id_table has stored ids, and Folder.color_table says that masks are "
-                "colours; bind one of them, or names in the id_table."
+                "colours; bind one of them, or names in the id_table, or, where the target's masks "
+                "alone are colours, target/folder.Folder.color_table and "
+                "target/folder.Folder.id_table = None."
             )
 
     def _find_classes(self, names):

@@ -250,7 +250,7 @@ def test_images_of_one_name_are_one_error(tmp_path, images):
         ({"class_names": NAMES, "background": "walls"}, "'walls', .*is it 'wall'"),
         (
             {"class_names": NAMES, "color_table": {"wall": (0, 0, 0)}, "id_table": {0: 0}},
-            "bind one of them",
+            "bind one of them, .*target/folder.Folder.id_table = None",
         ),
         ({"class_names": NAMES, "id_table": [0, 7, 9]}, "id_table is .*dict.*{0: 0, 7: 1, 9: 2}"),
         ({"class_names": NAMES, "id_table": "{0: 0}"}, "id_table is '{0: 0}'.*a dict"),
