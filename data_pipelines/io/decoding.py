@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import io
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -299,7 +298,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _open_picture(data: bytes, formats: Sequence[str]) -> Image.Image:
+def _open_picture(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     """Reads the header alone."""
     try:
         return Image.open(io.BytesIO(data), formats=formats)
