@@ -122,6 +122,11 @@ def _bind_place(draft, prefix, root, found, masks):
         )
     for line in _list_unused(found):
         draft.facts.append(f"{root}: not used: {line}.")
+    if found.others:
+        draft.questions.append(
+            f"Other masks of {root} fit as many images, and are not used, such as "
+            f"{', '.join(found.others[:_SHOWN])}."
+        )
 
 
 def _describe_labels(draft, root, found):

@@ -27,6 +27,8 @@ _MASK_WORDS = re.compile(
     r"(?![a-z])",
     re.IGNORECASE,
 )
+_USUAL_WORDS = re.compile(r"semantic|labelids|class", re.IGNORECASE)
+_OTHER_WORDS = re.compile(r"instance|colou?r|depth", re.IGNORECASE)
 _JUNK = ("thumbs.db", "desktop.ini", "readme.md", "readme.txt", "license", "license.txt")
 _MAX_JSON = 1 << 30
 _MAX_TABLE = 1 << 20
@@ -39,7 +41,7 @@ class Inventory:
     Attributes:
         paths: all files but hidden ones and those of operating systems.
         photos: images.
-        masks: groups of masks of one kind, and larger groups of them.
+        masks: groups of masks of one kind, and larger groups of them; the usual ones first.
         tables: files that name the colours or ids of masks.
         labelme: LabelMe's file -> names of its shapes.
         coco: COCO's file -> names of its categories.
@@ -140,14 +142,25 @@ def _sort_pictures(root, paths):
 def _group_masks(masks):
     """Returns lists of masks of one kind: those in folders of one name, then those in all."""
     groups = collections.defaultdict(list)
+    kinds = collections.Counter((folder, suffix, words[-1:]) for folder, suffix, words in masks)
     for (folder, suffix, words), members in masks.items():
         # The same kind of mask is in several folders: one for each split, scene or city.
         names = [p for p in folder.split("/") if p != "#" and not find_split_word(p.strip("#"))]
-        groups[words[-1:], suffix, *names[-1:]] += members
-        groups[words[-1:], suffix, None] += members
+        last = words[-1:]
+        # Two kinds in one folder may end in the same word, such as "segmentation".
+        for kind in dict.fromkeys([words, last] if kinds[folder, suffix, last] > 1 else [last]):
+            groups[kind, suffix, *names[-1:]] += members
+            groups[kind, suffix, None] += members
         groups[None, suffix, None] += members
-    ordered = sorted(groups, key=lambda key: key.count(None))
+    ordered = sorted(groups, key=lambda key: (key.count(None), _rank_kind(key)))
     return list({tuple(sorted(groups[key])): None for key in ordered})
+
+
+def _rank_kind(key):
+    """Returns a number that is lower for what the masks of classes are usually named."""
+    kind, _, *names = key
+    text = " ".join([*(kind or ()), *filter(None, names)])
+    return bool(_OTHER_WORDS.search(text)) - bool(_USUAL_WORDS.search(text))
 
 
 def _sort_texts(root, paths):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 from collections.abc import Iterator
 
+from absl import logging
+
 from data_pipelines.domains.folder import Folder
-from data_pipelines.domains.user_masks import split_coco_path
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
+from data_pipelines.io import files
 from data_pipelines.scanning import inventory
 from data_pipelines.scanning import pictures
 
@@ -32,6 +35,7 @@ class Layout:
         image_paths: all images.
         mask_paths: the masks of the pairs, as `Folder` names them.
         without_mask: number of images without a mask, where there are masks.
+        others: masks of other kinds, of which as many fit; the first of each kind.
         unused: what other files are -> their paths.
         tables: files that name the colours or ids of masks.
         table_pattern: the pattern of these files, where each mask has one.
@@ -46,6 +50,7 @@ class Layout:
     image_paths: list[str]
     mask_paths: list[str]
     without_mask: int
+    others: list[str]
     unused: dict[str, list[str]]
     tables: list[str]
     table_pattern: str | None = None
@@ -79,21 +84,40 @@ def find_layout(root: str) -> Layout:
             f"{f' ({kinds})' if kinds else ''}; images are {', '.join(Folder.image_suffixes)}"
             + (f", and {masks} of them look like masks." if masks else ".")
         )
-    best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, {}, found.tables)
-    for description in _list_descriptions(found):
-        mask_paths = _try(root, description)
-        if len(mask_paths) > len(best.mask_paths):
-            best.images, best.masks, best.mask_suffix, best.names = description
-            best.mask_paths = mask_paths
+    best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, [], {}, found.tables)
+    labels: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    with files.listed_once(), _without_notes():
+        for description in _list_descriptions(found):
+            tried = _try(root, description)
+            new = {file for listed in tried.values() for file in listed}
+            if len(tried) > len(labels):
+                labels, seen, best.others = tried, new, []
+                best.images, best.masks, best.mask_suffix, best.names = description
+            elif labels and len(tried) == len(labels) and seen.isdisjoint(new):
+                best.others.append(os.path.relpath(min(new), root).replace("\\", "/"))
+                seen |= new
     own = [path for path in found.tables if path.endswith(".json")]
-    if len(own) > 1 and len(own) >= len(best.mask_paths):
+    if len(own) > 1 and len(own) >= len(labels):
         best.table_pattern = _describe(own)
     best.splits = _find_splits(photos, best)
     best.image_paths = [os.path.join(root, path) for path in photos]
+    best.mask_paths = list(labels)
     if best.masks is not None:
-        best.without_mask = len(photos) - len(best.mask_paths)
-    best.unused = _count_unused(root, found, best)
+        best.without_mask = len(photos) - len(labels)
+    best.unused = _count_unused(root, found, best, labels)
     return best
+
+
+@contextlib.contextmanager
+def _without_notes():
+    """Leaves out what readers note in the log: most descriptions that are tried do not apply."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _join_names(listed):
@@ -166,7 +190,10 @@ def _describe(paths, any_depth=False):
 
 
 def _try(root, description):
-    """Returns the masks that a description pairs with images; none where it does not apply."""
+    """Returns the masks that a description pairs with images -> their files.
+
+    There are none where the description does not apply, and without masks whose files are missing.
+    """
     images, masks, suffix, names = description
     try:
         domain = Folder(
@@ -175,16 +202,18 @@ def _try(root, description):
             splits=_list_split_folders(root, images, masks),
         )  # fmt: skip
         pairs = [p for split in domain.splits for p in domain.list_pairs(split) if p.label_path]
-        # Wide patterns, as those of several exports at once, pair masks with themselves.
-        if any(pair.image_path == pair.label_path for pair in pairs):
-            return []
         found = [p.label_path for p in pairs if domain.has_label(p.label_path)]
+        labels = {path: domain.label_files(path) for path in found}
+        # Wide patterns, as those of several exports at once, have masks among the images.
+        images_found = {pair.image_path for pair in pairs}
+        if any(file in images_found for listed in labels.values() for file in listed):
+            return {}
         if names is not None:
             # Annotations count only if they can be drawn; a damaged one is the audit's to name.
-            found = found if any(_can_draw(domain, path) for path in found[:_SAMPLE]) else []
-        return found
+            labels = labels if any(_can_draw(domain, path) for path in found[:_SAMPLE]) else {}
+        return labels
     except UserError:
-        return []
+        return {}
 
 
 def _can_draw(domain, path):
@@ -223,10 +252,9 @@ def _find_splits(photos, layout):
     return splits if "train" in splits else {"train": ""}
 
 
-def _count_unused(root, found, layout):
+def _count_unused(root, found, layout, labels):
     used = {*found.photos, *found.tables}
-    for path in layout.mask_paths:
-        file = split_coco_path(path)[0] if ".json#" in path else path
+    for file in {file for listed in labels.values() for file in listed}:
         used.add(os.path.relpath(file, root).replace("\\", "/"))
     unused: dict[str, list[str]] = {}
     masks = {path for group in found.masks for path in group}

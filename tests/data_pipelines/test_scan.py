@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import gin
@@ -61,6 +62,7 @@ def build(draft, prefix="SOURCE"):
         (tool_exports.write_channels_with_255, 4, 2, False),
         (tool_exports.write_palettes, 2, 3, False),
         (tool_exports.write_layers, 3, 3, True),
+        (tool_exports.write_renders, 4, 3, False),
         (tool_exports.write_cities, 4, 3, False),
     ],
 )
@@ -192,3 +194,26 @@ def test_colours_of_jpeg_masks_that_were_not_chosen_are_mentioned(tmp_path):
     draft = configuration.draft_configuration(str(tmp_path), None)
     assert len(draft.bindings["CLASS_NAMES"]) == 3 and draft.bindings["NEAREST_COLOR"]
     assert any("those of rare classes, which you have to add" in q for q in draft.questions)
+
+
+@pytest.mark.parametrize(
+    "write, used, others",
+    [
+        (tool_exports.write_cities, "_gtFine_labelIds.png", ["_gtFine_color.png"]),
+        (tool_exports.write_renders, "semantic_seg", ["instance_seg/0.png", "depth/0.png"]),
+        (tool_exports.write_replicator, "semantic_seg", ["instance_segmentation_0000.png"]),
+    ],
+)
+def test_masks_of_classes_are_preferred_and_others_named(tmp_path, write, used, others):
+    write(tmp_path)
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    assert used in draft.bindings["SOURCE_MASKS"]
+    (question,) = (q for q in draft.questions if q.startswith("Other masks"))
+    assert all(other in question for other in others)
+
+
+def test_descriptions_that_do_not_apply_are_not_logged(tmp_path, caplog):
+    tool_exports.write_coco_splits(tmp_path)
+    caplog.set_level(logging.INFO, logger="absl")
+    configuration.draft_configuration(str(tmp_path), None)
+    assert not caplog.records

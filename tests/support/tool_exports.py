@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 SIZE = (48, 64)
+INSTANCES = np.array([(0, 0, 0), (40, 23, 77), (80, 46, 154)], np.uint8)
 COLORS = np.array([(0, 0, 0), (51, 221, 255), (250, 50, 83)], np.uint8)
 
 
@@ -127,11 +128,19 @@ def write_split_folders(root):
 
 def write_replicator(root):
     write_pairs(root, "rgb_{:04}.png", "semantic_segmentation_{:04}.png", COLORS.__getitem__)
+    write_pairs(root, "rgb_{:04}.png", "instance_segmentation_{:04}.png", INSTANCES.__getitem__)
     table = {str((*COLORS[i].tolist(), 255)): {"class": n} for i, n in enumerate(("a", "b", "c"))}
     table = {"(0, 0, 0, 0)": {"class": "BACKGROUND"}, **table}
     table["(0, 0, 0, 255)"] = {"class": "UNLABELLED"}
     for number in range(4):
         put_text(root, f"semantic_segmentation_labels_{number:04}.json", table)
+
+
+def write_renders(root):
+    """Several kinds of masks, of which one is of classes."""
+    write_pairs(root, "rgb/{}.png", "semantic_seg/{}.png")
+    for kind in ("depth", "instance_seg"):
+        write_pairs(root, "rgb/{}.png", kind + "/{}.png", lambda ids: ids * 3)
 
 
 def make_shapes(ids):
