@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
+from data_pipelines.io import files
 from data_pipelines.labels import color_tables
 from data_pipelines.scanning import pictures
 
@@ -63,8 +64,12 @@ def take_inventory(root: str) -> Inventory:
 
     Returns:
         The files.
+
+    Raises:
+        UserError: a folder cannot be listed, or links lead to a folder above.
     """
-    paths = _list_files(root)
+    listed = files.list_other_files(root, ())
+    paths = [path for path in listed if os.path.basename(path).lower() not in _JUNK]
     photos, masks = _sort_pictures(
         root, [path for path in paths if path.lower().endswith(Folder.image_suffixes)]
     )
@@ -95,16 +100,6 @@ def find_split_word(name: str) -> str | None:
 def stem(path: str) -> str:
     """Returns the name of a file without its ending."""
     return os.path.splitext(os.path.basename(path))[0]
-
-
-def _list_files(root):
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _JUNK:
-                found.append(os.path.relpath(os.path.join(folder, name), root).replace("\\", "/"))
-    return found
 
 
 def _sort_pictures(root, paths):

@@ -165,6 +165,12 @@ def _trim(text):
     return text[: re.search(r"[^\W_]*$", text).start()] or (text if text.isalpha() else "")
 
 
+def _find_ending(paths):
+    """Returns the ending of paths in a pattern, which ignores case."""
+    endings = {ending.lower(): ending for _, ending in map(os.path.splitext, paths)}
+    return endings.popitem()[1] if len(endings) == 1 else ".*"
+
+
 def _describe(paths, any_depth=False):
     """Returns a pattern that matches paths: what differs between them is a wildcard."""
     stems = [inventory.stem(path) for path in paths]
@@ -172,8 +178,7 @@ def _describe(paths, any_depth=False):
     end = (
         _trim(os.path.commonprefix([stem[::-1] for stem in stems]))[::-1] if len(paths) > 1 else ""
     )
-    endings = {os.path.splitext(path)[1] for path in paths}
-    ending = endings.pop() if len(endings) == 1 else ".*"
+    ending = _find_ending(paths)
     same = len(paths) > 1 and len(set(stems)) == 1
     name = stems[0] + ending if same else f"{start}*{end}{ending}"
     if any_depth:

@@ -212,6 +212,18 @@ def test_masks_of_classes_are_preferred_and_others_named(tmp_path, write, used, 
     assert all(other in question for other in others)
 
 
+def test_case_of_endings_and_links_to_folders(tmp_path):
+    tool_exports.write_pairs(tmp_path / "far", "{}.jpg", "{}.png", numbers=range(2))
+    tool_exports.write_pairs(tmp_path / "far", "{}.JPG", "{}.png", numbers=range(2, 4))
+    (tmp_path / "here").mkdir()
+    os.symlink(tmp_path / "far", tmp_path / "here/linked")
+    draft = configuration.draft_configuration(str(tmp_path / "here"), None)
+    assert len(audit.audit_split(build(draft), "train").pairs) == 4
+    os.symlink(tmp_path / "far", tmp_path / "far/again")
+    with pytest.raises(UserError, match="a link to a folder above itself; remove the link"):
+        configuration.draft_configuration(str(tmp_path / "here"), None)
+
+
 def test_descriptions_that_do_not_apply_are_not_logged(tmp_path, caplog):
     tool_exports.write_coco_splits(tmp_path)
     caplog.set_level(logging.INFO, logger="absl")
