@@ -122,6 +122,8 @@ def _bind_place(draft, prefix, root, found, masks):
         )
     for line in _list_unused(found):
         draft.facts.append(f"{root}: not used: {line}.")
+    if any(what.startswith("prediction") for what in found.unused):
+        draft.questions.append(f"Write predictions to another folder than {root}; move these.")
     if found.others:
         draft.questions.append(
             f"Other masks of {root} fit as many images, and are not used, such as "

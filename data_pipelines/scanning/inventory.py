@@ -30,6 +30,9 @@ _MASK_WORDS = re.compile(
 )
 _USUAL_WORDS = re.compile(r"semantic|labelids|class", re.IGNORECASE)
 _OTHER_WORDS = re.compile(r"instance|colou?r|depth", re.IGNORECASE)
+# The folders that predictions are written to; the user's own folders may have the former names.
+_PREDICTIONS = {"ids", "color", "overlay", "confidence"}
+_PREDICTIONS_ONLY = {"overlay", "confidence"}
 _JUNK = ("thumbs.db", "desktop.ini", "readme.md", "readme.txt", "license", "license.txt")
 _MAX_JSON = 1 << 30
 _MAX_TABLE = 1 << 20
@@ -43,6 +46,7 @@ class Inventory:
         paths: all files but hidden ones and those of operating systems.
         photos: images.
         masks: groups of masks of one kind, and larger groups of them; the usual ones first.
+        predictions: pictures that a model wrote, which are neither images nor masks.
         tables: files that name the colours or ids of masks.
         labelme: LabelMe's file -> names of its shapes.
         coco: COCO's file -> names of its categories.
@@ -51,6 +55,7 @@ class Inventory:
     paths: list[str]
     photos: list[str]
     masks: list[tuple[str, ...]]
+    predictions: set[str]
     tables: list[str]
     labelme: dict[str, list[str]]
     coco: dict[str, list[str]]
@@ -70,10 +75,12 @@ def take_inventory(root: str) -> Inventory:
     """
     listed = files.list_other_files(root, ())
     paths = [path for path in listed if os.path.basename(path).lower() not in _JUNK]
+    predictions = _find_predictions(paths)
     photos, masks = _sort_pictures(
-        root, [path for path in paths if path.lower().endswith(Folder.image_suffixes)]
+        root,
+        [p for p in paths if p.lower().endswith(Folder.image_suffixes) and p not in predictions],
     )
-    return Inventory(paths, photos, _group_masks(masks), *_sort_texts(root, paths))
+    return Inventory(paths, photos, _group_masks(masks), predictions, *_sort_texts(root, paths))
 
 
 def take_evenly(paths: Sequence[str], count: int) -> list[str]:
@@ -100,6 +107,21 @@ def find_split_word(name: str) -> str | None:
 def stem(path: str) -> str:
     """Returns the name of a file without its ending."""
     return os.path.splitext(os.path.basename(path))[0]
+
+
+def _find_predictions(paths):
+    """Returns the files in folders that hold nothing but the outputs of `drsl_tf.predict`."""
+    entries = collections.defaultdict(set)
+    for path in paths:
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            entries["/".join(parts[:depth])].add(parts[depth])
+    folders = tuple(
+        f"{folder}/"
+        for folder, names in entries.items()
+        if len(names) > 1 and names <= _PREDICTIONS and names & _PREDICTIONS_ONLY
+    )
+    return {path for path in paths if path.startswith(folders)}
 
 
 def _sort_pictures(root, paths):

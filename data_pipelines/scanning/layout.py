@@ -84,7 +84,7 @@ def find_layout(root: str) -> Layout:
             f"{f' ({kinds})' if kinds else ''}; images are {', '.join(Folder.image_suffixes)}"
             + (f", and {masks} of them look like masks." if masks else ".")
         )
-    best = Layout(_common_folder(photos) or ".", None, "", {}, [], [], 0, [], {}, found.tables)
+    best = Layout(_place_images(found), None, "", {}, [], [], 0, [], {}, found.tables)
     labels: dict[str, list[str]] = {}
     seen: set[str] = set()
     with files.listed_once(), _without_notes():
@@ -120,6 +120,14 @@ def _without_notes():
         logging.set_verbosity(verbosity)
 
 
+def _place_images(found):
+    """Returns the folder of the images, or their pattern where predictions are in it."""
+    folder = _common_folder(found.photos)
+    if any(path.startswith(f"{folder}/" if folder else "") for path in found.predictions):
+        return _describe(found.photos)
+    return folder or "."
+
+
 def _join_names(listed):
     """Returns the names of all files, without those that every mask may have."""
     names = dict.fromkeys(name for names in listed.values() for name in names)
@@ -133,7 +141,7 @@ def _common_folder(paths):
 def _list_descriptions(found):
     """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
     photos, labelme, coco = found.photos, found.labelme, found.coco
-    images = _common_folder(photos) or "."
+    images = _place_images(found)
     groups = [(group, None) for group in found.masks]
     # A folder of masks for each image has the name of the image, which that of a scene has not.
     stems = set(map(inventory.stem, photos))
@@ -266,6 +274,7 @@ def _count_unused(root, found, layout, labels):
     for path in found.paths:
         if path not in used:
             kind = "other picture of few colours" if path in masks else "file"
+            kind = "prediction" if path in found.predictions else kind
             unused.setdefault(f"{kind} *{os.path.splitext(path)[1].lower()}", []).append(path)
     bound = set(layout.splits.values())
     depth = 0 if layout.images in (".", "") else layout.images.count("/") + 1

@@ -224,6 +224,16 @@ def test_case_of_endings_and_links_to_folders(tmp_path):
         configuration.draft_configuration(str(tmp_path / "here"), None)
 
 
+def test_predictions_are_neither_images_nor_masks(tmp_path):
+    tool_exports.write_plain(tmp_path / "drawn")
+    tool_exports.write_pairs(tmp_path / "real", "{}.jpg", "labelled/ids/{}.png")
+    tool_exports.write_pairs(tmp_path / "real", "labelled/overlay/{}.png", "labelled/color/{}.png")
+    draft = configuration.draft_configuration(str(tmp_path / "drawn"), str(tmp_path / "real"))
+    assert "TARGET_MASKS" not in draft.bindings
+    assert len(build(draft, "TARGET").list_pairs("train")) == 4
+    assert any("12 x prediction *.png, such as labelled/color/0" in line for line in draft.facts)
+
+
 def test_descriptions_that_do_not_apply_are_not_logged(tmp_path, caplog):
     tool_exports.write_coco_splits(tmp_path)
     caplog.set_level(logging.INFO, logger="absl")
