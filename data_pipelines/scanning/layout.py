@@ -8,10 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 
+import numpy as np
 from absl import logging
 
 from data_pipelines.domains.folder import Folder
 from data_pipelines.errors import UserError
+from data_pipelines.io import color_masks
 from data_pipelines.io import decoding
 from data_pipelines.io import files
 from data_pipelines.scanning import inventory
@@ -19,6 +21,7 @@ from data_pipelines.scanning import pictures
 
 _SAMPLE = 4
 _MAX_CLASSES = 100
+_MAX_BINARY = 40
 _MAX_MASKS = 1000
 _MAX_VALUES = 300_000_000
 
@@ -88,7 +91,7 @@ def find_layout(root: str) -> Layout:
     labels: dict[str, list[str]] = {}
     seen: set[str] = set()
     with files.listed_once(), _without_notes():
-        for description in _list_descriptions(found):
+        for description in _list_descriptions(root, found):
             tried = _try(root, description)
             new = {file for listed in tried.values() for file in listed}
             if len(tried) > len(labels):
@@ -138,19 +141,18 @@ def _common_folder(paths):
     return os.path.commonpath([os.path.dirname(path) or "." for path in paths]).strip(".")
 
 
-def _list_descriptions(found):
+def _list_descriptions(root, found):
     """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
     photos, labelme, coco = found.photos, found.labelme, found.coco
     images = _place_images(found)
     groups = [(group, None) for group in found.masks]
-    # A folder of masks for each image has the name of the image, which that of a scene has not.
-    stems = set(map(inventory.stem, photos))
     for group, _ in groups:
-        classes = sorted(set(map(inventory.stem, group)))
-        parents = {os.path.basename(os.path.dirname(path)) for path in group}
-        if parents <= stems and 1 < len(classes) < _MAX_CLASSES:
-            folder = os.path.dirname(os.path.dirname(group[0]))
-            yield images, "/".join(filter(None, (folder, "{name}", "{class}.*"))), "", classes
+        for masks, classes in _list_layers(root, photos, group):
+            place = images
+            # A folder has the pictures of its sub-folders too, and so would have these masks.
+            if images == "." or masks.startswith(f"{images}/"):
+                place = "/".join(filter(None, (_common_folder(photos), f"*{_find_ending(photos)}")))
+            yield place, masks, "", classes
     for group, names in [*groups, (list(labelme), sorted(_join_names(labelme)))]:
         if not group:
             continue
@@ -166,6 +168,41 @@ def _list_descriptions(found):
         names = _join_names(coco if place in places else {place: coco[place]})
         for folder in (images, _describe(photos)):
             yield folder, place, "", names
+
+
+def _list_layers(root, photos, group):
+    """Yields (masks, classes) for masks that may be a picture for each class."""
+    stems = set(map(inventory.stem, photos))
+    own = [inventory.stem(path) for path in group]
+    parents = [os.path.basename(os.path.dirname(path)) for path in group]
+    folder = os.path.dirname(group[0])
+    above = os.path.dirname(folder)
+    places = [("{name}/{class}", above, parents, own), ("{class}/{name}", above, own, parents)]
+    for mark in "_-.":
+        names, _, classes = zip(*(text.rpartition(mark) for text in own))
+        places.append((f"{{name}}{mark}{{class}}", folder, names, classes))
+    for place, start, names, classes in places:
+        kinds = sorted(set(classes))
+        if not (set(names) <= stems and 1 < len(kinds) < _MAX_CLASSES):
+            continue
+        # A folder that is named as an image holds its classes. A folder of another name may be that
+        # of a scene, and an ending that of another kind of mask.
+        if place == "{name}/{class}" or (
+            len(group) > len(set(names))
+            and not any(map(inventory.find_split_word, kinds))
+            and _are_binary(root, [path for _, path in sorted(zip(classes, group))])
+        ):
+            yield "/".join(filter(None, (start, f"{place}.*"))), kinds
+
+
+def _are_binary(root, paths):
+    """Returns whether masks hold 0 and at most one other value; samples are opened."""
+    for path in inventory.take_evenly(paths, _MAX_BINARY):
+        mask = pictures.read_mask(os.path.join(root, path))
+        values = [] if mask is None else np.unique(color_masks.pack(color_masks.to_rgb(mask)))
+        if len(values) > 2 or (len(values) == 2 and values[0] != 0):
+            return False
+    return True
 
 
 def _trim(text):

@@ -211,12 +211,24 @@ def write_coco_splits(root):
     write_coco_file_of_each_split(root, ("train", "valid"), "{}/_annotations.coco.json")
 
 
-def write_layers(root):
+def write_layers(root, mask="masks/{0}/{1}.png", image="images/{}.jpg"):
     for number in range(3):
         photo, ids = draw(number)
-        put(root, f"images/{number}.jpg", photo)
+        put(root, image.format(number), photo)
         for value, name in enumerate(("sky", "ground", "car")):
-            put(root, f"masks/{number}/{name}.png", (ids == value).astype(np.uint8) * 255)
+            put(root, mask.format(number, name), (ids == value).astype(np.uint8) * 255)
+
+
+def write_layers_in_folders(root):
+    write_layers(root, "masks/{1}/{0}.png")
+
+
+def write_layers_by_ending(root):
+    write_layers(root, "masks/shot_{0}_{1}.png", "images/shot_{}.jpg")
+
+
+def write_layers_beside_images(root):
+    write_layers(root, "shot{0}-{1}.png", "shot{}.jpg")
 
 
 def write_palettes(root):
