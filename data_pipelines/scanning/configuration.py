@@ -8,11 +8,13 @@ import os
 import statistics
 from collections.abc import Mapping
 from typing import Any
+from typing import NamedTuple
 
 from data_pipelines.domains.folder import WITH_MASKS
 from data_pipelines.errors import UserError
 from data_pipelines.io import decoding
 from data_pipelines.io import files
+from data_pipelines.io.patterns import is_pattern
 from data_pipelines.labels import color_tables
 from data_pipelines.labels.label_spaces import IGNORE_ID
 from data_pipelines.scanning import inventory
@@ -25,6 +27,23 @@ _STEP = 8
 _SHOWN = 12
 _MAIN_SHARE = 0.001
 _MAIN_DISTANCE = 40
+_MAX_STRAY = 16
+
+
+class _Table(NamedTuple):
+    """A table that names what masks hold.
+
+    Attributes:
+        place: the file, or the pattern of files of which each mask has one.
+        kind: "ids" or "colors".
+        names: id, or colour -> name; of several files the last one's.
+        classes: all names but "ignore", in the files' order.
+    """
+
+    place: str
+    kind: str
+    names: dict
+    classes: list[str]
 
 
 class Draft:
@@ -147,16 +166,9 @@ def _describe_labels(draft, root, found):
         draft.questions.append(
             f"{content.count} of {len(found.mask_paths)} masks were opened; others may hold more."
         )
-    if found.table_pattern is not None:
-        draft.bindings["COLOR_TABLE"] = found.table_pattern
-        _bind_table_names(draft, [os.path.join(root, path) for path in found.tables])
-    elif found.tables:
-        path = os.path.join(root, found.tables[0])
-        draft.bindings["COLOR_TABLE"] = path
-        _bind_table_names(draft, [path])
-        if len(found.tables) > 1:
-            others = ", ".join(found.tables[1:])
-            draft.questions.append(f"Other tables were found, and are not used: {others}.")
+    table = _choose_table(draft, root, found, content)
+    if table is not None:
+        _bind_table(draft, root, content, table)
     elif content.kind == "ids":
         _bind_ids(draft, content)
     else:
@@ -174,16 +186,83 @@ def _bind_names(draft, names):
     draft.questions.append("BACKGROUND is the class of the pixels that no annotation covers.")
 
 
-def _bind_table_names(draft, paths):
-    names: dict[str, None] = {}
+def _choose_table(draft, root, found, content):
+    """Returns the table that names most of what the masks hold; None where none names the half."""
+    tables = [_read_table(root, place, paths) for place, paths in found.tables.items()]
+    shares = [_share_covered(table, content) for table in tables]
+    best = tables[shares.index(max(shares))] if max(shares, default=0) > 0.5 else None
+    others = [
+        f"{table.place} ({', '.join(table.classes[:_SHOWN])})"
+        for table in tables
+        if best is None or table.names != best.names
+    ]
+    if others:
+        what = "Other tables were found, and"
+        if best is None:
+            what = "Masks hold other values than the tables that were found, which"
+        draft.questions.append(f"{what} are not used: {'; '.join(others[:_SHOWN])}.")
+    return best
+
+
+def _read_table(root, place, paths):
+    colors: dict[color_tables.Color, str] = {}
+    ids: dict[int, str] = {}
+    classes: dict[str, None] = {}
     for path in paths:
-        colors, ids = color_tables.parse_file(files.read_bytes(path, 1 << 26), path)
-        names.update(dict.fromkeys([*colors.values(), *(ids[key] for key in sorted(ids))]))
-    draft.bindings["CLASS_NAMES"] = [name for name in names if name != "ignore"]
+        data = files.read_bytes(os.path.join(root, path), 1 << 26)
+        own_colors, own_ids = color_tables.parse_file(data, path)
+        colors.update(own_colors)
+        ids.update(own_ids)
+        names = [*own_colors.values(), *(own_ids[key] for key in sorted(own_ids))]
+        classes.update(dict.fromkeys(name for name in names if name != "ignore"))
+    return _Table(place, "colors" if colors else "ids", colors or ids, list(classes))
+
+
+def _share_covered(table, content):
+    """Returns for how much of what masks hold a table has names."""
+    if not content.pixels:
+        return 1.0
+    if content.kind == "lossy colors" or (content.kind == "colors" and table.kind == "ids"):
+        return float(table.kind == "colors")
+    pixels = content.colors if table.kind == "colors" else content.pixels
+    # All kinds of masks have black pixels, and many tables lack them.
+    pixels = {value: pixels[value] for value in pixels if value not in (0, (0, 0, 0))} or pixels
+    known = [pixels[value] for value in pixels if value in table.names]
+    return max(len(known) / len(pixels), sum(known) / sum(pixels.values()))
+
+
+def _bind_table(draft, root, content, table):
+    place, kind, names, classes = table
+    draft.bindings["COLOR_TABLE"] = place if is_pattern(place) else os.path.join(root, place)
+    draft.bindings["CLASS_NAMES"] = classes
     draft.questions.append(
         "CLASS_NAMES has all names of the table. A name that is to be ignored: take it out, and "
         'bind ID_TABLE = {"NAME": 255}.'
     )
+    held = content.colors if kind == "colors" else content.pixels
+    stray = {value: held[value] for value in held if value not in names}
+    if content.kind == "lossy colors" or not stray:
+        return
+    problem = f"{place} lacks {kind} that the masks hold: {_list_shares(stray)}"
+    if kind == "colors" and len(stray) > _MAX_STRAY:
+        draft.bindings["NEAREST_COLOR"] = True
+        advice = "Smooth edges hold so many: each counts as the nearest one of the table."
+    elif is_pattern(place):
+        advice = "Add them to these files."
+    elif kind == "colors":
+        colors: dict[str, list] = {}
+        for value, name in [*names.items(), *dict.fromkeys(stray, "ignore").items()]:
+            colors.setdefault(name, []).append(value)
+        draft.bindings["COLOR_TABLE"] = {
+            name: listed if listed[1:] else listed[0] for name, listed in colors.items()
+        }
+        advice = 'They are "ignore" in COLOR_TABLE; give them a class if they are one.'
+    else:
+        del draft.bindings["COLOR_TABLE"]
+        ids = {value: classes.index(name) for value, name in names.items() if name in classes}
+        draft.bindings["ID_TABLE"] = {**ids, **dict.fromkeys(stray, IGNORE_ID)}
+        advice = "They are 255 in ID_TABLE, ignored; give them a class if they are one."
+    draft.questions.append(f"{problem}. {advice}")
 
 
 def _bind_ids(draft, content):

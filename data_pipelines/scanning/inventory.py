@@ -201,8 +201,13 @@ def _sort_texts(root, paths):
             labelme[path] = [str(shape.get("label")) for shape in content["shapes"]]
         else:
             try:
-                color_tables.parse_file(data, path)
-                tables.append(path)
+                colors, ids = color_tables.parse_file(data, path)
             except UserError:
-                pass
+                continue
+            # A list of numbered pictures is no table of ids.
+            if not all(
+                name.lower().endswith(Folder.image_suffixes)
+                for name in (*colors.values(), *ids.values())
+            ):
+                tables.append(path)
     return tables, labelme, coco

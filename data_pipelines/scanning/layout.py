@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -40,8 +41,8 @@ class Layout:
         without_mask: number of images without a mask, where there are masks.
         others: masks of other kinds, of which as many fit; the first of each kind.
         unused: what other files are -> their paths.
-        tables: files that name the colours or ids of masks.
-        table_pattern: the pattern of these files, where each mask has one.
+        tables: files that name the colours or ids of masks; or the pattern of files of which each
+            mask has one -> these files.
         names: names in the polygons, for masks that are JSON.
         damaged: masks that `sample_masks` could not decode.
     """
@@ -55,8 +56,7 @@ class Layout:
     without_mask: int
     others: list[str]
     unused: dict[str, list[str]]
-    tables: list[str]
-    table_pattern: str | None = None
+    tables: dict[str, list[str]]
     names: list[str] | None = None
     damaged: list[str] = dataclasses.field(default_factory=list)
 
@@ -87,7 +87,7 @@ def find_layout(root: str) -> Layout:
             f"{f' ({kinds})' if kinds else ''}; images are {', '.join(Folder.image_suffixes)}"
             + (f", and {masks} of them look like masks." if masks else ".")
         )
-    best = Layout(_place_images(found), None, "", {}, [], [], 0, [], {}, found.tables)
+    best = Layout(_place_images(found), None, "", {}, [], [], 0, [], {}, {})
     labels: dict[str, list[str]] = {}
     seen: set[str] = set()
     with files.listed_once(), _without_notes():
@@ -100,10 +100,10 @@ def find_layout(root: str) -> Layout:
             elif labels and len(tried) == len(labels) and seen.isdisjoint(new):
                 best.others.append(os.path.relpath(min(new), root).replace("\\", "/"))
                 seen |= new
-    own = [path for path in found.tables if path.endswith(".json")]
-    if len(own) > 1 and len(own) >= len(labels):
-        best.table_pattern = _describe(own)
-    best.splits = _find_splits(photos, best)
+        best.splits = _find_splits(photos, best)
+        if best.masks is not None:
+            description = best.images, best.masks, best.mask_suffix, best.names
+            best.tables = _sort_tables(root, description, found.tables, len(labels))
     best.image_paths = [os.path.join(root, path) for path in photos]
     best.mask_paths = list(labels)
     if best.masks is not None:
@@ -129,6 +129,22 @@ def _place_images(found):
     if any(path.startswith(f"{folder}/" if folder else "") for path in found.predictions):
         return _describe(found.photos)
     return folder or "."
+
+
+def _sort_tables(root, description, tables, count):
+    """Returns `Layout.tables`, those of all masks first."""
+    groups = collections.defaultdict(list)
+    for path in tables:
+        groups[re.sub(r"\d+", "#", path)].append(path)
+        groups[os.path.splitext(path)[1]].append(path)
+    patterns = {
+        _describe(paths): paths
+        for paths in groups.values()
+        if 1 < len(paths) >= count
+        and len(_try(root, description, color_table=_describe(paths))) == count
+    }
+    own = {path for paths in patterns.values() for path in paths}
+    return {**{path: [path] for path in tables if path not in own}, **patterns}
 
 
 def _join_names(listed):
@@ -239,7 +255,7 @@ def _describe(paths, any_depth=False):
     return "/".join(filter(None, (*parts, name)))
 
 
-def _try(root, description):
+def _try(root, description, color_table=None):
     """Returns the masks that a description pairs with images -> their files.
 
     There are none where the description does not apply, and without masks whose files are missing.
@@ -249,7 +265,7 @@ def _try(root, description):
         domain = Folder(
             root=root, images=images, masks=masks, mask_suffix=suffix,
             class_names=["background", *(n for n in names or "a" if n != "background")],
-            splits=_list_split_folders(root, images, masks),
+            splits=_list_split_folders(root, images, masks), color_table=color_table,
         )  # fmt: skip
         pairs = [p for split in domain.splits for p in domain.list_pairs(split) if p.label_path]
         found = [p.label_path for p in pairs if domain.has_label(p.label_path)]

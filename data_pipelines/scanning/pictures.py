@@ -32,12 +32,14 @@ class Content:
     Attributes:
         kind: "ids", "colors" or "lossy colors".
         pixels: stored id, or (red, green, blue) -> share of the pixels, sorted.
+        colors: the same of the colours, those of ids too.
         note: what a reader of the result should know, or "".
         count: number of masks.
     """
 
     kind: str
     pixels: dict
+    colors: dict
     note: str
     count: int
 
@@ -109,15 +111,16 @@ def summarize(masks: Iterable[decoding.Mask]) -> Content:
             is_grey, is_red = color_masks.find_id_channels(rgb)
             grey &= is_grey
             red &= is_red
+    kind, shares, note = "colors", _list_colors(colors), ""
     if lossy:
-        return Content("lossy colors", _list_colors(colors), "", count)
-    if not agree:
+        kind = "lossy colors"
+    elif not agree:
         note = "the palettes of the files differ, so their colours are read, not the ids"
-        return Content("colors", _list_colors(colors), note, count)
-    if flat or grey or red:
-        channel_note = f"the ids are in {'all channels' if grey else 'the red channel'}"
-        return Content("ids", _share(ids), "" if flat else channel_note, count)
-    return Content("colors", _list_colors(colors), "", count)
+    elif flat or grey or red:
+        kind = "ids"
+        if not flat:
+            note = f"the ids are in {'all channels' if grey else 'the red channel'}"
+    return Content(kind, _share(ids) if kind == "ids" else shares, shares, note, count)
 
 
 def _find_inner(pixels):

@@ -65,6 +65,8 @@ def build(draft, prefix="SOURCE"):
         (tool_exports.write_layers_in_folders, 3, 3, True),
         (tool_exports.write_layers_by_ending, 3, 3, True),
         (tool_exports.write_layers_beside_images, 3, 3, True),
+        (tool_exports.write_solo, 4, 3, True),
+        (tool_exports.write_supervisely, 4, 3, False),
         (tool_exports.write_renders, 4, 3, False),
         (tool_exports.write_cities, 4, 3, False),
     ],
@@ -197,6 +199,55 @@ def test_colours_of_jpeg_masks_that_were_not_chosen_are_mentioned(tmp_path):
     draft = configuration.draft_configuration(str(tmp_path), None)
     assert len(draft.bindings["CLASS_NAMES"]) == 3 and draft.bindings["NEAREST_COLOR"]
     assert any("those of rare classes, which you have to add" in q for q in draft.questions)
+
+
+def test_colours_that_a_table_lacks_are_ignored(tmp_path):
+    colors = np.array([(0, 0, 0), (51, 221, 255), (250, 50, 83), (224, 224, 192)], np.uint8)
+
+    def color(ids):
+        ids[24, ids[24] == 2] = 3
+        return colors[ids]
+
+    tool_exports.write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", color)
+    tool_exports.put_text(tmp_path, "labelmap.txt", "ground:51,221,255::\ncar:250,50,83::\n")
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    lacked = [(0, 0, 0), (224, 224, 192)]
+    table = {"ground": (51, 221, 255), "car": (250, 50, 83), "ignore": lacked}
+    assert draft.bindings["COLOR_TABLE"] == table
+    named = "labelmap.txt lacks colors that the masks hold: (0, 0, 0) "
+    assert any(named in question for question in draft.questions)
+    assert audit.audit_split(build(draft), "train").classes == {0, 1}
+
+
+def test_ids_that_a_table_lacks_are_ignored(tmp_path):
+    tool_exports.write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png")
+    tool_exports.put_text(tmp_path, "_classes.csv", "Pixel Value, Class\n2, car\n1, ground\n")
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    assert (
+        draft.bindings["CLASS_NAMES"] == ["ground", "car"] and "COLOR_TABLE" not in draft.bindings
+    )
+    assert draft.bindings["ID_TABLE"] == {1: 0, 2: 1, 0: 255}
+
+
+def test_smooth_edges_of_colours_count_as_the_nearest_one_of_the_table(tmp_path):
+    tool_exports.write_cvat(tmp_path)
+    for number in range(4):
+        mask = tool_exports.COLORS[tool_exports.draw(number)[1]]
+        mask[:24, 0] = np.arange(24)[:, np.newaxis]
+        tool_exports.put(tmp_path, f"SegmentationClass/{number}.png", mask)
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    assert (
+        draft.bindings["COLOR_TABLE"].endswith("labelmap.txt") and draft.bindings["NEAREST_COLOR"]
+    )
+    assert len(audit.audit_split(build(draft), "train").pairs) == 4
+
+
+def test_files_that_are_no_tables_of_the_masks(tmp_path):
+    tool_exports.write_supervisely(tmp_path)
+    tool_exports.put_text(tmp_path, "frames.json", {"frames": {"0": "0.png", "1": "1.png"}})
+    text = configuration.draft_configuration(str(tmp_path), None).write("")
+    assert "TO DO: Masks hold other values than the tables that were found, which are" in text
+    assert "not used: meta.json (ground, car)." in text and "*.json, such as frames.json." in text
 
 
 @pytest.mark.parametrize(

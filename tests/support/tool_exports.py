@@ -134,6 +134,32 @@ def write_replicator(root):
     table["(0, 0, 0, 255)"] = {"class": "UNLABELLED"}
     for number in range(4):
         put_text(root, f"semantic_segmentation_labels_{number:04}.json", table)
+        instances = {str((*INSTANCES[2].tolist(), 255)): "/World/car"}
+        put_text(root, f"instance_segmentation_mapping_{number:04}.json", instances)
+
+
+def write_solo(root):
+    """Unity's newer format: a folder and a table of what is in it for each frame."""
+    for number in range(4):
+        photo, ids = draw(number)
+        place = f"sequence.{number}/step0"
+        put(root, f"{place}.camera.png", photo)
+        put(root, f"{place}.camera.semantic segmentation.png", COLORS[ids])
+        put(root, f"{place}.camera.instance segmentation.png", INSTANCES[ids])
+        shown = [{"labelName": "car", "pixelValue": COLORS[2].tolist()}]
+        put_text(root, f"{place}.frame_data.json", {"captures": [{"instances": shown}]})
+    spec = [
+        {"label_name": name, "pixel_value": [*COLORS[i].tolist(), 255]}
+        for i, name in enumerate(("sky", "ground", "car"))
+    ]
+    put_text(root, "annotation_definitions.json", {"annotationDefinitions": [{"spec": spec}]})
+
+
+def write_supervisely(root):
+    """The masks of its colours are in another export."""
+    write_pairs(root, "img/{}.png", "masks_machine/{}.png")
+    classes = [{"title": "ground", "color": "#33DDFF"}, {"title": "car", "color": "#FA3253"}]
+    put_text(root, "meta.json", {"classes": classes})
 
 
 def write_renders(root):
