@@ -27,6 +27,7 @@ _STEP = 8
 _SHOWN = 12
 _MAIN_SHARE = 0.001
 _MAIN_DISTANCE = 40
+_IGNORED_SHARE = 0.01
 _MAX_STRAY = 16
 
 
@@ -268,9 +269,24 @@ def _bind_table(draft, root, content, table):
 def _bind_ids(draft, content):
     pixels = content.pixels
     ids = [value for value in pixels if value != IGNORE_ID]
-    if set(pixels) == {0, IGNORE_ID}:
+    shades = {value // 32 for value in ids[1:]}
+    if {0, IGNORE_ID} <= set(pixels) <= {0, 1, IGNORE_ID} and content.binary:
         draft.bindings["CLASS_NAMES"] = ["background", "object"]
-        draft.bindings["ID_TABLE"] = {0: 0, IGNORE_ID: 1}
+        draft.bindings["ID_TABLE"] = {0: 0, **dict.fromkeys([*ids[1:], IGNORE_ID], 1)}
+        if 1 in pixels:
+            draft.questions.append(
+                "Some masks hold 1 and others 255, as files of 1 bit and of 8 do; both are bound "
+                'to "object".'
+            )
+    elif pixels.get(0, 0) + pixels.get(IGNORE_ID, 0) > 0.5 and shades == set(range(8)):
+        draft.bindings["CLASS_NAMES"] = ["background", "object"]
+        draft.bindings["COLOR_TABLE"] = {"background": (0, 0, 0), "object": (255, 255, 255)}
+        draft.bindings["NEAREST_COLOR"] = True
+        draft.questions.append(
+            "The masks hold black, white and greys of all shades, as smooth edges do: a grey "
+            "counts as the nearest of both."
+        )
+        return
     else:
         draft.bindings["CLASS_NAMES"] = [f"class_{value}" for value in ids]
         # In channels of colours 255 is ignored only if the table says so.
@@ -280,6 +296,10 @@ def _bind_ids(draft, content):
                 **table,
                 **({IGNORE_ID: IGNORE_ID} if IGNORE_ID in pixels else {}),
             }
+        if pixels.get(IGNORE_ID, 0) > _IGNORED_SHARE:
+            draft.questions.append(
+                f"255 ({100 * pixels[IGNORE_ID]:.2g} %) is ignored; give it a class if it is one."
+            )
     draft.questions.append(
         "The files do not say what the ids mean: name the classes in CLASS_NAMES, in this order. "
         "An id that is no class: 255 in ID_TABLE."

@@ -33,6 +33,7 @@ class Content:
         kind: "ids", "colors" or "lossy colors".
         pixels: stored id, or (red, green, blue) -> share of the pixels, sorted.
         colors: the same of the colours, those of ids too.
+        binary: whether no mask holds two numbers above 0.
         note: what a reader of the result should know, or "".
         count: number of masks.
     """
@@ -40,6 +41,7 @@ class Content:
     kind: str
     pixels: dict
     colors: dict
+    binary: bool
     note: str
     count: int
 
@@ -87,7 +89,7 @@ def summarize(masks: Iterable[decoding.Mask]) -> Content:
     ids: collections.Counter = collections.Counter()
     colors: collections.Counter = collections.Counter()
     palette: dict[int, int] = {}
-    flat = grey = red = agree = True
+    flat = grey = red = agree = binary = True
     lossy = False
     count = 0
     for mask in masks:
@@ -101,6 +103,7 @@ def summarize(masks: Iterable[decoding.Mask]) -> Content:
         channel = mask.pixels if mask.pixels.ndim == 2 else mask.pixels[..., 0]
         found = _count(channel)
         ids.update(found)
+        binary &= len(found.keys() - {0}) < 2
         if mask.palette is not None:
             for value in found:
                 if value < len(mask.palette):
@@ -120,7 +123,7 @@ def summarize(masks: Iterable[decoding.Mask]) -> Content:
         kind = "ids"
         if not flat:
             note = f"the ids are in {'all channels' if grey else 'the red channel'}"
-    return Content(kind, _share(ids) if kind == "ids" else shares, shares, note, count)
+    return Content(kind, _share(ids) if kind == "ids" else shares, shares, binary, note, count)
 
 
 def _find_inner(pixels):

@@ -266,6 +266,36 @@ def test_masks_of_classes_are_preferred_and_others_named(tmp_path, write, used, 
     assert all(other in question for other in others)
 
 
+def test_masks_of_one_class_in_several_kinds_of_files(tmp_path):
+    for number in range(4):
+        photo, ids = tool_exports.draw(number)
+        tool_exports.put(tmp_path, f"images/{number}.jpg", photo)
+        mask = ids == 2 if number % 2 else (ids == 2).astype(np.uint8) * 255
+        tool_exports.put(tmp_path, f"masks/{number}.png", mask)
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    assert draft.bindings["ID_TABLE"] == {0: 0, 1: 1, 255: 1}
+    assert audit.audit_split(build(draft), "train").classes == {0, 1}
+
+
+def test_smooth_edges_of_one_class_are_no_classes(tmp_path):
+    def smooth(ids):
+        mask = (ids == 2).astype(np.uint8) * 255
+        mask[0] = np.arange(0, 256, 4)
+        return mask
+
+    tool_exports.write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", smooth)
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    assert draft.bindings["CLASS_NAMES"] == ["background", "object"]
+    assert audit.audit_split(build(draft), "train").classes == {0, 1}
+
+
+def test_255_that_covers_much_is_asked_about(tmp_path):
+    levels = np.array([0, 127, 255], np.uint8)
+    tool_exports.write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", levels.__getitem__)
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    assert "255 (8.3 %) is ignored; give it a class if it is one." in draft.questions
+
+
 def test_case_of_endings_and_links_to_folders(tmp_path):
     tool_exports.write_pairs(tmp_path / "far", "{}.jpg", "{}.png", numbers=range(2))
     tool_exports.write_pairs(tmp_path / "far", "{}.JPG", "{}.png", numbers=range(2, 4))
