@@ -29,6 +29,7 @@ _MAIN_SHARE = 0.001
 _MAIN_DISTANCE = 40
 _IGNORED_SHARE = 0.01
 _MAX_STRAY = 16
+_MAX_RATIO = 0.1
 
 
 class _Table(NamedTuple):
@@ -101,13 +102,13 @@ def draft_configuration(source: str, target: str | None) -> Draft:
         )
     _bind_place(draft, "SOURCE", source, found, masks="masks")
     _describe_labels(draft, source, found)
+    places = {source: found}
     if target is None:
         draft.questions.append("TARGET is the folder of the unlabelled images.")
-        size_of = found
     else:
-        size_of = layouts.find_layout(target)
-        _bind_place(draft, "TARGET", target, size_of, masks=None)
-    _choose_size(draft, size_of)
+        places[target] = layouts.find_layout(target)
+        _bind_place(draft, "TARGET", target, places[target], masks=None)
+    _choose_size(draft, places)
     return draft
 
 
@@ -334,30 +335,55 @@ def _find_main_colors(colors):
     return kept
 
 
-def _choose_size(draft, found):
-    heights, widths = [], []
-    problem = ""
-    for path in inventory.take_evenly(found.image_paths, _SAMPLED):
-        try:
-            data = files.read_bytes(path, pictures.MAX_BYTES)
-            header = decoding.read_picture_header(data)
-        except UserError as error:
-            problem = f"{path} {error}"
-            continue
-        heights.append(header.height)
-        widths.append(header.width)
-    if not heights:
-        raise UserError(f"None of {len(found.image_paths)} images can be read: {problem}.")
-    height, width = statistics.median(heights), statistics.median(widths)
-    kinds = len(set(zip(heights, widths)))
+def _choose_size(draft, places):
+    """Binds a size of the most frequent aspect ratio of the images of the last place."""
+    sizes = {root: _sample_sizes(found.image_paths) for root, found in places.items()}
+    *_, listed = sizes.values()
+    ratios = [round(_log_ratio(*size), 1) for size in listed]
+    mode = statistics.mode(ratios)
+    usual = [size for size, ratio in zip(listed, ratios) if ratio == mode]
+    height, width = map(statistics.median, zip(*usual))
+    kinds = len(set(listed))
     draft.facts.append(
         f"Images are {height:g} x {width:g} (height x width)"
-        f"{f', the median of {kinds} sizes' if kinds > 1 else ''}."
+        f"{f', the median of the most frequent shape of {kinds} sizes' if kinds > 1 else ''}."
     )
+    for root, listed in sizes.items():
+        others = [
+            size
+            for size in listed
+            if abs(_log_ratio(*size) - _log_ratio(height, width)) > _MAX_RATIO
+        ]
+        if others:
+            draft.questions.append(
+                f"{len(others)} of {len(listed)} images of {root} that were looked at have another "
+                f"aspect ratio than SIZE, such as {others[0][0]} x {others[0][1]}, and are "
+                "distorted to it: crop them, or bind SOURCE_SIZE or TARGET_SIZE."
+            )
     scale = min(1.0, _MAX_SIDE / max(height, width))
     size = tuple(max(_STEP, _STEP * round(scale * side / _STEP)) for side in (height, width))
     draft.bindings["SIZE"] = size
     draft.bindings["CROP"] = tuple(min(256, side) for side in size)
+
+
+def _sample_sizes(paths):
+    """Returns (height, width) of some images."""
+    sizes = []
+    problem = ""
+    for path in inventory.take_evenly(paths, _SAMPLED):
+        try:
+            header = decoding.read_picture_header(files.read_bytes(path, pictures.MAX_BYTES))
+        except UserError as error:
+            problem = f"{path} {error}"
+            continue
+        sizes.append((header.height, header.width))
+    if not sizes:
+        raise UserError(f"None of {len(paths)} images can be read: {problem}.")
+    return sizes
+
+
+def _log_ratio(height, width):
+    return math.log(width / height)
 
 
 def _list_shares(pixels: Mapping) -> str:

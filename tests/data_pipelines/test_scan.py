@@ -296,6 +296,18 @@ def test_255_that_covers_much_is_asked_about(tmp_path):
     assert "255 (8.3 %) is ignored; give it a class if it is one." in draft.questions
 
 
+def test_the_size_has_the_most_frequent_shape(tmp_path):
+    tool_exports.write_plain(tmp_path / "drawn")
+    for number in range(5):
+        photo = np.zeros((300, 400, 3) if number % 2 else (400, 300, 3), np.uint8)
+        tool_exports.put(tmp_path, f"real/{number}.jpg", photo)
+    draft = configuration.draft_configuration(str(tmp_path / "drawn"), str(tmp_path / "real"))
+    assert draft.bindings["SIZE"] == (400, 304)
+    shapes = [q.split(" have another aspect ratio than SIZE")[0] for q in draft.questions]
+    assert f"4 of 4 images of {tmp_path / 'drawn'} that were looked at" in shapes
+    assert f"2 of 5 images of {tmp_path / 'real'} that were looked at" in shapes
+
+
 def test_case_of_endings_and_links_to_folders(tmp_path):
     tool_exports.write_pairs(tmp_path / "far", "{}.jpg", "{}.png", numbers=range(2))
     tool_exports.write_pairs(tmp_path / "far", "{}.JPG", "{}.png", numbers=range(2, 4))
