@@ -101,13 +101,15 @@ def draft_configuration(source: str, target: str | None) -> Draft:
             f"{'; '.join(_list_unused(found)) or 'none'}."
         )
     _bind_place(draft, "SOURCE", source, found, masks="masks")
-    _describe_labels(draft, source, found)
+    labels = _describe_labels(draft, source, found)
     places = {source: found}
     if target is None:
         draft.questions.append("TARGET is the folder of the unlabelled images.")
     else:
         places[target] = layouts.find_layout(target)
         _bind_place(draft, "TARGET", target, places[target], masks=None)
+        if places[target].masks is not None:
+            _compare_labels(draft, target, places[target], *labels)
     _choose_size(draft, places)
     return draft
 
@@ -141,6 +143,14 @@ def _bind_place(draft, prefix, root, found, masks):
             f"{found.without_mask} image(s) of {root} have no mask; the inspection names them and "
             "says how to leave them out."
         )
+    untrained = len(found.mask_paths) - found.trained
+    if untrained and prefix == "SOURCE":
+        in_pattern = "{split}" in found.images + found.masks
+        advice = "" if in_pattern else '; SOURCE_SPLITS = {"train": ""} trains on all'
+        draft.facts.append(
+            f'{root}: {untrained} image(s) with a mask are not in the split "train", and not '
+            f"trained on{advice}."
+        )
     for line in _list_unused(found):
         draft.facts.append(f"{root}: not used: {line}.")
     if any(what.startswith("prediction") for what in found.unused):
@@ -153,9 +163,10 @@ def _bind_place(draft, prefix, root, found, masks):
 
 
 def _describe_labels(draft, root, found):
+    """Binds what masks hold; returns its kind, and all ids or colours that are bound."""
     if found.names is not None:
         _bind_names(draft, found.names)
-        return
+        return "names", ()
     content = pictures.summarize(layouts.sample_masks(found))
     if content.note:
         draft.facts.append(f"Masks: {content.note}.")
@@ -170,14 +181,15 @@ def _describe_labels(draft, root, found):
         )
     table = _choose_table(draft, root, found, content)
     if table is not None:
-        _bind_table(draft, root, content, table)
+        labels = _bind_table(draft, root, content, table)
     elif content.kind == "ids":
-        _bind_ids(draft, content)
+        labels = _bind_ids(draft, content)
     else:
-        _bind_colors(draft, content)
+        labels = _bind_colors(draft, content)
     if content.kind == "lossy colors":
         draft.bindings["NEAREST_COLOR"] = True
         draft.questions.append("The masks are JPEG files; masks in PNG would be exact.")
+    return labels
 
 
 def _bind_names(draft, names):
@@ -191,7 +203,7 @@ def _bind_names(draft, names):
 def _choose_table(draft, root, found, content):
     """Returns the table that names most of what the masks hold; None where none names the half."""
     tables = [_read_table(root, place, paths) for place, paths in found.tables.items()]
-    shares = [_share_covered(table, content) for table in tables]
+    shares = [_share_covered(table.kind, table.names, content) for table in tables]
     best = tables[shares.index(max(shares))] if max(shares, default=0) > 0.5 else None
     others = [
         f"{table.place} ({', '.join(table.classes[:_SHOWN])})"
@@ -220,16 +232,16 @@ def _read_table(root, place, paths):
     return _Table(place, "colors" if colors else "ids", colors or ids, list(classes))
 
 
-def _share_covered(table, content):
-    """Returns for how much of what masks hold a table has names."""
+def _share_covered(kind, names, content):
+    """Returns for how much of what masks hold there are names."""
     if not content.pixels:
         return 1.0
-    if content.kind == "lossy colors" or (content.kind == "colors" and table.kind == "ids"):
-        return float(table.kind == "colors")
-    pixels = content.colors if table.kind == "colors" else content.pixels
+    if content.kind == "lossy colors" or (content.kind == "colors" and kind == "ids"):
+        return float(kind == "colors")
+    pixels = content.colors if kind == "colors" else content.pixels
     # All kinds of masks have black pixels, and many tables lack them.
     pixels = {value: pixels[value] for value in pixels if value not in (0, (0, 0, 0))} or pixels
-    known = [pixels[value] for value in pixels if value in table.names]
+    known = [pixels[value] for value in pixels if value in names]
     return max(len(known) / len(pixels), sum(known) / sum(pixels.values()))
 
 
@@ -244,7 +256,7 @@ def _bind_table(draft, root, content, table):
     held = content.colors if kind == "colors" else content.pixels
     stray = {value: held[value] for value in held if value not in names}
     if content.kind == "lossy colors" or not stray:
-        return
+        return kind, names
     problem = f"{place} lacks {kind} that the masks hold: {_list_shares(stray)}"
     if kind == "colors" and len(stray) > _MAX_STRAY:
         draft.bindings["NEAREST_COLOR"] = True
@@ -265,6 +277,7 @@ def _bind_table(draft, root, content, table):
         draft.bindings["ID_TABLE"] = {**ids, **dict.fromkeys(stray, IGNORE_ID)}
         advice = "They are 255 in ID_TABLE, ignored; give them a class if they are one."
     draft.questions.append(f"{problem}. {advice}")
+    return kind, {**names, **stray}
 
 
 def _bind_ids(draft, content):
@@ -287,7 +300,7 @@ def _bind_ids(draft, content):
             "The masks hold black, white and greys of all shades, as smooth edges do: a grey "
             "counts as the nearest of both."
         )
-        return
+        return "colors", content.colors
     else:
         draft.bindings["CLASS_NAMES"] = [f"class_{value}" for value in ids]
         # In channels of colours 255 is ignored only if the table says so.
@@ -305,6 +318,7 @@ def _bind_ids(draft, content):
         "The files do not say what the ids mean: name the classes in CLASS_NAMES, in this order. "
         "An id that is no class: 255 in ID_TABLE."
     )
+    return "ids", pixels
 
 
 def _bind_colors(draft, content):
@@ -324,6 +338,33 @@ def _bind_colors(draft, content):
         "The files do not say what the colours mean: name the classes in CLASS_NAMES and "
         'COLOR_TABLE. A colour that is no class: "ignore" in COLOR_TABLE alone.'
     )
+    return "colors", colors
+
+
+def _compare_labels(draft, root, found, kind, values):
+    """Asks for a table of the target's own where its masks hold what the source's do not."""
+    if found.names is not None:
+        extra = [name for name in found.names if name not in draft.bindings["CLASS_NAMES"]]
+        problem = f"label {', '.join(extra[:_SHOWN])}, which CLASS_NAMES lacks"
+        binding = "id_table"
+    else:
+        content = pictures.summarize(layouts.sample_masks(found))
+        own_kind = content.kind.removeprefix("lossy ")
+        if kind == "colors" and _share_covered(kind, values, content) > 0.5:
+            own_kind = kind
+        held = content.colors if own_kind == "colors" else content.pixels
+        nearest = own_kind == kind and "NEAREST_COLOR" in draft.bindings
+        extra = {value: held[value] for value in held if value not in values and not nearest}
+        problem = f"hold {own_kind} that those of the source lack: {_list_shares(extra)}"
+        binding = "color_table" if own_kind == "colors" else "id_table"
+        if {own_kind, kind} == {"ids", "colors"}:
+            other = "id_table" if own_kind == "colors" else "color_table"
+            binding += f", with target/folder.Folder.{other} = None"
+    if extra:
+        draft.questions.append(
+            f"The masks of {root} {problem}. Unless the bindings of the source are right for them, "
+            f"bind target/folder.Folder.{binding}."
+        )
 
 
 def _find_main_colors(colors):

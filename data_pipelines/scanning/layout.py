@@ -39,6 +39,7 @@ class Layout:
         image_paths: all images.
         mask_paths: the masks of the pairs, as `Folder` names them.
         without_mask: number of images without a mask, where there are masks.
+        trained: number of masks of the split "train".
         others: masks of other kinds, of which as many fit; the first of each kind.
         unused: what other files are -> their paths.
         tables: files that name the colours or ids of masks; or the pattern of files of which each
@@ -54,6 +55,7 @@ class Layout:
     image_paths: list[str]
     mask_paths: list[str]
     without_mask: int
+    trained: int
     others: list[str]
     unused: dict[str, list[str]]
     tables: dict[str, list[str]]
@@ -87,7 +89,7 @@ def find_layout(root: str) -> Layout:
             f"{f' ({kinds})' if kinds else ''}; images are {', '.join(Folder.image_suffixes)}"
             + (f", and {masks} of them look like masks." if masks else ".")
         )
-    best = Layout(_place_images(found), None, "", {}, [], [], 0, [], {}, {})
+    best = Layout(_place_images(found), None, "", {}, [], [], 0, 0, [], {}, {})
     labels: dict[str, list[str]] = {}
     seen: set[str] = set()
     with files.listed_once(), _without_notes():
@@ -103,6 +105,7 @@ def find_layout(root: str) -> Layout:
         best.splits = _find_splits(photos, best)
         if best.masks is not None:
             description = best.images, best.masks, best.mask_suffix, best.names
+            best.trained = len(_try(root, description, {"train": best.splits["train"]}))
             best.tables = _sort_tables(root, description, found.tables, len(labels))
     best.image_paths = [os.path.join(root, path) for path in photos]
     best.mask_paths = list(labels)
@@ -255,7 +258,7 @@ def _describe(paths, any_depth=False):
     return "/".join(filter(None, (*parts, name)))
 
 
-def _try(root, description, color_table=None):
+def _try(root, description, splits=None, color_table=None):
     """Returns the masks that a description pairs with images -> their files.
 
     There are none where the description does not apply, and without masks whose files are missing.
@@ -265,7 +268,7 @@ def _try(root, description, color_table=None):
         domain = Folder(
             root=root, images=images, masks=masks, mask_suffix=suffix,
             class_names=["background", *(n for n in names or "a" if n != "background")],
-            splits=_list_split_folders(root, images, masks), color_table=color_table,
+            splits=splits or _list_split_folders(root, images, masks), color_table=color_table,
         )  # fmt: skip
         pairs = [p for split in domain.splits for p in domain.list_pairs(split) if p.label_path]
         found = [p.label_path for p in pairs if domain.has_label(p.label_path)]

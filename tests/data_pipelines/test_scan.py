@@ -320,6 +320,16 @@ def test_case_of_endings_and_links_to_folders(tmp_path):
         configuration.draft_configuration(str(tmp_path / "here"), None)
 
 
+def test_labelled_images_of_other_splits_are_counted(tmp_path):
+    tool_exports.write_mask_suffix(tmp_path)
+    draft = configuration.draft_configuration(str(tmp_path), None)
+    (fact,) = (line for line in draft.facts if "not trained on" in line)
+    assert "4 image(s) with a mask are not in the split" in fact
+    draft.bindings["SOURCE_SPLITS"] = {"train": ""}
+    assert 'SOURCE_SPLITS = {"train": ""}' in fact
+    assert len(audit.audit_split(build(draft), "train").pairs) == 8
+
+
 def test_predictions_are_neither_images_nor_masks(tmp_path):
     tool_exports.write_plain(tmp_path / "drawn")
     tool_exports.write_pairs(tmp_path / "real", "{}.jpg", "labelled/ids/{}.png")
@@ -328,6 +338,30 @@ def test_predictions_are_neither_images_nor_masks(tmp_path):
     assert "TARGET_MASKS" not in draft.bindings
     assert len(build(draft, "TARGET").list_pairs("train")) == 4
     assert any("12 x prediction *.png, such as labelled/color/0" in line for line in draft.facts)
+
+
+@pytest.mark.parametrize(
+    "write, problem, binding",
+    [
+        (tool_exports.write_binary, "hold ids that those of the source lack: 255", "id_table."),
+        (
+            tool_exports.write_tiles,
+            "hold colors that",
+            "color_table, with target/folder.Folder.id_",
+        ),
+        (tool_exports.write_labelme, "label car, ground, which CLASS_NAMES lacks", "id_table."),
+        (tool_exports.write_splits, None, None),
+    ],
+)
+def test_masks_of_the_target_that_the_bindings_of_the_source_do_not_fit(
+    tmp_path, write, problem, binding
+):
+    tool_exports.write_plain(tmp_path / "drawn")
+    write(tmp_path / "real")
+    draft = configuration.draft_configuration(str(tmp_path / "drawn"), str(tmp_path / "real"))
+    asked = [q for q in draft.questions if q.startswith("The masks of")]
+    assert len(asked) == (problem is not None)
+    assert all(problem in q and f"bind target/folder.Folder.{binding}" in q for q in asked)
 
 
 def test_descriptions_that_do_not_apply_are_not_logged(tmp_path, caplog):
