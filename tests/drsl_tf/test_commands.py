@@ -13,7 +13,7 @@ from tests.support import run_records
 from tests.support import streets
 from tests.support.processes import command_driver
 
-_MODULES = ("train", "evaluate", "predict", "export", "report")
+_MODULES = ("inspect", "train", "evaluate", "predict", "export", "report")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,12 @@ _PREDICT = ["--model=model", "--input=photos", "--output=out"]
 
 # Arguments of each command, and words of its one paragraph.
 _CALLS = {
+    "inspect": [
+        ([], "Name a configuration"),
+        (["none.gin"], "does not exist"),
+        (["demo.gin", "--count=0"], "--count"),
+        (["demo.gin", "--gin_param=nonsense"], "not valid gin"),
+    ],
     "train": [
         ([], "--gin_file is missing"),
         (["--gin_fil=x"], "Unknown command line flag"),
