@@ -41,6 +41,12 @@ def run(tmp_path_factory):
     return run_dir, model, str(folder / "model"), root
 
 
+@pytest.fixture(scope="module")
+def scores(run):
+    """What the run's own evaluation reports."""
+    return run_evaluation.evaluate_run(run[0]).as_dict()
+
+
 def _config(run):
     return [os.path.join(run[0], "config.gin")]
 
@@ -141,16 +147,15 @@ def test_predictions_of_another_size_are_refused(run, tmp_path):
         run_evaluation.evaluate_predictions(str(tmp_path / "absent"), _config(run))
 
 
-def test_run_and_model_score_alike(run):
-    by_run = run_evaluation.evaluate_run(run[0]).as_dict()
+def test_run_and_model_score_alike(run, scores):
     by_model = run_evaluation.evaluate_model(run[2], _config(run)).as_dict()
-    assert by_run["miou"] == pytest.approx(by_model["miou"], abs=0.01)
-    assert by_run["split"] == "val" and by_run["images"] == 4
-    assert by_run["testing"]["name"] == "single-scale"
-    assert by_run["model"].endswith("ckpt-1") and by_model["model"] == run[2]
+    assert scores["miou"] == pytest.approx(by_model["miou"], abs=0.01)
+    assert scores["split"] == "val" and scores["images"] == 4
+    assert scores["testing"]["name"] == "single-scale"
+    assert scores["model"].endswith("ckpt-1") and by_model["model"] == run[2]
 
 
-def test_last_and_best_are_scored_apart(run, tmp_path):
+def test_last_and_best_are_scored_apart(run, scores, tmp_path):
     run_dir = str(tmp_path / "run")
     shutil.copytree(run[0], run_dir)
     model = run[1]
@@ -171,7 +176,7 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
 
     last = run_evaluation.evaluate_run(run_dir).as_dict()
     best = run_evaluation.evaluate_run(run_dir, checkpoint="best").as_dict()
-    assert best["iou"] == run_evaluation.evaluate_run(run[0]).as_dict()["iou"] != last["iou"]
+    assert best["iou"] == scores["iou"] != last["iou"]
     assert last["weights"] == "last" and best["weights"] == "best, chosen with target labels"
     assert last["model"].endswith("checkpoints/ckpt-3")
     assert best["model"].endswith("best_by_target_labels/ckpt-2")
@@ -181,7 +186,7 @@ def test_last_and_best_are_scored_apart(run, tmp_path):
     assert exported["weights"] is None
 
 
-def test_another_target_is_seen_at_its_own_size(run, tmp_path):
+def test_another_target_is_seen_at_its_own_size(run, scores, tmp_path):
     """The network's own size is that of the run's target; another one brings its own."""
     folder = tmp_path / "sized"
     run_dir, _ = run_dirs.make_run(folder, run[3], ["drsl_tf.Inference.size = (64, 64)"])
@@ -197,28 +202,26 @@ def test_another_target_is_seen_at_its_own_size(run, tmp_path):
     assert by_param["iou"] == by_file["iou"] != squeezed["iou"]
     own = run_evaluation.evaluate_run(run_dir, _config(run)).as_dict()
     assert own["testing"]["size"] is None
-    assert own["iou"] == run_evaluation.evaluate_run(run[0]).as_dict()["iou"]
+    assert own["iou"] == scores["iou"]
 
 
-def test_three_protocols_in_one_pass(run):
-    content = run_evaluation.evaluate_run(run[0]).as_dict()
-    conventions = {name: scores["convention"] for name, scores in content["protocols"].items()}
+def test_three_protocols_in_one_pass(scores):
+    conventions = {name: each["convention"] for name, each in scores["protocols"].items()}
     assert conventions == {
         "19": "19-way head",
         "16": "19-way head averaged over 16",
         "13": "19-way head averaged over 13",
     }
-    known = [v for v in content["protocols"]["16"]["iou"].values() if v is not None]
-    assert content["protocols"]["16"]["miou"] == pytest.approx(np.mean(known))
+    known = [v for v in scores["protocols"]["16"]["iou"].values() if v is not None]
+    assert scores["protocols"]["16"]["miou"] == pytest.approx(np.mean(known))
 
 
-def test_what_was_lost_by_tflite_is_measured(run, tmp_path):
-    miou = run_evaluation.evaluate_run(run[0]).as_dict()["miou"]
+def test_what_was_lost_by_tflite_is_measured(run, scores, tmp_path):
     for name, limit in (("tflite", 0.05), ("tflite_dynamic", 3.0)):
         path = str(tmp_path / f"{name}.tflite")
         exporting.export_run(run[0], path, format_name=name)
         lite = run_evaluation.evaluate_model(path, _config(run)).as_dict()["miou"]
-        assert abs(lite - miou) <= limit
+        assert abs(lite - scores["miou"]) <= limit
     with pytest.raises(UserError, match="SavedModel"):
         run_evaluation.evaluate_model(path, _config(run), protocol=TestProtocol(flip=True))
 
@@ -337,7 +340,7 @@ def test_the_report_is_written_whole_and_legible(tmp_path):
     assert table.startswith("t\n") and "over 2 of 3 classes" in table and "66.67" in table
 
 
-def test_the_command_scores_a_run_alone(run):
+def test_the_command_scores_a_run_alone(run, scores):
     """Also on a machine of a job whose other machine, named last, is not asked."""
     workers = ["127.0.0.1:1", "127.0.0.1:2"]
     job = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
@@ -351,4 +354,4 @@ def test_the_command_scores_a_run_alone(run):
     assert os.path.basename(folder).startswith("last_cityscapes.Cityscapes.root_tmp_")
     with open(EvaluationDirectory(folder).scores) as file:
         content = json.load(file)
-    assert content["miou"] == pytest.approx(run_evaluation.evaluate_run(run[0]).as_dict()["miou"])
+    assert content["miou"] == pytest.approx(scores["miou"])
