@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 
-import gin
 import pytest
 
 from drsl_tf.config.configuration import Configuration
@@ -41,8 +40,7 @@ def scratch(tmp_path, monkeypatch):
     """A folder like the project's root, but for the data, the runs and the code."""
     os.symlink(os.path.join(repository.ROOT, "gin_configs"), tmp_path / "gin_configs")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    gin.clear_config()
+    return tmp_path
 
 
 def _write_files(document, folder):

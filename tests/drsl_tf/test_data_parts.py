@@ -2,7 +2,6 @@
 
 import os
 
-import gin
 import pytest
 
 from data_pipelines import published_archives
@@ -31,12 +30,6 @@ _SOURCES = {
 # Each part goes after one of them, and all of them are tried.
 _NINETEEN = ("gta2cs", "daformer_gta2cs", "crst_gta2cs", "demo", "gta2cs_source_only")
 _SIXTEEN = ("synthia2cs", "crst_synthia2cs", "synthia2cs_source_only", "daformer_synthia2cs")
-
-
-@pytest.fixture(autouse=True)
-def _forget():
-    yield
-    gin.clear_config()
 
 
 def _choose(experiments, names, name):

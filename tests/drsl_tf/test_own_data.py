@@ -55,7 +55,6 @@ def test_declared_classes_go_through_the_reader_too(tmp_path):
     assert Experiment([str(path)]).label_space == label_spaces.cityscapes19()
     assert gin.get_bindings("source/folder.Folder")["id_table"] == {10: 0, 11: 1, 40: 10, 0: 255}
     assert gin.get_bindings("target/folder.Folder")["id_table"] == {0: 0, 255: 1}
-    gin.clear_config()
 
 
 def test_a_warm_start_trains_the_rounds_alone(tmp_path):
@@ -64,7 +63,6 @@ def test_a_warm_start_trains_the_rounds_alone(tmp_path):
     experiment = Experiment([str(path)])
     assert experiment.get("settings").initial_run == "runs/source"
     assert experiment.get("schedule").source_steps == 0
-    gin.clear_config()
 
 
 def _audit_with_target_masks(folder, added, **masks):
@@ -97,7 +95,6 @@ def test_target_images_with_masks_are_scored_and_all_are_adapted_to(tmp_path):
     }  # fmt: skip
     assert all(pair.label_path is None for pair in splits["target"])
     assert splits["eval"][0].image_path in [pair.image_path for pair in splits["target"]]
-    gin.clear_config()
 
 
 def test_a_few_labelled_target_images_are_a_second_source(tmp_path):
@@ -106,7 +103,6 @@ def test_a_few_labelled_target_images_are_a_second_source(tmp_path):
     assert [len(splits[role][2]) for role in ("source", "source_2", "target")] == [5, 1, 3]
     assert "eval" not in splits
     np.testing.assert_allclose(data.make_source_stream().image_weights[-1], 0.25)
-    gin.clear_config()
 
 
 @pytest.mark.parametrize("scored", [0, 1])
@@ -118,7 +114,6 @@ def test_images_are_not_scored_by_labels_that_training_reads(tmp_path, scored):
             data.check_scored()
     else:
         data.check_scored()
-    gin.clear_config()
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +145,9 @@ def test_the_inspection_says_what_the_model_will_see(workplace):
 def test_the_inspection_warns_where_the_table_is_missing(workplace, monkeypatch):
     """Without it, 255 is the ignored id."""
     monkeypatch.chdir(workplace)
-    try:
-        text = inspection.inspect_experiment(
-            ["mine.gin"], ["ID_TABLE = None"], "runs/mine", "sheet.png", count=1
-        )
-    finally:
-        gin.clear_config()
+    text = inspection.inspect_experiment(
+        ["mine.gin"], ["ID_TABLE = None"], "runs/mine", "sheet.png", count=1
+    )
     assert "warning: no label here holds road" in text
     assert os.path.isfile(workplace / "sheet.png")
 
@@ -163,15 +155,12 @@ def test_the_inspection_warns_where_the_table_is_missing(workplace, monkeypatch)
 def test_a_target_that_is_the_source_is_refused_where_there_are_rounds(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     same = ["TARGET = 'photos/drawn'"]
-    try:
-        with pytest.raises(UserError, match="All 5 target images, .*are images of the source"):
-            inspection.inspect_experiment(["mine.gin"], same, "runs/same", "same.png", count=1)
-        with pytest.raises(UserError, match="All 5 target images, .*are images of the source"):
-            launcher.launch(["mine.gin"], same, run_dir="runs/same")
-        controls = ["mine.gin", "recipes/source_only.gin"]
-        inspection.inspect_experiment(controls, same, "runs/same", "same.png", count=1)
-    finally:
-        gin.clear_config()
+    with pytest.raises(UserError, match="All 5 target images, .*are images of the source"):
+        inspection.inspect_experiment(["mine.gin"], same, "runs/same", "same.png", count=1)
+    with pytest.raises(UserError, match="All 5 target images, .*are images of the source"):
+        launcher.launch(["mine.gin"], same, run_dir="runs/same")
+    controls = ["mine.gin", "recipes/source_only.gin"]
+    inspection.inspect_experiment(controls, same, "runs/same", "same.png", count=1)
     assert not os.path.exists("runs/same/checkpoints")
 
 

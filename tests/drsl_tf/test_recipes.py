@@ -4,7 +4,6 @@ import itertools
 import os
 import re
 
-import gin
 import keras
 import numpy as np
 import pytest
@@ -34,12 +33,6 @@ _FLAGS = ("--gin_file", "--gin_param")
 _MEMORY = [[], *([f"recipes/memory_{size}gb.gin"] for size in (11, 24, 80))]
 _SAMPLING = [[], ["recipes/rare_classes.gin"]]
 _TEACHER = ["recipes/mean_teacher.gin"]
-
-
-@pytest.fixture(autouse=True)
-def _forget():
-    yield
-    gin.clear_config()
 
 
 def _read(files, params=()):

@@ -266,22 +266,18 @@ def test_descriptions_that_do_not_fit(options, words):
 def test_names_and_ids_come_from_gin(tmp_path):
     write_image(tmp_path, "images/train/1.png")
     write_mask(tmp_path, "masks/train/1.png", (0, 255))
-    gin.clear_config()
-    try:
-        gin.parse_config(f"""
-            from __gin__ import dynamic_registration
-            from data_pipelines.domains import folder
-            folder.Folder:
-                root = "{tmp_path}"
-                masks = "masks"
-                class_names = ["background", "road"]
-                palette = [(0, 0, 0), (255, 255, 255)]
-                id_table = {{0: 0, 255: 1}}
-                splits = {{"train": "train"}}
-        """)
-        domain = gin.get_configurable(Folder)()
-    finally:
-        gin.clear_config()
+    gin.parse_config(f"""
+        from __gin__ import dynamic_registration
+        from data_pipelines.domains import folder
+        folder.Folder:
+            root = "{tmp_path}"
+            masks = "masks"
+            class_names = ["background", "road"]
+            palette = [(0, 0, 0), (255, 255, 255)]
+            id_table = {{0: 0, 255: 1}}
+            splits = {{"train": "train"}}
+    """)
+    domain = gin.get_configurable(Folder)()
     assert domain.label_space.class_names == ("background", "road")
     assert domain.label_space.palette == ((0, 0, 0), (255, 255, 255))
     pair = domain.list_pairs("train")[0]

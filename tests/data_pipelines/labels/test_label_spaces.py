@@ -289,11 +289,7 @@ def test_spaces_come_from_gin():
     """
     from data_pipelines.domains import cityscapes
 
-    gin.clear_config()
-    try:
-        gin.parse_config(config)
-        domain = gin.get_configurable(cityscapes.Cityscapes)()
-    finally:
-        gin.clear_config()
+    gin.parse_config(config)
+    domain = gin.get_configurable(cityscapes.Cityscapes)()
     assert domain.label_space == label_spaces.synthia16()
     assert domain.root == "data/cityscapes"

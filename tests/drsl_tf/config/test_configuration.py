@@ -51,12 +51,6 @@ FIRST = 5
 """
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    yield
-    gin.clear_config()
-
-
 def _write(folder, text, name="test.gin"):
     path = folder / name
     path.write_text(text)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 
-import gin
 import pytest
 
 from data_pipelines.errors import UserError
@@ -92,7 +91,6 @@ def test_without_locks_in_the_file_system_a_warning_is_logged(tmp_path, monkeypa
 def test_a_directory_in_use_is_neither_resumed_nor_moved(other_process, tmp_path, fresh):
     with pytest.raises(UserError, match="Another process trains"):
         launcher.launch(["demo.gin"], run_dir=str(tmp_path), fresh=fresh)
-    gin.clear_config()
     assert os.listdir(tmp_path) == ["lock"]
 
 
@@ -115,7 +113,6 @@ def test_fresh_moves_what_is_no_directory(tmp_path, kind):
         run_dir.touch()
     with pytest.raises(UserError, match="SOURCE_STEPS|source_steps"):
         launcher.launch(["demo.gin"], ["SOURCE_STEPS = -1"], run_dir=str(run_dir), fresh=True)
-    gin.clear_config()
     assert os.path.lexists(tmp_path / "run.old-1") and run_dir.is_dir()
     assert not (tmp_path / "absent").exists()
 
