@@ -261,10 +261,9 @@ def _make_stream_batches(
         weights=stream.image_weights,
     )
     classes = np.zeros(len(order), np.int32)
-    min_pixels = 0
     # Without weights, images are drawn for no class that a crop could hold.
-    if stream.weights is not None and stream.min_crop_pixels:
-        min_pixels = stream.min_crop_pixels
+    min_pixels = 0 if stream.weights is None else stream.min_crop_pixels
+    if stream.weights is not None and min_pixels:
         classes = draw_classes(
             order, stream.weights, seed=seed, round_index=round_index, stream=name
         )

@@ -358,11 +358,17 @@ class Folder(Domain):
 
     def _find_kind(self, split):
         """Returns the masks of the kind that most images have; a folder may hold a legend too."""
-        folders, images = self.label_folders(split), self._find_images(split)
-        kinds = {kind: self._find(folders, kind, self.label_ending) for kind in _MASK_KINDS}
-        self.label_suffixes, found = max(
-            kinds.items(), key=lambda kind: (len(kind[1].keys() & images.keys()), bool(kind[1]))
-        )
+        folders = self.label_folders(split)
+
+        def count(kind):
+            listed = self._list_named(folders, kind, self.label_ending)
+            names = {name_lists.unify_name(name) for _, name, _ in listed}
+            return len(names & images.keys()), bool(names)
+
+        with files.listed_once():
+            images = self._find_images(split)
+            self.label_suffixes = max(_MASK_KINDS, key=count)
+            found = self._find(folders, self.label_suffixes, self.label_ending)
         if not found:
             self._check_kind(split)
         return found

@@ -53,9 +53,9 @@ def cut_root(path: str, root: str) -> str:
 def listed_once() -> Iterator[None]:
     """Remembers, in this thread, what folders contain: remote file systems list them slowly.
 
-    Inside, changes of folders that were listed are not seen.
+    Inside, and in an outer one, changes of folders that were listed are not seen.
     """
-    token = _listed.set({})
+    token = _listed.set({} if _listed.get() is None else _listed.get())
     try:
         yield
     finally:

@@ -99,6 +99,10 @@ def _bind_place(draft, prefix, root, found, masks):
         )
     for line in _list_unused(found):
         draft.facts.append(f"{root}: not used: {line}.")
+    if prefix == "TARGET" and inventory.PREDICTIONS & set((found.masks or "").split("/")):
+        draft.questions.append(
+            "TARGET_MASKS count as true labels: if they are predictions, leave the binding out."
+        )
     if any(what.startswith("prediction") for what in found.unused):
         draft.questions.append(f"Write predictions to another folder than {root}; move these.")
     if found.others:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 
 from data_pipelines.domains.folder import Folder
-from data_pipelines.errors import UserError
 from data_pipelines.io import files
 from data_pipelines.labels import color_tables
 from data_pipelines.scanning import pictures
@@ -30,9 +29,9 @@ _MASK_WORDS = re.compile(
 )
 _USUAL_WORDS = re.compile(r"semantic|labelids|class", re.IGNORECASE)
 _OTHER_WORDS = re.compile(r"instance|colou?r|depth", re.IGNORECASE)
-# The folders that predictions are written to; the user's own folders may have the former names.
-_PREDICTIONS = {"ids", "color", "overlay", "confidence"}
-_PREDICTIONS_ONLY = {"overlay", "confidence"}
+# The folders that predictions are written to, and those that the user's own data have not.
+PREDICTIONS = {"ids", "color", "overlay", "confidence"}
+_PREDICTIONS_ONLY = ({"overlay", "ids"}, {"overlay", "color"}, {"confidence", "ids"})
 _JUNK = ("thumbs.db", "desktop.ini", "readme.md", "readme.txt", "license", "license.txt")
 _MAX_JSON = 1 << 30
 _MAX_TABLE = 1 << 20
@@ -119,7 +118,7 @@ def _find_predictions(paths):
     folders = tuple(
         f"{folder}/"
         for folder, names in entries.items()
-        if len(names) > 1 and names <= _PREDICTIONS and names & _PREDICTIONS_ONLY
+        if names <= PREDICTIONS and any(own <= names for own in _PREDICTIONS_ONLY)
     )
     return {path for path in paths if path.startswith(folders)}
 
@@ -193,21 +192,18 @@ def _sort_texts(root, paths):
             with open(full, "rb") as file:
                 data = file.read()
             content = json.loads(data) if suffix == ".json" else None
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
-            coco[path] = [str(c.get("name")) for c in content["categories"]]
-        elif isinstance(content, dict) and {"shapes", "imageHeight"} <= set(content):
-            labelme[path] = [str(shape.get("label")) for shape in content["shapes"]]
-        else:
-            try:
-                colors, ids = color_tables.parse_file(data, path)
-            except UserError:
+            keys = set(content) if isinstance(content, dict) else set()
+            if {"images", "annotations", "categories"} <= keys:
+                coco[path] = [str(c.get("name")) for c in content["categories"]]
                 continue
-            # A list of numbered pictures is no table of ids.
-            if not all(
-                name.lower().endswith(Folder.image_suffixes)
-                for name in (*colors.values(), *ids.values())
-            ):
-                tables.append(path)
+            if {"shapes", "imageHeight"} <= keys:
+                labelme[path] = [str(shape.get("label")) for shape in content["shapes"]]
+                continue
+            colors, ids = color_tables.parse_file(data, path)
+        except (AttributeError, OSError, RecursionError, TypeError, ValueError):
+            continue  # It is none of these, whatever its keys are called.
+        # A list of numbered pictures is no table of ids.
+        names = (*colors.values(), *ids.values())
+        if not all(name.lower().endswith(Folder.image_suffixes) for name in names):
+            tables.append(path)
     return tables, labelme, coco

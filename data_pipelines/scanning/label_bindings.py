@@ -160,7 +160,10 @@ def _bind_table(draft, root, content, table):
         advice = 'They are "ignore" in COLOR_TABLE; give them a class if they are one.'
     else:
         del draft.bindings["COLOR_TABLE"]
-        ids = {value: classes.index(name) for value, name in names.items() if name in classes}
+        ids = {
+            value: IGNORE_ID if name == "ignore" else classes.index(name)
+            for value, name in names.items()
+        }
         draft.bindings["ID_TABLE"] = {**ids, **dict.fromkeys(stray, IGNORE_ID)}
         advice = "They are 255 in ID_TABLE, ignored; give them a class if they are one."
     draft.questions.append(f"{problem}. {advice}")
@@ -199,7 +202,7 @@ def _bind_ids(draft, content):
             }
         if pixels.get(IGNORE_ID, 0) > _IGNORED_SHARE:
             draft.questions.append(
-                f"255 ({100 * pixels[IGNORE_ID]:.2g} %) is ignored; give it a class if it is one."
+                f"255 ({100 * pixels[IGNORE_ID]:.3g} %) is ignored; give it a class if it is one."
             )
     draft.questions.append(
         "The files do not say what the ids mean: name the classes in CLASS_NAMES, in this order. "
@@ -275,5 +278,5 @@ def _find_main_colors(colors):
 
 def _list_shares(pixels: Mapping) -> str:
     most = sorted(pixels, key=lambda key: -pixels[key])
-    shown = ", ".join(f"{key} {100 * pixels[key]:.2g} %" for key in most[:_SHOWN])
+    shown = ", ".join(f"{key} {100 * pixels[key]:.3g} %" for key in most[:_SHOWN])
     return shown + (f", and {len(most) - _SHOWN} more" if len(most) > _SHOWN else "")

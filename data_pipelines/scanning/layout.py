@@ -93,7 +93,9 @@ def find_layout(root: str) -> Layout:
     labels: dict[str, list[str]] = {}
     seen: set[str] = set()
     with files.listed_once(), _without_notes():
-        for description in _list_descriptions(root, found):
+        for most, description in _list_descriptions(root, found):
+            if most < len(labels):
+                continue
             tried = _try(root, description)
             new = {file for listed in tried.values() for file in listed}
             if len(tried) > len(labels):
@@ -161,17 +163,19 @@ def _common_folder(paths):
 
 
 def _list_descriptions(root, found):
-    """Yields (images, masks, mask_suffix, names in the masks), the simplest first."""
+    """Yields (most pairs, (images, masks, mask_suffix, names in the masks)), the simplest first."""
     photos, labelme, coco = found.photos, found.labelme, found.coco
     images = _place_images(found)
-    groups = [(group, None) for group in found.masks]
+    # Those of a part of the images, such as of a city, last: most need no try then.
+    masks_found = sorted(found.masks, key=lambda group: 2 * len(group) < len(photos))
+    groups = [(group, None) for group in masks_found]
     for group, _ in groups:
         for masks, classes in _list_layers(root, photos, group):
             place = images
             # A folder has the pictures of its sub-folders too, and so would have these masks.
             if images == "." or masks.startswith(f"{images}/"):
                 place = "/".join(filter(None, (_common_folder(photos), f"*{_find_ending(photos)}")))
-            yield place, masks, "", classes
+            yield len(group), (place, masks, "", classes)
     for group, names in [*groups, (list(labelme), sorted(_join_names(labelme)))]:
         if not group:
             continue
@@ -179,14 +183,15 @@ def _list_descriptions(root, found):
         suffix = _trim(os.path.commonprefix([inventory.stem(path)[::-1] for path in group]))[::-1]
         for ending in ("", suffix):
             if ending or images != folder:
-                yield images, folder, ending, names
-        yield _describe(photos), _describe(group), "", names
-        yield _describe(photos, any_depth=True), _describe(group, any_depth=True), "", names
+                yield len(group), (images, folder, ending, names)
+        yield len(group), (_describe(photos), _describe(group), "", names)
+        anywhere = _describe(photos, any_depth=True), _describe(group, any_depth=True)
+        yield len(group), (*anywhere, "", names)
     places = [_describe(list(coco)).replace("*", "{split}")] if len(coco) > 1 else []
     for place in (*places, *coco):
         names = _join_names(coco if place in places else {place: coco[place]})
         for folder in (images, _describe(photos)):
-            yield folder, place, "", names
+            yield len(photos), (folder, place, "", names)
 
 
 def _list_layers(root, photos, group):

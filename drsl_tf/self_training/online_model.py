@@ -53,8 +53,8 @@ class OnlineDrslModel(DrslModel):
         multimodal_head: see `DrslModel`.
         threshold: confidence in [0, 1] from which a pixel counts as confident.
         teacher_decay: decay of the teacher's moving average. The first steps average over all
-            steps so far: the decay of step t is min(1 - 1 / t, teacher_decay), unless training
-            starts from trained weights (`starts_trained`).
+            steps so far: the decay of step t is min(1 - 1 / t, teacher_decay), unless the run has
+            an `initial_run` and no source stage (`starts_trained`; with `fit` it is yours to set).
         mix_classes: paste half of the classes of a source image, if there is one, with their
             labels, into the target image (ClassMix).
         jitter: strength of the change of colours, see `student_view.augment_strongly`; 0 keeps

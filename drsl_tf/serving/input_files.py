@@ -238,13 +238,14 @@ def _find_fixed_folder(pattern):
 def _leads_back(path, root):
     """Returns whether a path below a folder passes a link to a folder above itself."""
     folder, seen = os.path.dirname(path), set()
+    top = os.path.join(os.path.realpath(root or "."), "")
     while len(folder) > len(root):
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in seen or top.startswith(os.path.join(real, "")):
             return True
         seen.add(real)
         folder = os.path.dirname(folder)
-    return os.path.realpath(root or ".") in seen
+    return False
 
 
 def _name_inputs(paths, root) -> list[Input]:

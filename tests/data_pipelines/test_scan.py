@@ -216,12 +216,13 @@ def test_colours_that_a_table_lacks_are_ignored(tmp_path):
 
 def test_ids_that_a_table_lacks_are_ignored(tmp_path):
     tool_exports.write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png")
-    tool_exports.put_text(tmp_path, "_classes.csv", "Pixel Value, Class\n2, car\n1, ground\n")
+    table = "Pixel Value, Class\n2, car\n1, ground\n3, ignore\n"
+    tool_exports.put_text(tmp_path, "_classes.csv", table)
     draft = configuration.draft_configuration(str(tmp_path), None)
     assert (
         draft.bindings["CLASS_NAMES"] == ["ground", "car"] and "COLOR_TABLE" not in draft.bindings
     )
-    assert draft.bindings["ID_TABLE"] == {1: 0, 2: 1, 0: 255}
+    assert draft.bindings["ID_TABLE"] == {1: 0, 2: 1, 3: 255, 0: 255}
 
 
 def test_smooth_edges_of_colours_count_as_the_nearest_one_of_the_table(tmp_path):
@@ -240,9 +241,14 @@ def test_smooth_edges_of_colours_count_as_the_nearest_one_of_the_table(tmp_path)
 def test_files_that_are_no_tables_of_the_masks(tmp_path):
     tool_exports.write_supervisely(tmp_path)
     tool_exports.put_text(tmp_path, "frames.json", {"frames": {"0": "0.png", "1": "1.png"}})
+    odd = {"images": [], "annotations": [], "categories": {"a": 1}}
+    tool_exports.put_text(tmp_path, "odd.json", odd)
     text = configuration.draft_configuration(str(tmp_path), None).write("")
     assert "TO DO: Masks hold other values than the tables that were found, which are" in text
-    assert "not used: meta.json (ground, car)." in text and "*.json, such as frames.json." in text
+    assert (
+        "not used: meta.json (ground, car)." in text
+        and "2 x file *.json, such as frames.json" in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -288,7 +294,7 @@ def test_255_that_covers_much_is_asked_about(tmp_path):
     levels = np.array([0, 127, 255], np.uint8)
     tool_exports.write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", levels.__getitem__)
     draft = configuration.draft_configuration(str(tmp_path), None)
-    assert "255 (8.3 %) is ignored; give it a class if it is one." in draft.questions
+    assert "255 (8.33 %) is ignored; give it a class if it is one." in draft.questions
 
 
 def test_the_size_has_the_most_frequent_shape(tmp_path):
@@ -333,6 +339,14 @@ def test_predictions_are_neither_images_nor_masks(tmp_path):
     assert "TARGET_MASKS" not in draft.bindings
     assert len(build(draft, "TARGET").list_pairs("train")) == 4
     assert any("12 x prediction *.png, such as labelled/color/0" in line for line in draft.facts)
+
+
+def test_masks_that_may_be_predictions_are_asked_about(tmp_path):
+    tool_exports.write_plain(tmp_path / "drawn")
+    tool_exports.write_pairs(tmp_path / "real", "{}.jpg", "predictions/ids/{}.png")
+    draft = configuration.draft_configuration(str(tmp_path / "drawn"), str(tmp_path / "real"))
+    assert draft.bindings["TARGET_MASKS"] == "predictions/ids"
+    assert any("if they are predictions, leave the binding out" in q for q in draft.questions)
 
 
 @pytest.mark.parametrize(

@@ -633,8 +633,8 @@ def test_a_legend_of_another_kind_among_masks(tmp_path):
     put_images(tmp_path, "images/1.png", "images/2.png")
     for name in ("1", "2"):
         put_json(tmp_path, f"masks/{name}.json", labelme([{"label": "car", "points": SQUARE}]))
-    for name in ("1", "legend", "overview"):
-        put(tmp_path, f"masks/{name}.png", PICTURE)
+    for name in ("1.png", "legend.png", "overview.png", "1.bmp"):
+        put(tmp_path, f"masks/{name}", PICTURE)
     labels = read_all(make(tmp_path, splits={"train": ""}, background="sky"))
     assert [np.unique(label).tolist() for label in labels.values()] == [[0, 2], [0, 2]]
 

@@ -210,6 +210,7 @@ def test_links_to_folders_are_followed(tmp_path, monkeypatch, pattern):
     save(tmp_path / "elsewhere" / "deep" / "b.png")
     os.symlink("../../elsewhere", tmp_path / "home" / "in" / "one")
     os.symlink("../elsewhere", tmp_path / "elsewhere" / "again")
+    os.symlink("..", tmp_path / "home" / "in" / "up")
     os.symlink("../../home/in", tmp_path / "elsewhere" / "deep" / "back")
     monkeypatch.chdir(tmp_path / "home")
     names = [source.name for source in input_files.find_inputs(pattern)]

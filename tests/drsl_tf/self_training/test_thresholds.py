@@ -88,12 +88,6 @@ def test_thresholds_tell_neighbouring_floats_at_the_edges_of_bins_apart():
         assert confidence.size - np.searchsorted(confidence, threshold) == end
 
 
-def test_bins_uniform_in_the_confidence_would_fail():
-    """What the bins uniform in u are for: one bin next to 1 would hold nearly everything."""
-    confidence, _ = _draw_pixels("confident")
-    assert np.mean(confidence > 1 - 1 / 4096) > 0.8
-
-
 @pytest.mark.parametrize(
     "count, portion, index",
     [(1, 0.2, 0), (4, 0.2, 0), (5, 0.2, 1), (10, 0.55, 5), (10, 1.0, 9), (3, 1.0, 2)],

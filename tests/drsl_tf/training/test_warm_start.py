@@ -136,6 +136,8 @@ def test_adaptation_without_a_source_trains_on_the_target_alone(
     class Terms(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             terms.update(logs)
+            # A mean teacher does not forget the initial run in its first steps.
+            assert self.model.starts_trained
 
     results = _run(
         roots,
