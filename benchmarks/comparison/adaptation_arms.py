@@ -145,7 +145,6 @@ CLAIMS = (
     ("source_only_drsl_head", "source_only"),
     ("target_statistics", "source_only"),
     ("source_free", "source_only"),
-    ("source_free_rounds", "source_only"),
     ("cbst", "source_only"),
     ("drsl", "source_only"),
     ("drsl", "cbst"),
@@ -173,13 +172,6 @@ _SAME_VIEW = (
     "drsl_tf.OnlineDrslModel.blur_chance = 0.0",
 )
 _TRIPLET = "benchmarks/triplet.gin"
-_SOURCE_FREE = "recipes/source_free.gin"
-_BALANCED = (
-    'drsl_tf.PseudoLabeler.rule = "ratio"',
-    "drsl_tf.PseudoLabeler.portion = 0.2",
-    "drsl_tf.PseudoLabeler.portion_step = 0.05",
-    "drsl_tf.PseudoLabeler.confidence_floor = 0.0",
-)
 _FROZEN = "FREEZE_STATISTICS = True"
 _MODES = "drsl_tf.MultimodalHead.modes_per_class = {}"
 _FROM_DATA = "recipes/modes_from_data.gin"
@@ -288,15 +280,9 @@ ARMS: dict[str, Arm] = {
         adapts=False,
     ),
     "source_free": Arm(
-        "source-free: mean teacher + masks from the source stage of CBST",
-        (_TEACHER, _MASKS, _SOURCE_FREE),
+        "source-free: one round from the source stage of CBST",
+        ("recipes/source_free.gin",),
         (_NO_MODES,),
-        starts_from="cbst",
-    ),
-    "source_free_rounds": Arm(
-        "source-free: rounds of the most confident 20 to 30 % of each class with MRKLD",
-        (_SOURCE_FREE,),
-        (_NO_MODES, *_BALANCED, "KLD_WEIGHT = 0.1"),
         starts_from="cbst",
     ),
     "teacher_mic": Arm(

@@ -100,6 +100,8 @@ class Plan:
             name: max(min(1, macros[name]), round(macros[name] * steps_scale))
             for name in _STEP_MACROS
         }
+        if self.initial:  # One round has the steps of the other method's rounds.
+            scaled["STEPS_PER_ROUND"] = self.initial.steps - self.initial.source_steps
         self.gin_params += [
             f"{name} = {value}" for name, value in scaled.items() if value != macros[name]
         ]
