@@ -260,10 +260,10 @@ def _make_stream_batches(
         stream=name,
         weights=stream.image_weights,
     )
-    classes = np.zeros(len(order), np.int32)
     # Without weights, images are drawn for no class that a crop could hold.
-    min_pixels = 0 if stream.weights is None else stream.min_crop_pixels
-    if stream.weights is not None and min_pixels:
+    classes, min_pixels = np.zeros(len(order), np.int32), 0
+    if stream.weights is not None and stream.min_crop_pixels:
+        min_pixels = stream.min_crop_pixels
         classes = draw_classes(
             order, stream.weights, seed=seed, round_index=round_index, stream=name
         )

@@ -177,8 +177,7 @@ def decode_rgb(
         UserError: it cannot be decoded.
     """
     try:
-        with _open_picture(data, list_formats()) as picture:
-            check_size(*picture.size, max_pixels)
+        with _open_picture(data, list_formats(), max_pixels) as picture:
             orientation = picture.getexif().get(_ORIENTATION, 1)
             picture = _make_rgb(picture, data, max_value)
             if orientation != 1:
@@ -210,8 +209,7 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> Mask:
         UserError: it cannot be decoded, or holds numbers that are no ids.
     """
     try:
-        with _open_picture(data, _IMAGE_FORMATS) as picture:
-            check_size(*picture.size, max_pixels)
+        with _open_picture(data, _IMAGE_FORMATS, max_pixels) as picture:
             return _read_mask(picture, data)._replace(visible=_find_visible(picture))
     except UserError:
         raise
@@ -233,8 +231,7 @@ def decode_ids(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UserError: it cannot be decoded, or contains colours instead of ids.
     """
     try:
-        with _open_picture(data, _LABEL_FORMATS) as picture:
-            check_size(*picture.size, max_pixels)
+        with _open_picture(data, _LABEL_FORMATS, max_pixels) as picture:
             mode = picture.mode
             if mode not in ("1", "L", "P"):
                 raise UserError(_describe_mode(mode))
@@ -298,15 +295,18 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _open_picture(data: bytes, formats: tuple[str, ...]) -> Image.Image:
-    """Reads the header alone."""
+def _open_picture(data, formats, max_pixels=None):
+    """Reads the header alone, and checks the size if there is a maximum."""
     try:
-        return Image.open(io.BytesIO(data), formats=formats)
+        picture = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise UserError(
             f"is refused: {error} Pillow decodes no larger picture, whatever max_pixels is; cut it "
             "into parts."
         ) from error
+    if max_pixels is not None:
+        check_size(*picture.size, max_pixels)
+    return picture
 
 
 @functools.cache

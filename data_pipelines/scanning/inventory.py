@@ -79,7 +79,8 @@ def take_inventory(root: str) -> Inventory:
         root,
         [p for p in paths if p.lower().endswith(Folder.image_suffixes) and p not in predictions],
     )
-    return Inventory(paths, photos, _group_masks(masks), predictions, *_sort_texts(root, paths))
+    groups = _group_masks(masks, len(photos))
+    return Inventory(paths, photos, groups, predictions, *_sort_texts(root, paths))
 
 
 def take_evenly(paths: Sequence[str], count: int) -> list[str]:
@@ -155,8 +156,11 @@ def _sort_pictures(root, paths):
     return sorted(photos), masks
 
 
-def _group_masks(masks):
-    """Returns lists of masks of one kind: those in folders of one name, then those in all."""
+def _group_masks(masks, num_photos):
+    """Returns lists of masks of one kind: those in folders of one name, then those in all.
+
+    Those of a part of the images, such as of a city, are last: most need no try then.
+    """
     groups = collections.defaultdict(list)
     kinds = collections.Counter((folder, suffix, words[-1:]) for folder, suffix, words in masks)
     for (folder, suffix, words), members in masks.items():
@@ -168,7 +172,10 @@ def _group_masks(masks):
             groups[kind, suffix, *names[-1:]] += members
             groups[kind, suffix, None] += members
         groups[None, suffix, None] += members
-    ordered = sorted(groups, key=lambda key: (key.count(None), _rank_kind(key)))
+    ordered = sorted(
+        groups,
+        key=lambda key: (2 * len(groups[key]) < num_photos, key.count(None), _rank_kind(key)),
+    )
     return list({tuple(sorted(groups[key])): None for key in ordered})
 
 

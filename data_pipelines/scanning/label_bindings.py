@@ -22,6 +22,7 @@ _MAIN_SHARE = 0.001
 _MAIN_DISTANCE = 40
 _IGNORED_SHARE = 0.01
 _MAX_STRAY = 16
+_BINDINGS = {"ids": "id_table", "colors": "color_table"}
 
 
 class _Table(NamedTuple):
@@ -243,9 +244,10 @@ def compare_labels(draft: Draft, root: str, found: Layout, kind: str, values: Co
     """
     if found.names is not None:
         names = [name for name in found.names if name not in draft.bindings["CLASS_NAMES"]]
-        lacks = bool(names)
+        if not names:
+            return
         problem = f"label {', '.join(names[:_SHOWN])}, which CLASS_NAMES lacks"
-        binding = "id_table"
+        binding = _BINDINGS["ids"]
     else:
         content = pictures.summarize(layouts.sample_masks(found))
         own_kind = content.kind.removeprefix("lossy ")
@@ -254,17 +256,16 @@ def compare_labels(draft: Draft, root: str, found: Layout, kind: str, values: Co
         held = content.colors if own_kind == "colors" else content.pixels
         nearest = own_kind == kind and "NEAREST_COLOR" in draft.bindings
         extra = {value: held[value] for value in held if value not in values and not nearest}
-        lacks = bool(extra)
+        if not extra:
+            return
         problem = f"hold {own_kind} that those of the source lack: {_list_shares(extra)}"
-        binding = "color_table" if own_kind == "colors" else "id_table"
-        if {own_kind, kind} == {"ids", "colors"}:
-            other = "id_table" if own_kind == "colors" else "color_table"
-            binding += f", with target/folder.Folder.{other} = None"
-    if lacks:
-        draft.questions.append(
-            f"The masks of {root} {problem}. Unless the bindings of the source are right for them, "
-            f"bind target/folder.Folder.{binding}."
-        )
+        binding = _BINDINGS[own_kind]
+        if kind in _BINDINGS and kind != own_kind:
+            binding += f", with target/folder.Folder.{_BINDINGS[kind]} = None"
+    draft.questions.append(
+        f"The masks of {root} {problem}. Unless the bindings of the source are right for them, "
+        f"bind target/folder.Folder.{binding}."
+    )
 
 
 def _find_main_colors(colors):

@@ -166,17 +166,15 @@ def _list_descriptions(root, found):
     """Yields (most pairs, (images, masks, mask_suffix, names in the masks)), the simplest first."""
     photos, labelme, coco = found.photos, found.labelme, found.coco
     images = _place_images(found)
-    # Those of a part of the images, such as of a city, last: most need no try then.
-    masks_found = sorted(found.masks, key=lambda group: 2 * len(group) < len(photos))
-    groups = [(group, None) for group in masks_found]
-    for group, _ in groups:
+    for group in found.masks:
         for masks, classes in _list_layers(root, photos, group):
             place = images
             # A folder has the pictures of its sub-folders too, and so would have these masks.
             if images == "." or masks.startswith(f"{images}/"):
                 place = "/".join(filter(None, (_common_folder(photos), f"*{_find_ending(photos)}")))
             yield len(group), (place, masks, "", classes)
-    for group, names in [*groups, (list(labelme), sorted(_join_names(labelme)))]:
+    shapes = (list(labelme), sorted(_join_names(labelme)))
+    for group, names in [*((group, None) for group in found.masks), shapes]:
         if not group:
             continue
         folder = _common_folder(group) or "."

@@ -159,16 +159,16 @@ class TensorBoardWriter(keras.callbacks.Callback):
 
         Args:
             epoch: 0 for the source stage, then the round.
-            logs: the stage's numbers, as `flatten_numbers` names them, and that of its warnings.
+            logs: the stage's numbers, as `flatten_numbers` names them.
         """
         step = self._find_first_step(epoch + 1)
-        numbers = dict(logs or {})
+        numbers = logs or {}
         warnings = self._list_warnings()
         with whole_files.explain_failures(self._log_dir):
             self._open(step + 1)
             with self._writer.as_default(step=step):
                 tf.summary.scalar("target/round", epoch)
-                tf.summary.scalar("warnings", numbers.pop("warnings"))
+                tf.summary.scalar("warnings", len(warnings))
                 if warnings:
                     tf.summary.text("warnings_text", "\n".join(f"- {text}" for text in warnings))
                 self._write_scores(numbers)
