@@ -80,6 +80,7 @@ class ReplicatedFunction:
         self._run = tf.function(
             lambda images, extra: strategy.run(function, args=(images, *extra)),
             reduce_retracing=True,
+            autograph=False,  # As in a step.
         )
 
     def __call__(self, images: np.ndarray, *extra: tf.Tensor) -> tuple[np.ndarray, ...]:

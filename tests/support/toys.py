@@ -106,6 +106,6 @@ def run_steps(strategy, model, batch, steps):
             lambda tensor: tf.split(tensor, replicas)[context.replica_id_in_sync_group], batch
         )
     )
-    step = tf.function(lambda data: strategy.run(model.train_step, args=(data,)))
+    step = tf.function(lambda data: strategy.run(model.train_step, args=(data,)), autograph=False)
     for _ in range(steps):
         step(shares)

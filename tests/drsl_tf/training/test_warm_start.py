@@ -231,7 +231,7 @@ def test_a_run_with_other_classes_gives_its_base_network(source_run, caplog, num
     with pytest.raises(UserError, match="other classes .road, sidewalk, .*source_steps above 0"):
         stored_weights.start_from(model, run_dir, names, trains_head=False)
     assert not _are_equal(model.base.get_weights(), source.base.get_weights())
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         stored_weights.start_from(model, run_dir, names)
     assert "segmentation head keeps its initial weights, as it was trained on" in caplog.text
     assert _are_equal(model.base.get_weights(), source.base.get_weights())
@@ -253,7 +253,7 @@ def test_a_run_with_another_head_gives_its_base_network(source_run, caplog):
     run_dir, source, _ = source_run
     base = backbones.small_cnn(width=8)
     model = DrslModel(base, deeplab_v2_head.DeepLabV2Head(source.num_classes))
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         stored_weights.start_from(model, run_dir, cityscapes19().class_names)
     assert "segmentation head keeps its initial weights, as it differs" in caplog.text
     assert _are_equal(base.get_weights(), source.base.get_weights())
