@@ -95,7 +95,7 @@ class TrainingLoop:
         self._seed = seed
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
         self._names: list[str] = []
-        # Nothing in a step relies on AutoGraph, which takes a third of the time to trace it.
+        # Nothing in a step relies on AutoGraph, a third of the processor time of a short stage.
         self._train = tf.function(self._run_step, autograph=False)
         self._vote = tf.function(self._count_votes)
         self._guard = NumberGuard()
