@@ -111,7 +111,7 @@ _CALLS = {
         (["--predictions=photos", *_EVALUATE[1:], "--flip"], "--flip has no effect with --pred"),
         (["--run_dir=spoilt_config"], "cannot be read"),
         (["--run_dir=torn_results"], "results.json is invalid"),
-        (["--run_dir=typed_config"], "small_cnn a value that it cannot take"),
+        (["--run_dir=typed_config"], "tiny_base a value that it cannot take"),
         ([*_EVALUATE, "--gin_param=cityscapes.Cityscapes.max_pixels = 'few'"],
           "Cityscapes a value that it cannot take"),
         (["--run_dir=spoilt_weights"], "None of the checkpoints"),
@@ -158,7 +158,7 @@ _CALLS = {
         (["--run_dir=run", "--output=n.tflite", "--format=tflite",
           "--precision=mixed_float16"], "float32"),
         (["--run_dir=spoilt_weights", "--output=new"], "None of the checkpoints"),
-        (["--run_dir=typed_config", "--output=new"], "small_cnn a value that it cannot take"),
+        (["--run_dir=typed_config", "--output=new"], "tiny_base a value that it cannot take"),
     ],
     "report": [
         ([], "Name one run directory"),

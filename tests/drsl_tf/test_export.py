@@ -446,7 +446,7 @@ def test_a_checkpoint_of_another_model_or_line_is_refused(tmp_path):
     run_dir, _ = run_dirs.make_run(tmp_path)
     config = os.path.join(run_dir, "config.gin")
     with open(config, "a", encoding="utf-8") as file:
-        file.write("drsl_tf.backbones.small_cnn.width = 16\n")
+        file.write("tiny_network.tiny_base.width = 16\n")
     with pytest.raises(UserError, match="another model"):
         loaded_run.load_run(run_dir)
     with open(os.path.join(run_dir, "results.json"), "w", encoding="utf-8") as file:

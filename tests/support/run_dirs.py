@@ -24,6 +24,7 @@ from data_pipelines.domains import cityscapes
 from data_pipelines.domains import gta5
 import drsl_tf
 import keras
+from tests.support import tiny_network
 
 drsl_tf.adapt.learner = @drsl_tf.Learner()
 drsl_tf.adapt.settings = @drsl_tf.RunSettings()
@@ -43,8 +44,8 @@ drsl_tf.Schedule.rounds = 0
 drsl_tf.Schedule.steps_per_round = 0
 drsl_tf.Learner.optimizer = @keras.optimizers.SGD
 drsl_tf.Learner.build_model = @drsl_tf.build_model
-drsl_tf.build_model.base = @drsl_tf.backbones.small_cnn
-drsl_tf.backbones.small_cnn.width = 8
+drsl_tf.build_model.base = @tiny_network.tiny_base
+tiny_network.tiny_base.width = 8
 drsl_tf.build_model.segmentation_head = @drsl_tf.LinearHead
 drsl_tf.build_model.multimodal_head = @drsl_tf.MultimodalHead
 drsl_tf.MultimodalHead.embedding_dim = 8

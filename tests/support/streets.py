@@ -12,7 +12,8 @@ SIZE = (32, 64)
 def list_demo_bindings(folder, source=4, target=2, val=1):
     """Lists the gin lines that let the demo train a small network on a few small scenes."""
     return [
-        "drsl_tf.build_model.base = @drsl_tf.backbones.small_cnn",
+        "from tests.support import tiny_network",
+        "drsl_tf.build_model.base = @tiny_network.tiny_base",
         f"game/rendered.rendered_root.count = {source}",
         f"camera/rendered.rendered_root.count = {target}",
         f"camera/rendered.rendered_root.val_count = {val}",

@@ -5,10 +5,10 @@ import numpy as np
 import tensorflow as tf
 
 from drsl_tf.models.model import DrslModel
-from drsl_tf.networks import backbones
 from drsl_tf.networks.backbones import surgery
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
+from tests.support import tiny_network
 
 NUM_CLASSES = 5
 
@@ -18,12 +18,14 @@ def make_model(
     batch_norm_training=True,
     model_class=DrslModel,
     num_classes=NUM_CLASSES,
+    base=None,
     head_settings=None,
     **settings,
 ):
     """Builds a narrow model; the same weights at every call.
 
-    `head_settings` are further arguments of its multi-modal head.
+    `base` builds the base network, `tiny_base` unless given. `head_settings` are further arguments
+    of its multi-modal head.
     """
     keras.utils.set_random_seed(0)
     head = multimodal_head.MultimodalHead(
@@ -34,7 +36,7 @@ def make_model(
         **(head_settings or {}),
     )
     model = model_class(
-        backbones.small_cnn(width=8),
+        (base or tiny_network.tiny_base)(),
         linear_head.LinearHead(num_classes),
         head if with_modes else None,
         **settings,
@@ -63,7 +65,7 @@ def make_smooth_base(width=8):
             return keras.layers.Activation("swish", name=layer.name)
         return layer.__class__.from_config(layer.get_config())
 
-    base = keras.models.clone_model(backbones.small_cnn(width=width), clone_function=edit_layer)
+    base = keras.models.clone_model(tiny_network.tiny_base(width=width), clone_function=edit_layer)
     surgery.freeze_batch_norm(base)
     return base
 

@@ -18,6 +18,7 @@ include "folder.gin"
 include "models/small_cnn.gin"
 
 import drsl_tf
+from tests.support import tiny_network
 
 CLASS_NAMES = ["sky", "ground"]
 TARGET_MASKS = "masks"
@@ -25,7 +26,8 @@ SIZE = (32, 48)
 CROP = (32, 32)
 SOURCE_STEPS = 2
 STEPS_PER_ROUND = 2
-drsl_tf.backbones.small_cnn.width = 8
+drsl_tf.build_model.base = @tiny_network.tiny_base
+drsl_tf.OnlineDrslModel.threshold = 1.0
 POSTERIOR_WEIGHT = 0.5  # Of no use without a multi-modal head.
 drsl_tf.Monitoring.figure_images = 0
 drsl_tf.Monitoring.tensorboard = False
@@ -120,7 +122,7 @@ def test_what_a_run_cannot_change_is_refused(folder, param, words):
 
 
 def test_a_teacher_that_is_hardly_confident_is_a_warning_of_its_round(folder):
-    """Two steps a stage are too few."""
+    """No pixel reaches a threshold of 1."""
     source, adapted = _read_results(folder / "run")["stages"]
     (warning,) = adapted["warnings"]
     assert not source["warnings"]

@@ -21,7 +21,6 @@ from drsl_tf.monitoring.callbacks import Monitoring
 from drsl_tf.monitoring.panels import PanelWriter
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
 from drsl_tf.monitoring.tensorboard import read_hparams
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.optimization.gradient_update import GradientUpdate
@@ -30,6 +29,7 @@ from drsl_tf.runs import panel_files
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import toys
 from tests.support import training
 from tests.support.events import read_events
@@ -45,7 +45,7 @@ _RATES = StageSchedule(
 def _build_model(label_space):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, _MODES, 8, hidden_units=(8,))
-    return DrslModel(backbones.small_cnn(width=8), linear_head.LinearHead(num_classes), head)
+    return DrslModel(tiny_network.tiny_base(), linear_head.LinearHead(num_classes), head)
 
 
 def _run(folder, run_dir, callbacks=(), **options):

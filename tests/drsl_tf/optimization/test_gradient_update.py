@@ -203,7 +203,7 @@ def test_checkpoints_hold_the_optimizers_of_all_layers(tmp_path):
 
 
 def test_a_base_without_depths_refuses_rates_by_layer():
-    with pytest.raises(UserError, match="layer_decay is 0.9, but the base 'small_cnn'"):
+    with pytest.raises(UserError, match="layer_decay is 0.9, but the base 'tiny_base'"):
         _move(_make_model(), GradientUpdate(layer_decay=0.9))
 
 

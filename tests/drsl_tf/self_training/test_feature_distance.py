@@ -1,5 +1,7 @@
 """The feature distance to the initial encoder."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ from drsl_tf.self_training import feature_distance
 from drsl_tf.self_training.feature_distance import InitialEncoder
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from tests.support import toys
+
+# Its levels are joined, and level5 is the deepest.
+_build_base = functools.partial(backbones.small_cnn, width=8)
 
 
 @pytest.mark.parametrize("size, cells", [((16, 24), (2, 3)), ((13, 21), (2, 3))])
@@ -35,7 +40,7 @@ def test_filled_cells_are_those_of_loops(size, cells):
 
 def test_the_distance_is_the_norm_of_the_change_since_the_start():
     keras.utils.set_random_seed(0)
-    base = backbones.small_cnn(width=8)
+    base = _build_base()
     encoder = InitialEncoder(base)
     images = toys.make_batch(size=(64, 64))["source"]["image"]
     labels = tf.fill((4, 64, 64), 3)
@@ -55,7 +60,7 @@ def test_the_distance_is_the_norm_of_the_change_since_the_start():
 @pytest.mark.slow
 def test_training_has_the_term_and_leaves_the_initial_encoder_alone(tmp_path):
     settings = {"feature_weight": 0.5, "feature_classes": (0, 1, 2, 3, 4), "threshold": 0.2}
-    model = toys.make_model(model_class=OnlineDrslModel, **settings)
+    model = toys.make_model(model_class=OnlineDrslModel, base=_build_base, **settings)
     toys.compile_model(model, keras.optimizers.SGD(0.1))
     batch = toys.make_batch(size=(64, 64))
     for half in batch.values():
@@ -87,13 +92,13 @@ def test_a_base_without_the_deepest_level_is_refused():
 
 
 def test_classes_that_the_model_does_not_have_are_refused():
-    options = {"model_class": OnlineDrslModel, "feature_weight": 0.1}
+    options = {"model_class": OnlineDrslModel, "base": _build_base, "feature_weight": 0.1}
     with pytest.raises(UserError, match=r"feature_classes is \(6, 7,.*0 to 4"):
         toys.make_model(**options)
 
 
 def test_layers_that_join_levels_learn_at_the_heads_rate():
-    model = toys.make_model()
+    model = toys.make_model(base=_build_base)
     heads = {id(v) for v in model.head_variables}
     names = {
         layer.name

@@ -45,14 +45,14 @@ def test_the_first_layer_gets_the_moments_of_all_images_as_one(domain):
     model = toys.make_model()
     statistics = TargetStatistics(images=5)
     _update(model, domain, statistics, batch_size=2)
-    stem = keras.Model(model.base.input, model.base.get_layer("stem_conv").output)
+    first = keras.Model(model.base.input, model.base.get_layer("level2_conv").output)
     pairs = whole_images.spread_evenly(domain.list_pairs("train"), 5)
     images = np.stack([domain.read_image(pair.image_path) for pair in pairs])
-    inputs = np.array(stem(images.astype(np.float32)), np.float64)
-    mean, variance = _read(model)["stem_bn"]
+    inputs = np.array(first(images.astype(np.float32)), np.float64)
+    mean, variance = _read(model)["level2_bn"]
     np.testing.assert_allclose(mean, inputs.mean((0, 1, 2)), atol=1e-4)
-    # The layer's own variances are unbiased: n / (n - 1) of a batch of 1,024 pixels.
-    np.testing.assert_allclose(variance, inputs.var((0, 1, 2)), rtol=3e-3)
+    # The layer's own variances are unbiased: n / (n - 1) of a batch of 256 pixels.
+    np.testing.assert_allclose(variance, inputs.var((0, 1, 2)), rtol=8e-3)
 
 
 def test_a_constant_channel_far_from_zero_has_no_variance(domain):
@@ -102,7 +102,7 @@ def test_no_weight_moves_and_a_second_time_gives_the_same_bits(domain):
     _update(model, domain, TargetStatistics())
     once = _read(model)
     _update(model, domain, TargetStatistics())
-    assert len(once) == 13
+    assert len(once) == 2
     for name, values in _read(model).items():
         for first, second, before in zip(once[name], values, start[name]):
             np.testing.assert_array_equal(first, second)

@@ -13,7 +13,6 @@ from data_pipelines.batches import training_batches
 from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.runs import checkpoint_files
@@ -23,6 +22,7 @@ from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import trainer
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import training
 from tests.support.events import read_events
 
@@ -59,7 +59,7 @@ class _Spoil(keras.callbacks.Callback):
 def _run(roots, run_dir, callbacks=(), margin=0.5, rate=1e-3, build=DrslModel, **options):
     def build_model(space):
         head = multimodal_head.MultimodalHead(space.num_classes, 2, 8, hidden_units=(8,))
-        base = backbones.small_cnn(width=8)
+        base = tiny_network.tiny_base()
         linear = linear_head.LinearHead(space.num_classes)
         return build(base, linear, head, margin=margin)
 

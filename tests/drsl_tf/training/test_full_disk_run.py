@@ -15,13 +15,13 @@ from data_pipelines.io import whole_files
 from drsl_tf.experiments import launcher
 from drsl_tf.models.model import DrslModel
 from drsl_tf.monitoring.tensorboard import TensorBoardWriter
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import small_disk
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import training
 
 # In the order in which a run meets them; a run that goes on must not pass one before its turn.
@@ -52,7 +52,7 @@ def roots(tmp_path_factory):
 def _build_model(label_space):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
-    base = backbones.small_cnn(width=8)
+    base = tiny_network.tiny_base()
     return DrslModel(base, linear_head.LinearHead(num_classes), head)
 
 

@@ -9,11 +9,11 @@ import pytest
 from drsl_tf import compat
 from drsl_tf.models.model import DrslModel
 from drsl_tf.modes.start import ModeStart
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import training
 
 _START = {"at": (0.4,), "images": 6}
@@ -40,7 +40,7 @@ def _build_model(label_space, with_modes=True):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
     return DrslModel(
-        backbones.small_cnn(width=8),
+        tiny_network.tiny_base(),
         linear_head.LinearHead(num_classes),
         head if with_modes else None,
     )

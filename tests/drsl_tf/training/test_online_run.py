@@ -9,13 +9,13 @@ import pytest
 from data_pipelines.batches import training_batches
 from data_pipelines.batches.rare_classes import RareClassSampler
 from data_pipelines.errors import UserError
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.optimization.gradient_update import GradientUpdate
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import training
 
 
@@ -25,7 +25,7 @@ def _make_data(folder):
 
 def _build_model(label_space):
     return OnlineDrslModel(
-        backbones.small_cnn(width=8),
+        tiny_network.tiny_base(),
         linear_head.LinearHead(label_space.num_classes),
         threshold=0.1,
         mix_classes=True,

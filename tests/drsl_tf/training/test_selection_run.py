@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from data_pipelines.errors import UserError
 from drsl_tf.models.model import DrslModel
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.runs import selection
 from drsl_tf.runs import stored_weights
@@ -18,12 +17,13 @@ from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from drsl_tf.training.settings import SelfTraining
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import training
 
 
 def _build_model(label_space):
     head = linear_head.LinearHead(label_space.num_classes)
-    return DrslModel(backbones.small_cnn(width=8), head)
+    return DrslModel(tiny_network.tiny_base(), head)
 
 
 @pytest.fixture(name="data", scope="module")

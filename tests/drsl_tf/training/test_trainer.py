@@ -24,7 +24,6 @@ from drsl_tf import compat
 from drsl_tf.distribution.strategy import create_strategy
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.runs import checkpoint_files
@@ -36,6 +35,7 @@ from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.self_training.target_statistics import TargetStatistics
 from tests.support import data_sets
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import toys
 from tests.support import training
 from tests.support.disk_log import DiskLog
@@ -87,7 +87,7 @@ class _Keep(keras.callbacks.Callback):
 def _build_model(label_space, **settings):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
-    base = backbones.small_cnn(width=8)
+    base = tiny_network.tiny_base()
     return DrslModel(base, linear_head.LinearHead(num_classes), head, **settings)
 
 

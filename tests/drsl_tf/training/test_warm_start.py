@@ -12,7 +12,6 @@ from data_pipelines.errors import UserError
 from data_pipelines.labels import label_spaces
 from data_pipelines.labels.label_spaces import cityscapes19
 from drsl_tf.models.model import DrslModel
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import deeplab_v2_head
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
@@ -23,6 +22,7 @@ from drsl_tf.runs.checkpoint_store import CheckpointStore
 from drsl_tf.self_training.online_model import OnlineDrslModel
 from drsl_tf.self_training.schedule import Schedule
 from tests.support import streets
+from tests.support import tiny_network
 from tests.support import toys
 from tests.support import training
 
@@ -53,7 +53,7 @@ def _are_equal(weights, others):
 def _build_model(label_space, with_modes=True, width=8):
     num_classes = label_space.num_classes
     head = multimodal_head.MultimodalHead(num_classes, 2, 8, hidden_units=(8,))
-    base = backbones.small_cnn(width=width)
+    base = tiny_network.tiny_base(width=width)
     linear = linear_head.LinearHead(num_classes)
     return DrslModel(base, linear, head if with_modes else None)
 
@@ -182,9 +182,7 @@ def test_a_run_with_the_same_heads_gives_the_modes_too(tmp_path):
 def test_a_teacher_starts_as_the_equal_of_the_weights(source_run):
     run_dir, source, _ = source_run
     keras.utils.set_random_seed(1)
-    model = OnlineDrslModel(
-        backbones.small_cnn(width=8), linear_head.LinearHead(source.num_classes)
-    )
+    model = OnlineDrslModel(tiny_network.tiny_base(), linear_head.LinearHead(source.num_classes))
     images = np.asarray(toys.make_batch(size=(32, 64))["source"]["image"])
     before = model.teacher.predict_logits(images)
     names = cityscapes19().class_names
@@ -251,7 +249,7 @@ def test_the_scores_name_the_classes_of_a_run_without_a_record(source_run, tmp_p
 
 def test_a_run_with_another_head_gives_its_base_network(source_run, caplog):
     run_dir, source, _ = source_run
-    base = backbones.small_cnn(width=8)
+    base = tiny_network.tiny_base()
     model = DrslModel(base, deeplab_v2_head.DeepLabV2Head(source.num_classes))
     with caplog.at_level("INFO", logger="absl"):
         stored_weights.start_from(model, run_dir, cityscapes19().class_names)

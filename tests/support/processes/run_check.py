@@ -16,7 +16,6 @@ from data_pipelines.domains.gta5 import Gta5
 from data_pipelines.streets import rendered
 from drsl_tf.models.inference import Inference
 from drsl_tf.models.model import DrslModel
-from drsl_tf.networks import backbones
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
 from drsl_tf.runs.label_report import read_label_report
@@ -26,6 +25,7 @@ from drsl_tf.self_training.pseudo_labeler import PseudoLabeler
 from drsl_tf.self_training.schedule import Schedule
 from drsl_tf.training import adapt
 from tests.support import replicas
+from tests.support import tiny_network
 from tests.support import toys
 from tests.support import training
 
@@ -39,7 +39,7 @@ class _Keep(keras.callbacks.Callback):
 
 def _build_model(space):
     head = multimodal_head.MultimodalHead(space.num_classes, 2, 8, hidden_units=(8,))
-    base = backbones.small_cnn(width=8)
+    base = tiny_network.tiny_base()
     linear = linear_head.LinearHead(space.num_classes)
     model = DrslModel(base, linear, head, sma_weight=0.0)
     toys.freeze_batch_norm(model)

@@ -33,7 +33,6 @@ drsl_tf.MultimodalHead.usage_decay = 0.9
 drsl_tf.SelfTraining.selection = "label_free"
 step_log.StepLog.path = %STEP_LOG
 drsl_tf.Schedule.checkpoint_every = {CHECKPOINT_EVERY}
-drsl_tf.backbones.small_cnn.width = 8
 adaptation.AdaptationData.source_batch = 2
 adaptation.AdaptationData.target_batch = 2
 SOURCE_STEPS = 40
