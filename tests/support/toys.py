@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from drsl_tf.models.model import DrslModel
+from drsl_tf.networks import backbones
 from drsl_tf.networks.backbones import surgery
 from drsl_tf.networks.heads import linear_head
 from drsl_tf.networks.heads import multimodal_head
@@ -65,7 +66,7 @@ def make_smooth_base(width=8):
             return keras.layers.Activation("swish", name=layer.name)
         return layer.__class__.from_config(layer.get_config())
 
-    base = keras.models.clone_model(tiny_network.tiny_base(width=width), clone_function=edit_layer)
+    base = keras.models.clone_model(backbones.small_cnn(width=width), clone_function=edit_layer)
     surgery.freeze_batch_norm(base)
     return base
 
