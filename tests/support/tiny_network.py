@@ -3,8 +3,8 @@
 import keras
 
 from drsl_tf.common import FEATURES
+from drsl_tf.networks.backbones.light import conv_bn_relu
 from drsl_tf.networks.backbones.preprocessing import normalise_signed
-from drsl_tf.networks.layers.fusion import BATCH_NORM_MOMENTUM
 
 
 def tiny_base(*, width=8):
@@ -17,20 +17,7 @@ def tiny_base(*, width=8):
         Base with "features" (D = 2 * width) and "level2".
     """
     image = keras.Input((None, None, 3), name="image")
-    x = _conv_bn_relu(normalise_signed(image), width, strides=4, name="level2")
-    features = _conv_bn_relu(x, 2 * width, strides=2, name="level3")
+    x = normalise_signed(image)
+    x = conv_bn_relu(x, width, strides=4, kernel_size=7, name="level2")
+    features = conv_bn_relu(x, 2 * width, strides=2, name="level3")
     return keras.Model(image, {FEATURES: features, "level2": x}, name="tiny_base")
-
-
-def _conv_bn_relu(x, filters, *, strides, name):
-    x = keras.layers.Conv2D(
-        filters,
-        2 * strides - 1,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)

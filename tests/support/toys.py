@@ -19,14 +19,13 @@ def make_model(
     batch_norm_training=True,
     model_class=DrslModel,
     num_classes=NUM_CLASSES,
-    base=None,
+    base=tiny_network.tiny_base,
     head_settings=None,
     **settings,
 ):
     """Builds a narrow model; the same weights at every call.
 
-    `base` builds the base network, `tiny_base` unless given. `head_settings` are further arguments
-    of its multi-modal head.
+    `base` builds the base network. `head_settings` are further arguments of its multi-modal head.
     """
     keras.utils.set_random_seed(0)
     head = multimodal_head.MultimodalHead(
@@ -37,7 +36,7 @@ def make_model(
         **(head_settings or {}),
     )
     model = model_class(
-        (base or tiny_network.tiny_base)(),
+        base(),
         linear_head.LinearHead(num_classes),
         head if with_modes else None,
         **settings,

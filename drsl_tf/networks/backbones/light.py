@@ -41,13 +41,13 @@ def small_cnn(*, width: int = 32, output_stride: int = 8) -> keras.Model:
     if output_stride not in (4, 8, 16):
         raise UserError(f"small_cnn.output_stride is {output_stride}: use 4, 8 or 16.")
     image = keras.Input((None, None, 3), name="image")
-    x = _conv_bn_relu(normalise_signed(image), width // 2, strides=2, name="stem")
+    x = conv_bn_relu(normalise_signed(image), width // 2, strides=2, name="stem")
     levels = {}
     for level, channels in ((2, width), (3, 2 * width), (4, 3 * width), (5, 4 * width)):
-        x = _conv_bn_relu(x, channels, strides=2, name=f"down{level}")
+        x = conv_bn_relu(x, channels, strides=2, name=f"down{level}")
         if level > 2:
-            y = _conv_bn_relu(x, channels, strides=1, name=f"block{level}a")
-            y = _conv_bn_relu(y, channels, strides=1, name=f"block{level}b")
+            y = conv_bn_relu(x, channels, strides=1, name=f"block{level}a")
+            y = conv_bn_relu(y, channels, strides=1, name=f"block{level}b")
             x = keras.layers.Add(name=f"block{level}_add")([x, y])
         levels[f"level{level}"] = x
     first = {4: 2, 8: 3, 16: 4}[output_stride]
@@ -149,11 +149,24 @@ def mobilenet_v2(
     return keras.Model(image, trunk(normalise_signed(image)), name="mobilenet_v2")
 
 
-def _conv_bn_relu(x, filters, *, strides, name):
-    """Applies a 3x3 convolution, batch norm and ReLU."""
+def conv_bn_relu(
+    x: keras.KerasTensor, filters: int, *, strides: int, name: str, kernel_size: int = 3
+) -> keras.KerasTensor:
+    """Applies a convolution without bias, batch norm and ReLU.
+
+    Args:
+        x: (B, H, W, C) float map.
+        filters: channels of the result.
+        strides: of the convolution, which pads so that a map of size n becomes ceil(n / strides).
+        name: what the names of the three layers begin with.
+        kernel_size: side of the kernel.
+
+    Returns:
+        (B, ceil(H / strides), ceil(W / strides), filters) float map.
+    """
     x = keras.layers.Conv2D(
         filters,
-        3,
+        kernel_size,
         strides=strides,
         padding="same",
         use_bias=False,
